@@ -21,6 +21,9 @@ export abstract class TimerEntry {
 
   /** Called once when the delay has passed, unless the entry was disarmed. */
   abstract expire(): void;
+
+  /** Called instead when the wheel is closed while the entry is armed. */
+  discard(): void {}
 }
 
 /** A doubly linked list, so that an entry leaves from the middle without a search. */
@@ -83,6 +86,8 @@ const MAX_TIMEOUT_MS = 2_147_483_647;
 export class TimerWheel {
   readonly #fresh = new EntryList(0);
   readonly #stamped = new Map<number, EntryList>();
+  /** Entries without a deadline, kept so that closing finds them. */
+  readonly #eternal = new EntryList(Infinity);
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** When the running timer fires; meaningless while none runs. */
   #wakeAtMs = 0;
@@ -94,13 +99,14 @@ export class TimerWheel {
    * Arms an entry, or arms it anew: the old deadline is forgotten.
    *
    * @param entry What to call when the time has passed.
-   * @param delayMs How long to wait, in milliseconds; `Infinity` disarms.
+   * @param delayMs How long to wait, in milliseconds; `Infinity`: until the wheel is closed.
    */
   arm(entry: TimerEntry, delayMs: number): void {
     const list = entry.wheelList;
     if (list !== undefined) list.remove(entry);
-    if (delayMs === Infinity || this.#closed) return;
+    if (this.#closed) return;
     entry.wheelDelayMs = delayMs;
+    if (delayMs === Infinity) return this.#eternal.add(entry);
     this.#fresh.add(entry);
     const tolerance = delayMs <= 80 ? 2 : delayMs * 0.025;
     if (tolerance < this.#freshToleranceMs) this.#hurry(tolerance);
@@ -133,13 +139,16 @@ export class TimerWheel {
     return this.#timer !== undefined;
   }
 
-  /** Drops all entries without calling them and stops the timer. */
+  /** Stops the timer, takes all entries out, and tells each by `discard`. */
   close(): void {
     this.#closed = true;
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    for (const list of [this.#fresh, ...this.#stamped.values()]) {
-      while (list.first !== undefined) list.remove(list.first);
+    for (const list of [this.#fresh, this.#eternal, ...this.#stamped.values()]) {
+      for (let entry = list.first; entry !== undefined; entry = list.first) {
+        list.remove(entry);
+        entry.discard();
+      }
     }
     this.#stamped.clear();
   }

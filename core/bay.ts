@@ -1,0 +1,621 @@
+/**
+ * The bay: one module's connection to all its wires, and the verbs of the three patterns.
+ *
+ * @module
+ */
+
+import { checkAddress, checkPattern } from "./address.ts";
+import {
+  Callable,
+  CallableEndpoint,
+  type CallBinding,
+  type CallHandler,
+  type CallOptions,
+  type CallRouter,
+  type ServeOptions,
+} from "./callable.ts";
+import { type Choice, choose, noWire, usable, type Wire } from "./choice.ts";
+import {
+  type CallableContract,
+  defineCallable,
+  defineJob,
+  defineSpeaker,
+  type JobContract,
+  type SpeakerContract,
+} from "./contract.ts";
+import type { Directory, DirectoryEndpoint } from "./directory.ts";
+import { PatchbayError, type Pattern } from "./errors.ts";
+import { type ExecuteOptions, JobHandle, PendingJob } from "./job.ts";
+import { JobEndpoint, type JobHandler, type PerformOptions } from "./job_endpoint.ts";
+import { type ListenCallback, Listener, ListenerEndpoint, type ListenOptions } from "./listener.ts";
+import type {
+  BayIdentity,
+  Capabilities,
+  Health,
+  Plugin,
+  Registration,
+  Transport,
+} from "./plugin.ts";
+import { applySchema } from "./schema.ts";
+import { Speaker, SpeakerEndpoint, type SpeakOptions } from "./speaker.ts";
+import type { Statistics } from "./statistics.ts";
+import type { TimerWheel } from "./timer_wheel.ts";
+
+/** The names a `via` may hold: those of the plugins known by type that have the pattern. */
+export type Via<Plugins extends readonly Plugin[], P extends Pattern> = Plugins[number] extends
+  infer One
+  ? One extends Plugin<infer Name, infer Able extends Capabilities>
+    ? string extends Name ? string & Record<never, never>
+    : Able[P] extends false ? never
+    : Name
+  : never
+  : never;
+
+type WithVia<Options, Plugins extends readonly Plugin[], P extends Pattern> =
+  & Omit<Options, "via">
+  & {
+    /** The wires to use, by plugin name, in order of preference. */
+    via?: readonly Via<Plugins, P>[];
+  };
+
+/** What a plugin offers that the patterns do not have. */
+export type ExtrasOf<P> = P extends Plugin<string, Capabilities, infer _, infer Extras> ? Extras
+  : never;
+
+/** How one wire of a bay is doing. */
+export interface WireStatus {
+  /** The plugin's name. */
+  readonly name: string;
+  /** Whether it is open. */
+  readonly open: boolean;
+  /** A version or path worth showing. */
+  readonly detail?: string;
+  /** Why it is not open. */
+  readonly reason?: string;
+  /** What to do about that. */
+  readonly remedy?: string;
+  /** How it is doing, if it is open. */
+  readonly health?: Health;
+}
+
+/** Something served, spoken or performed, until it is closed. */
+export class Served implements AsyncDisposable {
+  /** The address. */
+  readonly address: string;
+  readonly #close: () => Promise<void>;
+  #closing: Promise<void> | undefined;
+
+  /** @ignore Made by the bay. */
+  constructor(address: string, close: () => Promise<void>) {
+    this.address = address;
+    this.#close = close;
+  }
+
+  /** Takes it off every wire, and lets what runs finish (5 s at most). Idempotent. */
+  close(): Promise<void> {
+    return this.#closing ??= this.#close();
+  }
+
+  /** As {@link close}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+/** @ignore What `open` gives the bay. */
+export interface BayParts {
+  readonly identity: BayIdentity;
+  readonly wires: readonly Wire[];
+  readonly timers: TimerWheel;
+  readonly statistics: Statistics;
+  readonly directory: Directory | undefined;
+  readonly report: (error: PatchbayError) => void;
+  readonly epoch: { value: number };
+}
+
+/** How long a draining endpoint may take, in milliseconds. */
+const DRAIN_MS = 5000;
+/** How long a call may take by default, by the wire's scope, in milliseconds. */
+const CALL_TIMEOUT_MS = { process: 1000, host: 1000, network: 5000 } as const;
+
+/** How many callers {@link Bay.call} keeps bound. */
+const MAX_CALLERS = 1024;
+
+type Closable = { close(): Promise<void> };
+
+/**
+ * One module's connection to all its wires. Made by `Patchbay.open()`.
+ *
+ * @typeParam Plugins The plugins it was opened with, as a tuple, so that `via` is typed.
+ */
+export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implements AsyncDisposable {
+  readonly #parts: BayParts;
+  readonly #router: CallRouter;
+  readonly #children = new Set<Closable>();
+  readonly #served = new Map<string, { shared: boolean; count: number }>();
+  readonly #counters = new Map<string, { sequence: number }>();
+  /** The callers behind {@link call}, so that calling by contract binds once. */
+  readonly #callers = new Map<unknown, Callable<never, unknown>>();
+  #closing: Promise<void> | undefined;
+
+  /** @ignore Made by `open`. */
+  constructor(parts: BayParts) {
+    this.#parts = parts;
+    this.#router = {
+      get epoch() {
+        return parts.epoch.value;
+      },
+      timers: parts.timers,
+      bindCall: (address, via) => this.#bindCall(address, via),
+    };
+  }
+
+  /** Who this bay is. */
+  get identity(): BayIdentity {
+    return this.#parts.identity;
+  }
+
+  /** What has been counted. */
+  get statistics(): Statistics {
+    return this.#parts.statistics;
+  }
+
+  /** The directory of live modules, where there is one. */
+  get directory(): Directory | undefined {
+    return this.#parts.directory;
+  }
+
+  /** Whether it is closed or closing. */
+  get closed(): boolean {
+    return this.#closing !== undefined;
+  }
+
+  /** Every wire: open and how it is doing, or not, and why. */
+  wires(): WireStatus[] {
+    return this.#parts.wires.map((wire) => ({
+      name: wire.plugin.name,
+      open: wire.transport !== undefined,
+      detail: wire.detail,
+      reason: wire.reason,
+      remedy: wire.remedy,
+      health: wire.transport?.health(),
+    }));
+  }
+
+  /**
+   * What only one wire has.
+   *
+   * @param plugin The plugin this bay was opened with.
+   * @throws {PatchbayError} `unavailable` if it is not open here; `invalid` if it is not loaded.
+   */
+  transport<P extends Plugin<string, Capabilities, never, unknown>>(plugin: P): ExtrasOf<P> {
+    const wire = this.#parts.wires.find((w) => w.plugin.name === plugin.name);
+    if (wire === undefined) {
+      throw new PatchbayError("invalid", `the bay was opened without the plugin ${plugin.name}`, {
+        transport: plugin.name,
+        remedy: `pass it: Patchbay.open({ plugins: [${plugin.name}] })`,
+      });
+    }
+    if (wire.transport === undefined) {
+      throw new PatchbayError("unavailable", `${plugin.name}: ${wire.reason}`, {
+        transport: plugin.name,
+        remedy: wire.remedy,
+      });
+    }
+    return wire.transport.extras as ExtrasOf<P>;
+  }
+
+  /**
+   * Serves a callable on every wire (or those of `via`); resolves when callers can find it.
+   *
+   * @param contract The contract, or just an address.
+   * @param handler Answers calls: `(request, context)`; what it throws reaches the caller.
+   * @param options Wires, sharing, calls at once.
+   * @throws {PatchbayError} `unavailable` if another module serves the address, or no wire can.
+   */
+  async serve<
+    RequestOut = unknown,
+    ResponseIn = unknown,
+    RequestIn = unknown,
+    ResponseOut = unknown,
+  >(
+    contract: CallableContract<RequestIn, RequestOut, ResponseIn, ResponseOut> | string,
+    handler: CallHandler<RequestOut, ResponseIn>,
+    options: WithVia<ServeOptions, Plugins, "callable"> = {},
+  ): Promise<Served> {
+    const known = typeof contract === "string" ? defineCallable({ address: contract }) : contract;
+    const wires = this.#usable("callable", options.via);
+    const endpoint = new CallableEndpoint(
+      known,
+      handler as CallHandler<never, unknown>,
+      this.#count("callable", "server", known.address, wires),
+      options,
+    );
+    return await this.#offer("callable", endpoint, wires, (t) => t.serve?.(endpoint));
+  }
+
+  /**
+   * A caller of one address, bound to a wire at its first call.
+   *
+   * @param contract The contract, or just an address.
+   * @param options The wires to try, in order.
+   */
+  callable<RequestIn = unknown, ResponseOut = unknown, RequestOut = unknown, ResponseIn = unknown>(
+    contract: CallableContract<RequestIn, RequestOut, ResponseIn, ResponseOut> | string,
+    options: { via?: readonly Via<Plugins, "callable">[] } = {},
+  ): Callable<RequestIn, ResponseOut> {
+    const known = typeof contract === "string" ? defineCallable({ address: contract }) : contract;
+    return new Callable(known, this.#router, options.via);
+  }
+
+  /**
+   * Calls once. For many calls to one address keep a {@link callable}.
+   *
+   * @param contract The contract, or just an address.
+   * @param request The request.
+   * @param options Deadline, headers, signal, priority, wires.
+   */
+  call<RequestIn = unknown, ResponseOut = unknown, RequestOut = unknown, ResponseIn = unknown>(
+    contract: CallableContract<RequestIn, RequestOut, ResponseIn, ResponseOut> | string,
+    request: RequestIn,
+    options: WithVia<CallOptions, Plugins, "callable"> = {},
+  ): Promise<ResponseOut> {
+    if (options.via !== undefined) return this.callable(contract, options).call(request, options);
+    let callable = this.#callers.get(contract) as Callable<RequestIn, ResponseOut> | undefined;
+    if (callable === undefined) {
+      callable = this.callable(contract);
+      if (this.#callers.size >= MAX_CALLERS) this.#callers.clear();
+      this.#callers.set(contract, callable);
+    }
+    return callable.call(request, options);
+  }
+
+  /**
+   * Opens a speaker on every wire (or those of `via`); resolves when the listeners known now have
+   * joined (a second at most), so that the first shout is heard.
+   *
+   * @param contract The contract, or just an address.
+   * @param options Wires, retention.
+   */
+  async speaker<ValueIn = unknown, ValueOut = unknown>(
+    contract: SpeakerContract<ValueIn, ValueOut> | string,
+    options: WithVia<SpeakOptions, Plugins, "speaker"> = {},
+  ): Promise<Speaker<ValueIn>> {
+    this.#live();
+    const known = typeof contract === "string" ? defineSpeaker({ address: contract }) : contract;
+    const wires = this.#usable("speaker", options.via);
+    let counter = this.#counters.get(known.address);
+    if (counter === undefined) this.#counters.set(known.address, counter = { sequence: 0 });
+    const endpoint = new SpeakerEndpoint(
+      known,
+      this.identity.id,
+      options.retain ?? known.retain ?? false,
+      counter,
+      this.#count("speaker", "speaker", known.address, wires),
+    );
+    const ports = await all(wires, (wire) => wire.transport?.speak?.(endpoint));
+    const entry = this.#entry("speaker", "speaker", known.address, wires);
+    const speaker: Speaker<ValueIn> = new Speaker(endpoint, ports, () => {
+      this.#children.delete(speaker);
+      this.#parts.statistics.remove(endpoint.statistics);
+      return this.#parts.directory?.remove(entry);
+    });
+    this.#children.add(speaker);
+    await this.#parts.directory?.add(entry);
+    await Promise.all(ports.map((port) => port.ready?.()));
+    return speaker;
+  }
+
+  /**
+   * Listens to an address or pattern with a callback; resolves when the speakers known now have
+   * acknowledged, so that what they shout afterwards is delivered.
+   *
+   * @param contract The contract, or an address or pattern such as `arm/*` or `sensor/**`.
+   * @param callback Called with each value, one after the other.
+   * @param options Wires, queue, overflow, retained values, silence.
+   */
+  listen<ValueOut = unknown, ValueIn = unknown>(
+    contract: SpeakerContract<ValueIn, ValueOut> | string,
+    callback: ListenCallback<ValueOut>,
+    options?: WithVia<ListenOptions, Plugins, "speaker">,
+  ): Promise<Listener<ValueOut>>;
+  /**
+   * Listens to an address or pattern; the listener is iterated with `for await`.
+   *
+   * @param contract The contract, or an address or pattern.
+   * @param options Wires, queue, overflow, retained values, silence.
+   */
+  listen<ValueOut = unknown, ValueIn = unknown>(
+    contract: SpeakerContract<ValueIn, ValueOut> | string,
+    options?: WithVia<ListenOptions, Plugins, "speaker">,
+  ): Promise<Listener<ValueOut>>;
+  async listen<ValueOut = unknown, ValueIn = unknown>(
+    contract: SpeakerContract<ValueIn, ValueOut> | string,
+    second?: ListenCallback<ValueOut> | WithVia<ListenOptions, Plugins, "speaker">,
+    third?: WithVia<ListenOptions, Plugins, "speaker">,
+  ): Promise<Listener<ValueOut>> {
+    this.#live();
+    const callback = typeof second === "function" ? second : undefined;
+    const options = (typeof second === "function" ? third : second) ?? {};
+    options.signal?.throwIfAborted();
+    const pattern = typeof contract === "string" ? checkPattern(contract) : contract.address;
+    const wires = this.#usable("speaker", options.via);
+    const endpoint = new ListenerEndpoint(
+      pattern,
+      typeof contract === "string" ? undefined : contract,
+      callback as ListenCallback<never> | undefined,
+      options,
+      this.#parts,
+      this.#count("speaker", "listener", pattern, wires),
+      wires.length > 1,
+    );
+    const entry = this.#entry("speaker", "listener", pattern, wires);
+    const { promise, resolve } = Promise.withResolvers<readonly Registration[]>();
+    const abort = () => void listener.close();
+    const listener: Listener<ValueOut> = new Listener(endpoint, promise, () => {
+      options.signal?.removeEventListener("abort", abort);
+      this.#children.delete(listener);
+      this.#parts.statistics.remove(endpoint.statistics);
+      return this.#parts.directory?.remove(entry);
+    });
+    this.#children.add(listener);
+    options.signal?.addEventListener("abort", abort);
+    try {
+      await this.#parts.directory?.add(entry);
+      resolve(await all(wires, (wire) => wire.transport?.listen?.(endpoint)));
+    } catch (error) {
+      resolve([]);
+      await listener.close();
+      throw error;
+    }
+    return listener;
+  }
+
+  /**
+   * Performs a job on every wire (or those of `via`); resolves when owners can find it.
+   *
+   * @param contract The contract, or just an address.
+   * @param handler Does the work: `(goal, context)`, or an async generator of feedback.
+   * @param options Wires, acceptance, jobs at once, how long to go on without the owner.
+   * @throws {PatchbayError} `unavailable` if another module has the address, or no wire can.
+   */
+  async perform<
+    GoalOut = unknown,
+    FeedbackIn = unknown,
+    ResultIn = unknown,
+    GoalIn = unknown,
+    FeedbackOut = unknown,
+    ResultOut = unknown,
+  >(
+    contract:
+      | JobContract<GoalIn, GoalOut, FeedbackIn, FeedbackOut, ResultIn, ResultOut>
+      | string,
+    handler: JobHandler<GoalOut, FeedbackIn, ResultIn>,
+    options: WithVia<PerformOptions<GoalOut>, Plugins, "job"> = {},
+  ): Promise<Served> {
+    const known = typeof contract === "string" ? defineJob({ address: contract }) : contract;
+    const wires = this.#usable("job", options.via);
+    const endpoint = new JobEndpoint(
+      known,
+      handler as unknown as JobHandler<never, never, unknown>,
+      this.#count("job", "server", known.address, wires),
+      this.#parts.timers,
+      options as PerformOptions<never>,
+    );
+    return await this.#offer("job", endpoint, wires, (t) => t.perform?.(endpoint));
+  }
+
+  /**
+   * Sends a goal; resolves when the worker has accepted it.
+   *
+   * @param contract The contract, or just an address.
+   * @param goal The goal.
+   * @param options Deadline without feedback, headers, signal, wires, feedback queue.
+   * @throws {PatchbayError} The worker's refusal; `not_found`; `overloaded`; `deadline_exceeded`.
+   */
+  async execute<
+    GoalIn = unknown,
+    FeedbackOut = unknown,
+    ResultOut = unknown,
+    GoalOut = unknown,
+    FeedbackIn = unknown,
+    ResultIn = unknown,
+  >(
+    contract:
+      | JobContract<GoalIn, GoalOut, FeedbackIn, FeedbackOut, ResultIn, ResultOut>
+      | string,
+    goal: GoalIn,
+    options: WithVia<ExecuteOptions, Plugins, "job"> = {},
+  ): Promise<JobHandle<FeedbackOut, ResultOut>> {
+    this.#live();
+    options.signal?.throwIfAborted();
+    const known = typeof contract === "string" ? defineJob({ address: contract }) : contract;
+    const address = checkAddress(known.address);
+    if (known.goal !== undefined) await applySchema(known.goal, goal, "goal");
+    const wire = await this.#choose("job", address, options.via);
+    const port = wire.transport?.executor?.(address);
+    if (port === undefined) throw new PatchbayError("internal", `${wire.plugin.name}: no executor`);
+    const job = new PendingJob(
+      known,
+      {
+        port,
+        transport: wire.plugin.name,
+        statistics: this.#count("job", "client", address, [wire]),
+      },
+      this.#parts.timers,
+      goal,
+      options,
+    );
+    const child = {
+      close: async () => {
+        if (!job.ended) port.abandon(job);
+        job.fail(new PatchbayError("closed", `${address}: the bay was closed`));
+        await job.result.catch(() => {});
+      },
+    };
+    this.#children.add(child);
+    job.result.catch(() => {}).finally(() => {
+      this.#children.delete(child);
+      port.close();
+    });
+    job.start();
+    await job.whenAccepted;
+    return new JobHandle(job);
+  }
+
+  /**
+   * How a wire would be chosen for an address, and why the others would not.
+   *
+   * @param pattern The pattern.
+   * @param address The address.
+   * @param via The wires asked for, in order.
+   */
+  async explain(pattern: Pattern, address: string, via?: readonly string[]): Promise<Choice> {
+    return await choose(this.#parts.wires, pattern, checkAddress(address), via);
+  }
+
+  /**
+   * Closes everything that was opened on this bay: endpoints drain (5 s at most), pending calls
+   * reject with `closed`, kernel objects are freed. Idempotent.
+   */
+  close(): Promise<void> {
+    this.#closing ??= (async () => {
+      await Promise.all([...this.#children].map((child) => child.close()));
+      await this.#parts.directory?.close();
+      for (const wire of this.#parts.wires) await wire.transport?.close();
+      this.#parts.timers.close();
+    })();
+    return this.#closing;
+  }
+
+  /** As {@link close}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #live(): void {
+    if (this.#closing === undefined) return;
+    throw new PatchbayError("closed", `the bay of ${this.identity.module} is closed`);
+  }
+
+  #usable(pattern: Pattern, via: readonly string[] | undefined): Wire[] {
+    this.#live();
+    return usable(this.#parts.wires, pattern, via);
+  }
+
+  #count(
+    pattern: Pattern,
+    role: "server" | "client" | "speaker" | "listener",
+    address: string,
+    wires: readonly Wire[],
+  ) {
+    const names = wires.map((wire) => wire.plugin.name).join(",");
+    return this.#parts.statistics.endpoint(pattern, role, address, names);
+  }
+
+  #entry(
+    pattern: Pattern,
+    role: DirectoryEndpoint["role"],
+    address: string,
+    wires: readonly Wire[],
+    shared = false,
+  ): DirectoryEndpoint {
+    return { pattern, role, address, wires: wires.map((wire) => wire.plugin.name), shared };
+  }
+
+  async #choose(
+    pattern: Pattern,
+    address: string,
+    via: readonly string[] | undefined,
+  ): Promise<Wire> {
+    this.#live();
+    const choice = await choose(this.#parts.wires, pattern, address, via);
+    if (choice.wire === undefined) throw noWire(pattern, address, choice.considered);
+    return choice.wire;
+  }
+
+  async #bindCall(address: string, via: readonly string[] | undefined): Promise<CallBinding> {
+    const wire = await this.#choose("callable", address, via);
+    const port = wire.transport?.caller?.(address);
+    if (port === undefined) throw new PatchbayError("internal", `${wire.plugin.name}: no caller`);
+    return {
+      port,
+      transport: wire.plugin.name,
+      defaultTimeoutMs: CALL_TIMEOUT_MS[wire.plugin.scope],
+      statistics: this.#count("callable", "client", address, [wire]),
+    };
+  }
+
+  /** Puts a server on its wires, then into the directory; takes it back if any of them refuses. */
+  async #offer(
+    pattern: "callable" | "job",
+    endpoint: CallableEndpoint | JobEndpoint,
+    wires: readonly Wire[],
+    register: (transport: Transport) => Promise<Registration> | undefined,
+  ): Promise<Served> {
+    const { address, shared } = endpoint;
+    this.#claim(address, shared);
+    const entry = this.#entry(pattern, "server", address, wires, shared);
+    let registrations: Registration[] = [];
+    const withdraw = async () => {
+      await this.#parts.directory?.remove(entry);
+      await within(endpoint.drain(), DRAIN_MS);
+      for (const registration of registrations) await registration.close();
+      this.#parts.statistics.remove(endpoint.statistics);
+      this.#release(address);
+    };
+    try {
+      registrations = await all(wires, (wire) => wire.transport && register(wire.transport));
+      await this.#parts.directory?.add(entry);
+    } catch (error) {
+      await withdraw();
+      throw error;
+    }
+    const served = new Served(address, async () => {
+      this.#children.delete(served);
+      await withdraw();
+    });
+    this.#children.add(served);
+    return served;
+  }
+
+  #claim(address: string, shared: boolean): void {
+    this.#live();
+    const held = this.#served.get(address);
+    if (held === undefined) return void this.#served.set(address, { shared, count: 1 });
+    if (!held.shared || !shared) {
+      throw new PatchbayError("unavailable", `${address} is already served by this module`, {
+        address,
+        retryable: false,
+        remedy: 'close the first server, or serve both with sharing: "shared"',
+      });
+    }
+    held.count++;
+  }
+
+  #release(address: string): void {
+    const held = this.#served.get(address);
+    if (held !== undefined && --held.count === 0) this.#served.delete(address);
+  }
+}
+
+/** Opens something on every wire; if one refuses, closes the others and passes the refusal on. */
+async function all<T extends Closable>(
+  wires: readonly Wire[],
+  open: (wire: Wire) => Promise<T> | undefined,
+): Promise<T[]> {
+  const results = await Promise.allSettled(wires.map((wire) => open(wire)));
+  const opened = results.flatMap((r) => r.status === "fulfilled" && r.value ? [r.value] : []);
+  const failure = results.find((r) => r.status === "rejected");
+  if (failure === undefined) return opened;
+  await Promise.all(opened.map((one) => one.close()));
+  throw failure.reason;
+}
+
+/** Waits for something, but not longer than some milliseconds. */
+async function within(work: Promise<void>, ms: number): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<void>((resolve) => timer = setTimeout(resolve, ms));
+  await Promise.race([work, late]);
+  clearTimeout(timer);
+}

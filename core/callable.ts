@@ -1,0 +1,550 @@
+/**
+ * Callables: the caller's side ({@link Callable}), the server's side ({@link CallableEndpoint}),
+ * and the call between them.
+ *
+ * @module
+ */
+
+import type { CallableContract } from "./contract.ts";
+import { PatchbayError } from "./errors.ts";
+import type { CallPort, Peer } from "./plugin.ts";
+import { applySchema, type StandardSchema } from "./schema.ts";
+import type { EndpointStatistics } from "./statistics.ts";
+import { TimerEntry, type TimerWheel } from "./timer_wheel.ts";
+
+/** Headers of a message: short strings by lower-case name. */
+export type Headers = Readonly<Record<string, string>>;
+
+/** What a handler learns about the message besides its value. */
+export interface HandlerContext {
+  /** Aborted when the caller gives up, its deadline passes, or the connection is lost. */
+  readonly signal: AbortSignal;
+  /** What the caller sent along. */
+  readonly headers: Headers;
+  /** Who called. */
+  readonly peer: Peer;
+  /** The address that was called. */
+  readonly address: string;
+  /** How long the caller will still wait, in milliseconds; `Infinity` if it does not say. */
+  readonly remainingMs: number;
+}
+
+/** Answers a call: with the response or a promise of it; what it throws reaches the caller. */
+export type CallHandler<RequestOut, ResponseIn> = (
+  request: RequestOut,
+  context: HandlerContext,
+) => ResponseIn | Promise<ResponseIn>;
+
+/** How to serve a callable. */
+export interface ServeOptions {
+  /** The wires to serve it on, by plugin name; default: all that are open and can. */
+  via?: readonly string[];
+  /** Whether other servers may share the address; default: `exclusive`. */
+  sharing?: "exclusive" | "shared";
+  /** The most calls at once; one more is refused with `overloaded`. Default 64. */
+  maxConcurrent?: number;
+}
+
+/** How to make a call. */
+export interface CallOptions {
+  /** How long to wait for the response, in milliseconds; `Infinity` for ever. */
+  timeoutMs?: number;
+  /** Sent along. */
+  headers?: Headers;
+  /** Cancels the call; it rejects with the signal's reason. */
+  signal?: AbortSignal;
+  /** 0–255, higher first when a queue forms. Default: the contract's, or 128. */
+  priority?: number;
+}
+
+/** Where the outcome of a call goes. */
+export interface CallSink {
+  /** The caller's schemas where it is in this process. */
+  readonly contract?: ServerSchemas;
+  /** Set by the endpoint when the caller gave up before the handler was done. */
+  abandoned: boolean;
+  /** The handler's response. */
+  succeed(value: unknown): void;
+  /** The call failed. */
+  fail(error: unknown): void;
+}
+
+/** The schemas of the two values of a callable. */
+export interface ServerSchemas {
+  /** The request's. */
+  readonly request?: StandardSchema;
+  /** The response's. */
+  readonly response?: StandardSchema;
+}
+
+/** A call on its way out, as a {@link CallPort} sees it. */
+export interface OutboundCall extends CallSink {
+  /** The request, validated but untransformed. */
+  readonly value: unknown;
+  /** The address. */
+  readonly address: string;
+  /** What to send along. */
+  headers: Headers | undefined;
+  /** How long the caller waits in all, in milliseconds. */
+  readonly timeoutMs: number;
+  /** How long it still waits. */
+  readonly remainingMs: number;
+  /** The codec the contract asks for. */
+  readonly codec: string | undefined;
+  /** 0–255. */
+  readonly priority: number;
+  /** Whether a second execution does no harm. */
+  readonly idempotent: boolean;
+  /** For the port: whatever it must find again in `cancel`. */
+  slot: unknown;
+}
+
+/** A caller's binding to the wire it has chosen. */
+export interface CallBinding {
+  /** The way calls take. */
+  readonly port: CallPort;
+  /** The chosen plugin's name. */
+  readonly transport: string;
+  /** How long a call may take there by default, in milliseconds. */
+  readonly defaultTimeoutMs: number;
+  /** The caller's counters. */
+  readonly statistics: EndpointStatistics;
+}
+
+/** What a caller needs of its bay. */
+export interface CallRouter {
+  /** Changes whenever a binding may have become wrong. */
+  readonly epoch: number;
+  /** The bay's timer. */
+  readonly timers: TimerWheel;
+  /** Chooses a wire and binds to it. */
+  bindCall(address: string, via: readonly string[] | undefined): Promise<CallBinding>;
+}
+
+const NO_OPTIONS: CallOptions = Object.freeze({});
+
+// The executor of a call's promise, hoisted: a closure for each call would cost an allocation.
+let takenResolve: (value: never) => void;
+let takenReject: (error: unknown) => void;
+function take(resolve: (value: never) => void, reject: (error: unknown) => void): void {
+  takenResolve = resolve;
+  takenReject = reject;
+}
+
+class PendingCall extends TimerEntry implements OutboundCall {
+  readonly promise: Promise<never>;
+  readonly #resolve: (value: never) => void;
+  readonly #reject: (error: unknown) => void;
+  readonly #binding: CallBinding;
+  readonly #timers: TimerWheel;
+  readonly contract: CallableContract<never, unknown, never, unknown>;
+  readonly value: unknown;
+  headers: Headers | undefined;
+  readonly timeoutMs: number;
+  readonly #options: CallOptions;
+  slot: unknown = undefined;
+  abandoned = false;
+  settled = false;
+  #startedMs = 0;
+  #onAbort: (() => void) | undefined = undefined;
+
+  constructor(
+    contract: CallableContract<never, unknown, never, unknown>,
+    binding: CallBinding,
+    timers: TimerWheel,
+    value: unknown,
+    options: CallOptions,
+  ) {
+    super();
+    this.promise = new Promise<never>(take);
+    this.#resolve = takenResolve;
+    this.#reject = takenReject;
+    this.contract = contract;
+    this.#binding = binding;
+    this.#timers = timers;
+    this.value = value;
+    this.#options = options;
+    this.headers = options.headers;
+    this.timeoutMs = options.timeoutMs ?? contract.timeoutMs ?? binding.defaultTimeoutMs;
+  }
+
+  get address(): string {
+    return this.contract.address;
+  }
+
+  get codec(): string | undefined {
+    return this.contract.codec;
+  }
+
+  get priority(): number {
+    return this.#options.priority ?? this.contract.priority ?? 128;
+  }
+
+  get idempotent(): boolean {
+    return this.contract.idempotent === true;
+  }
+
+  get remainingMs(): number {
+    return this.wheelList === undefined ? this.timeoutMs : this.#timers.remainingMs(this);
+  }
+
+  start(): void {
+    const statistics = this.#binding.statistics;
+    statistics.calls++;
+    statistics.messagesOut++;
+    statistics.pending++;
+    if (statistics.sample()) this.#startedMs = performance.now();
+    this.#binding.port.start(this);
+    if (this.settled) return;
+    this.#timers.arm(this, this.timeoutMs);
+    const signal = this.#options.signal;
+    if (signal !== undefined) {
+      this.#onAbort = () => {
+        this.#binding.port.cancel(this);
+        this.#settle();
+        this.#reject(signal.reason);
+      };
+      signal.addEventListener("abort", this.#onAbort, { once: true });
+    }
+  }
+
+  succeed(value: unknown): void {
+    if (this.settled) return;
+    const schema = this.contract.response;
+    if (schema !== undefined && this.#binding.port.contract?.response !== schema) {
+      try {
+        const checked = applySchema(schema, value, "response");
+        if (checked instanceof Promise) {
+          checked.then((v) => this.#succeeded(v), (error) => this.fail(error));
+          return;
+        }
+        value = checked;
+      } catch (error) {
+        return this.fail(error);
+      }
+    }
+    this.#succeeded(value);
+  }
+
+  fail(error: unknown): void {
+    if (this.settled) return;
+    this.#settle();
+    const known = PatchbayError.fromThrown(error).with({
+      pattern: "callable",
+      transport: this.#binding.transport,
+      address: this.address,
+    });
+    this.#binding.statistics.countError(known.code);
+    this.#reject(known);
+  }
+
+  override expire(): void {
+    this.#binding.port.cancel(this);
+    this.fail(
+      new PatchbayError(
+        "deadline_exceeded",
+        `${this.address}: no response within ${this.timeoutMs} ms over ${this.#binding.transport}`,
+        {
+          details: { timeoutMs: this.timeoutMs },
+          remedy: "pass a longer timeoutMs, or make the handler faster",
+        },
+      ),
+    );
+  }
+
+  override discard(): void {
+    this.#binding.port.cancel(this);
+    this.fail(new PatchbayError("closed", `${this.address}: the bay was closed`));
+  }
+
+  #succeeded(value: unknown): void {
+    if (this.settled) return;
+    this.#settle();
+    this.#binding.statistics.messagesIn++;
+    this.#resolve(value as never);
+  }
+
+  #settle(): void {
+    this.settled = true;
+    const statistics = this.#binding.statistics;
+    statistics.pending--;
+    if (this.#startedMs !== 0) {
+      statistics.observeDuration((performance.now() - this.#startedMs) / 1000);
+    }
+    if (this.wheelList !== undefined) this.#timers.disarm(this);
+    if (this.#onAbort !== undefined) {
+      this.#options.signal?.removeEventListener("abort", this.#onAbort);
+    }
+  }
+}
+
+/**
+ * Calls one address. Made by `bay.callable(contract)`; bound to a wire at the first call, and anew
+ * when that wire no longer leads there.
+ *
+ * @typeParam RequestIn What the request's schema takes.
+ * @typeParam ResponseOut What the response's schema gives.
+ */
+export class Callable<RequestIn, ResponseOut> {
+  readonly #contract: CallableContract<never, unknown, never, unknown>;
+  readonly #router: CallRouter;
+  readonly #via: readonly string[] | undefined;
+  #binding: CallBinding | undefined;
+  #binds: Promise<CallBinding> | undefined;
+  #epoch = -1;
+
+  /** @ignore Made by the bay. */
+  constructor(
+    contract: CallableContract<never, unknown, never, unknown>,
+    router: CallRouter,
+    via: readonly string[] | undefined,
+  ) {
+    this.#contract = contract;
+    this.#router = router;
+    this.#via = via;
+  }
+
+  /** The address it calls. */
+  get address(): string {
+    return this.#contract.address;
+  }
+
+  /** The wire it is bound to now, by plugin name; `undefined` before the first call. */
+  get transport(): string | undefined {
+    return this.#binding?.transport;
+  }
+
+  /**
+   * Calls, and resolves with the response.
+   *
+   * @param request The request.
+   * @param options Deadline, headers, signal, priority.
+   * @throws {PatchbayError} `not_found` at once if nobody serves the address; `deadline_exceeded`;
+   * `closed` if the server went away; `overloaded`; `invalid`; `remote` with the handler's message.
+   */
+  call(request: RequestIn, options: CallOptions = NO_OPTIONS): Promise<ResponseOut> {
+    const binding = this.#binding;
+    if (binding === undefined || this.#epoch !== this.#router.epoch) {
+      return this.#bindAndCall(request, options);
+    }
+    return this.#start(binding, request, options);
+  }
+
+  /**
+   * Chooses a wire now instead of at the first call.
+   *
+   * @throws {PatchbayError} `not_found` or `unavailable`, listing every wire with its reason.
+   */
+  async bind(): Promise<void> {
+    await this.#bind();
+  }
+
+  #start(binding: CallBinding, request: RequestIn, options: CallOptions): Promise<ResponseOut> {
+    if (options.signal?.aborted) return Promise.reject(options.signal.reason);
+    const schema = this.#contract.request;
+    const call = new PendingCall(this.#contract, binding, this.#router.timers, request, options);
+    if (schema !== undefined && binding.port.contract?.request !== schema) {
+      try {
+        const checked = applySchema(schema, request, "request");
+        if (checked instanceof Promise) {
+          return checked.then(() => {
+            call.start();
+            return call.promise;
+          });
+        }
+      } catch (error) {
+        binding.statistics.countError("invalid");
+        return Promise.reject(
+          PatchbayError.fromThrown(error).with({
+            pattern: "callable",
+            transport: binding.transport,
+            address: this.address,
+          }),
+        );
+      }
+    }
+    call.start();
+    return call.promise;
+  }
+
+  async #bindAndCall(request: RequestIn, options: CallOptions): Promise<ResponseOut> {
+    const binding = await this.#bind();
+    return await this.#start(binding, request, options);
+  }
+
+  async #bind(): Promise<CallBinding> {
+    const epoch = this.#router.epoch;
+    if (this.#binding !== undefined && this.#epoch === epoch) return this.#binding;
+    this.#binds ??= this.#router.bindCall(this.address, this.#via).finally(() => {
+      this.#binds = undefined;
+    });
+    const binding = await this.#binds;
+    this.#binding = binding;
+    this.#epoch = epoch;
+    return binding;
+  }
+}
+
+/** How many abandoned handlers may still run for each call allowed at once. */
+const ABANDONED_FACTOR = 16;
+
+/** The server's side of one callable: validates, limits, runs the handler, counts. */
+export class CallableEndpoint {
+  /** What is served. */
+  readonly contract: CallableContract<never, unknown, never, unknown>;
+  /** Whether other servers may share the address. */
+  readonly shared: boolean;
+  /** The server's counters. */
+  readonly statistics: EndpointStatistics;
+  readonly #handler: CallHandler<never, unknown>;
+  readonly #maxConcurrent: number;
+  #active = 0;
+  #abandoned = 0;
+  #closed = false;
+  #idle: (() => void) | undefined;
+
+  /** @ignore Made by the bay. */
+  constructor(
+    contract: CallableContract<never, unknown, never, unknown>,
+    handler: CallHandler<never, unknown>,
+    statistics: EndpointStatistics,
+    options: ServeOptions,
+  ) {
+    this.contract = contract;
+    this.#handler = handler;
+    this.statistics = statistics;
+    this.shared = options.sharing === "shared";
+    this.#maxConcurrent = options.maxConcurrent ?? 64;
+  }
+
+  /** The address served. */
+  get address(): string {
+    return this.contract.address;
+  }
+
+  /**
+   * Runs the handler on a request. Never throws; the outcome goes to the sink, at once if the
+   * handler is synchronous.
+   *
+   * @param value The decoded request.
+   * @param context What the handler learns besides.
+   * @param sink Where the outcome goes.
+   */
+  handle(value: unknown, context: HandlerContext, sink: CallSink): void {
+    const statistics = this.statistics;
+    statistics.calls++;
+    statistics.messagesIn++;
+    if (
+      this.#closed || this.#active >= this.#maxConcurrent ||
+      this.#abandoned >= this.#maxConcurrent * ABANDONED_FACTOR
+    ) return this.#refuse(sink);
+    const startedMs = statistics.sample() ? performance.now() : 0;
+    let result: unknown;
+    try {
+      const schema = this.contract.request;
+      if (schema !== undefined) {
+        const checked = applySchema(schema, value, "request");
+        if (checked instanceof Promise) {
+          result = checked.then((request) => this.#handler(request as never, context));
+        } else result = this.#handler(checked as never, context);
+      } else result = this.#handler(value as never, context);
+    } catch (error) {
+      return this.#failed(error, sink);
+    }
+    if (result instanceof Promise) {
+      this.#active++;
+      statistics.pending++;
+      result.then(
+        (response) => {
+          this.#leave(sink, startedMs);
+          this.#succeeded(response, sink);
+        },
+        (error) => {
+          this.#leave(sink, startedMs);
+          this.#failed(error, sink);
+        },
+      );
+      return;
+    }
+    if (startedMs !== 0) statistics.observeDuration((performance.now() - startedMs) / 1000);
+    this.#succeeded(result, sink);
+  }
+
+  /**
+   * The caller has given up: the handler's place is free again, its outcome goes nowhere.
+   *
+   * @param sink The call.
+   */
+  abandon(sink: CallSink): void {
+    if (sink.abandoned) return;
+    sink.abandoned = true;
+    this.#active--;
+    this.#abandoned++;
+    if (this.#active === 0) this.#idle?.();
+  }
+
+  /** Takes no more calls; resolves when those that run have ended. */
+  async drain(): Promise<void> {
+    this.#closed = true;
+    if (this.#active === 0) return;
+    await new Promise<void>((resolve) => this.#idle = resolve);
+  }
+
+  #refuse(sink: CallSink): void {
+    this.statistics.countError(this.#closed ? "closed" : "overloaded");
+    sink.fail(
+      this.#closed
+        ? new PatchbayError("closed", `${this.address}: the server is closing`)
+        : new PatchbayError(
+          "overloaded",
+          `${this.address}: ${this.#maxConcurrent} calls are already running`,
+          {
+            details: { maxConcurrent: this.#maxConcurrent },
+            remedy: "call less at once, or serve with a higher maxConcurrent",
+          },
+        ),
+    );
+  }
+
+  #leave(sink: CallSink, startedMs: number): void {
+    this.statistics.pending--;
+    if (startedMs !== 0) {
+      this.statistics.observeDuration((performance.now() - startedMs) / 1000);
+    }
+    if (sink.abandoned) this.#abandoned--;
+    else if (--this.#active === 0) this.#idle?.();
+  }
+
+  #succeeded(value: unknown, sink: CallSink): void {
+    const schema = this.contract.response;
+    if (schema !== undefined) {
+      try {
+        const checked = applySchema(schema, value, "response");
+        if (checked instanceof Promise) {
+          checked.then(
+            (output) => this.#respond(value, output, sink),
+            (error) => this.#failed(error, sink),
+          );
+          return;
+        }
+        return this.#respond(value, checked, sink);
+      } catch (error) {
+        return this.#failed(error, sink);
+      }
+    }
+    this.#respond(value, value, sink);
+  }
+
+  #respond(original: unknown, output: unknown, sink: CallSink): void {
+    this.statistics.messagesOut++;
+    // A caller in this process with the same schema does not validate again.
+    const same = sink.contract !== undefined && sink.contract.response === this.contract.response;
+    sink.succeed(same ? output : original);
+  }
+
+  #failed(error: unknown, sink: CallSink): void {
+    const known = PatchbayError.fromThrown(error);
+    this.statistics.countError(known.code);
+    sink.fail(known);
+  }
+}

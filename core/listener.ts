@@ -1,0 +1,465 @@
+/**
+ * Listeners: the receiving side of speakers, with its queue, its order and its silence watch.
+ *
+ * @module
+ */
+
+import { matches } from "./address.ts";
+import type { SpeakerContract } from "./contract.ts";
+import { PatchbayError } from "./errors.ts";
+import type { BayIdentity, Peer, Registration } from "./plugin.ts";
+import { Fifo, Inbox, type Overflow } from "./queue.ts";
+import { applySchema } from "./schema.ts";
+import type { EndpointStatistics } from "./statistics.ts";
+import { TimerEntry, type TimerWheel } from "./timer_wheel.ts";
+
+/** What a listener learns about a shout besides its value. */
+export interface EventContext {
+  /** The address it was shouted at. */
+  readonly address: string;
+  /** Counts the speaker's shouts from 1; a gap means that something was dropped on the way. */
+  readonly sequence: number;
+  /** The id of the bay it comes from; empty where the wire does not tell. */
+  readonly origin: string;
+  /** What the speaker sent along. */
+  readonly headers: Readonly<Record<string, string>> | undefined;
+  /** 0–255. */
+  readonly priority: number;
+  /** Whether this is the retained last value, not a fresh shout. */
+  readonly retained: boolean;
+  /** Who shouted, where the wire tells. */
+  readonly peer: Peer | undefined;
+}
+
+/** What a listener is called with. What it throws is reported, and the listener goes on. */
+export type ListenCallback<ValueOut> = (
+  value: ValueOut,
+  context: EventContext,
+) => void | Promise<void>;
+
+/** How to listen. */
+export interface ListenOptions {
+  /** The wires to listen on, by plugin name; default: all that are open and can. */
+  via?: readonly string[];
+  /** What happens to a message that finds the queue full. Default `drop_oldest`. */
+  overflow?: Overflow;
+  /** The most messages that wait for this listener. Default 1024. */
+  maxQueue?: number;
+  /** Also get the last value of each speaker that retains it. */
+  retained?: boolean;
+  /** Ends the listener. */
+  signal?: AbortSignal;
+  /** Call `onSilent` when nothing came for so long, in milliseconds; default: the contract's. */
+  maxSilenceMs?: number;
+  /** Called once for each silence. */
+  onSilent?: () => void;
+}
+
+/** What a listener needs of its bay. */
+export interface ListenerHost {
+  /** Who the bay is. */
+  readonly identity: BayIdentity;
+  /** The bay's timer. */
+  readonly timers: TimerWheel;
+  /** Reports what nobody awaits. */
+  report(error: PatchbayError): void;
+}
+
+interface Item {
+  readonly value: unknown;
+  readonly context: EventContext;
+  readonly source: ListenerSource;
+}
+
+/** One publisher's connection to a listener: the port delivers through it. */
+export class ListenerSource {
+  /** Set by the port: `count` messages have left the queue, the publisher may send as many more. */
+  onConsumed: ((count: number) => void) | undefined = undefined;
+  /** How many messages of this source wait. */
+  waiting = 0;
+  readonly #endpoint: ListenerEndpoint;
+  /** Messages of a speaker in this process that is held back. */
+  readonly #held = new Fifo<Held>();
+
+  /** @ignore Made by the endpoint. */
+  constructor(endpoint: ListenerEndpoint) {
+    this.#endpoint = endpoint;
+  }
+
+  /** Whether the listener can take no more from this source. */
+  get full(): boolean {
+    return this.waiting >= this.#endpoint.maxQueue;
+  }
+
+  /**
+   * Delivers one message.
+   *
+   * @param value The decoded value.
+   * @param context What came with it.
+   */
+  deliver(value: unknown, context: EventContext): void {
+    this.#endpoint.deliver(value, context, this);
+  }
+
+  /**
+   * Delivers one message of a speaker in this process. With overflow `block` and a full queue it
+   * answers with a promise that resolves when the message has been taken.
+   *
+   * @param value The value.
+   * @param context What came with it.
+   * @throws {PatchbayError} `overloaded`: the speaker did not await, and twice the bound is full.
+   */
+  offer(value: unknown, context: EventContext): void | Promise<void> {
+    const endpoint = this.#endpoint;
+    if (endpoint.overflow !== "block" || (!this.full && this.#held.length === 0)) {
+      return endpoint.deliver(value, context, this);
+    }
+    if (endpoint.ended) return;
+    if (this.#held.length >= endpoint.maxQueue) {
+      throw new PatchbayError(
+        "overloaded",
+        `${context.address}: a blocking listener is full, and ${this.#held.length} shouts wait`,
+        {
+          pattern: "speaker",
+          address: context.address,
+          details: { maxQueue: endpoint.maxQueue },
+          remedy: "await speaker.shout(), or listen with another overflow policy",
+        },
+      );
+    }
+    return new Promise((resolve) => this.#held.push({ value, context, resolve }));
+  }
+
+  /** @ignore A message of this source has left the queue. */
+  released(): void {
+    const held = this.#held.shift();
+    if (held !== undefined) {
+      this.#endpoint.deliver(held.value, held.context, this);
+      held.resolve();
+    } else this.onConsumed?.(1);
+  }
+
+  /** @ignore The listener has ended: nobody is held back any longer. */
+  release(): void {
+    for (let held = this.#held.shift(); held !== undefined; held = this.#held.shift()) {
+      this.#endpoint.statistics.countDrop("closed");
+      held.resolve();
+    }
+  }
+
+  /** The publisher is gone. */
+  close(): void {
+    this.release();
+    this.#endpoint.detach(this);
+  }
+}
+
+interface Held {
+  readonly value: unknown;
+  readonly context: EventContext;
+  readonly resolve: () => void;
+}
+
+class SilenceWatch extends TimerEntry {
+  readonly #onSilent: () => void;
+
+  constructor(onSilent: () => void) {
+    super();
+    this.#onSilent = onSilent;
+  }
+
+  override expire(): void {
+    this.#onSilent();
+  }
+}
+
+/** The listening side of one `listen`, as transports see it. */
+export class ListenerEndpoint {
+  /** The address or pattern. */
+  readonly pattern: string;
+  /** What happens to a message that finds the queue full. */
+  readonly overflow: Overflow;
+  /** The most messages that wait; with overflow `block`, for each publisher. */
+  readonly maxQueue: number;
+  /** Whether it wants retained values. */
+  readonly retained: boolean;
+  /** The listener's counters. */
+  readonly statistics: EndpointStatistics;
+  /** Whether events may come twice because several wires lead to one speaker. */
+  readonly #several: boolean;
+  readonly #contract: SpeakerContract<never, unknown> | undefined;
+  readonly #callback: ListenCallback<never> | undefined;
+  readonly #host: ListenerHost;
+  readonly #inbox: Inbox<Item>;
+  readonly #seen = new Map<string, number>();
+  readonly #silence: SilenceWatch | undefined;
+  readonly #maxSilenceMs: number;
+  readonly #sources = new Set<ListenerSource>();
+  #running = false;
+  #validating: Promise<void> | undefined;
+  #onEnd: ((error?: PatchbayError) => void) | undefined;
+
+  /** @ignore Made by the bay. */
+  constructor(
+    pattern: string,
+    contract: SpeakerContract<never, unknown> | undefined,
+    callback: ListenCallback<never> | undefined,
+    options: ListenOptions,
+    host: ListenerHost,
+    statistics: EndpointStatistics,
+    several: boolean,
+  ) {
+    this.pattern = pattern;
+    this.#contract = contract;
+    this.#callback = callback;
+    this.overflow = options.overflow ?? "drop_oldest";
+    this.maxQueue = options.maxQueue ?? 1024;
+    this.retained = options.retained ?? false;
+    this.statistics = statistics;
+    this.#several = several;
+    this.#host = host;
+    this.#inbox = new Inbox<Item>(this.maxQueue, this.overflow, {
+      dropped: (reason) => this.statistics.countDrop(reason),
+      left: (item) => {
+        item.source.waiting--;
+        item.source.released();
+      },
+    });
+    this.#maxSilenceMs = options.maxSilenceMs ?? contract?.maxSilenceMs ?? Infinity;
+    if (options.onSilent !== undefined && this.#maxSilenceMs !== Infinity) {
+      this.#silence = new SilenceWatch(options.onSilent);
+      host.timers.arm(this.#silence, this.#maxSilenceMs);
+    }
+  }
+
+  /** How many messages wait. */
+  get queued(): number {
+    return this.#inbox.length;
+  }
+
+  /** Whether an address belongs to this listener. */
+  accepts(address: string): boolean {
+    return matches(this.pattern, address);
+  }
+
+  /** A publisher has joined. */
+  attach(): ListenerSource {
+    const source = new ListenerSource(this);
+    this.#sources.add(source);
+    // Each publisher is held back by its own credit, so all of them together may fill this much.
+    if (this.overflow === "block") this.#inbox.max = this.maxQueue * this.#sources.size;
+    return source;
+  }
+
+  /** @ignore */
+  detach(source: ListenerSource): void {
+    source.onConsumed = undefined;
+    this.#sources.delete(source);
+  }
+
+  /** @ignore Called through {@link ListenerSource.deliver}. */
+  deliver(value: unknown, context: EventContext, source: ListenerSource): void {
+    this.statistics.messagesIn++;
+    if (this.#silence !== undefined) this.#host.timers.arm(this.#silence, this.#maxSilenceMs);
+    if (this.#several && this.#hadAlready(context)) return;
+    const schema = this.#contract?.value;
+    if (schema !== undefined) {
+      try {
+        const checked = applySchema(schema, value, "value");
+        if (checked instanceof Promise || this.#validating !== undefined) {
+          return this.#deliverLater(checked, context, source);
+        }
+        value = checked;
+      } catch (error) {
+        return this.#refuse(error, context);
+      }
+    }
+    this.#hand(value, context, source);
+  }
+
+  /** Ends the listener: what waits can still be read; nothing more comes. Idempotent. */
+  end(error?: PatchbayError): void {
+    if (this.#silence !== undefined) this.#host.timers.disarm(this.#silence);
+    this.#inbox.end(error);
+    for (const source of this.#sources) source.release();
+  }
+
+  /** Whether it has ended. */
+  get ended(): boolean {
+    return this.#inbox.ended;
+  }
+
+  /** @ignore Called once when the endpoint ends by itself (overflow `fail`). */
+  onEnd(callback: (error?: PatchbayError) => void): void {
+    this.#onEnd = callback;
+  }
+
+  /** The next message, for iteration. */
+  async next(): Promise<IteratorResult<{ value: unknown; context: EventContext }, undefined>> {
+    return await this.#inbox.next();
+  }
+
+  #hand(value: unknown, context: EventContext, source: ListenerSource): void {
+    const callback = this.#callback;
+    if (callback !== undefined && !this.#running && !this.#inbox.ended) {
+      try {
+        const done = callback(value as never, context);
+        if (done instanceof Promise) {
+          this.#running = true;
+          source.waiting++;
+          this.#drain(done, source);
+        } else source.onConsumed?.(1);
+      } catch (error) {
+        this.#threw(error, context);
+        source.onConsumed?.(1);
+      }
+      return;
+    }
+    source.waiting++;
+    if (!this.#inbox.push({ value, context, source })) this.#overflowed(context);
+  }
+
+  /** An asynchronous callback runs: the messages that wait go to it one after the other. */
+  async #drain(done: Promise<void>, source: ListenerSource): Promise<void> {
+    const callback = this.#callback as ListenCallback<never>;
+    await this.#settle(done, undefined);
+    source.waiting--;
+    source.released();
+    for (let item = this.#inbox.take(); item !== undefined; item = this.#inbox.take()) {
+      try {
+        await this.#settle(callback(item.value as never, item.context), item.context);
+      } catch (error) {
+        this.#threw(error, item.context);
+      }
+    }
+    this.#running = false;
+  }
+
+  async #settle(done: void | Promise<void>, context: EventContext | undefined): Promise<void> {
+    try {
+      await done;
+    } catch (error) {
+      this.#threw(error, context);
+    }
+  }
+
+  #deliverLater(checked: unknown, context: EventContext, source: ListenerSource): void {
+    const before = this.#validating ?? Promise.resolve();
+    const mine: Promise<void> = before.then(async () => {
+      try {
+        this.#hand(await checked, context, source);
+      } catch (error) {
+        this.#refuse(error, context);
+      }
+      if (this.#validating === mine) this.#validating = undefined;
+    });
+    this.#validating = mine;
+  }
+
+  #hadAlready(context: EventContext): boolean {
+    // A bay's own shouts come over in_process alone.
+    if (context.origin === "" || context.origin === this.#host.identity.id) return false;
+    const key = `${context.origin} ${context.address}`;
+    const last = this.#seen.get(key) ?? 0;
+    if (context.sequence <= last) {
+      this.statistics.countDrop("duplicate");
+      return true;
+    }
+    this.#seen.set(key, context.sequence);
+    return false;
+  }
+
+  #refuse(error: unknown, context: EventContext): void {
+    this.statistics.countDrop("invalid");
+    this.#threw(error, context);
+  }
+
+  #threw(error: unknown, context: EventContext | undefined): void {
+    const known = PatchbayError.fromThrown(error).with({
+      pattern: "speaker",
+      transport: context?.peer?.transport,
+      address: context?.address ?? this.pattern,
+    });
+    this.statistics.countError(known.code);
+    this.#host.report(known);
+  }
+
+  #overflowed(context: EventContext): void {
+    const error = new PatchbayError(
+      "overloaded",
+      `${this.pattern}: the listener's queue of ${this.maxQueue} messages is full`,
+      { pattern: "speaker", address: context.address, details: { maxQueue: this.maxQueue } },
+    );
+    this.statistics.countError("overloaded");
+    if (this.#callback !== undefined) this.#host.report(error);
+    this.#onEnd?.(error);
+  }
+}
+
+/**
+ * A running `listen`. With a callback it only needs to be closed; without one it is iterated.
+ * Leaving the loop closes it.
+ *
+ * @typeParam ValueOut What the value's schema gives.
+ */
+export class Listener<ValueOut> implements AsyncIterable<ValueOut>, AsyncDisposable {
+  readonly #endpoint: ListenerEndpoint;
+  readonly #registrations: Promise<readonly Registration[]>;
+  readonly #closed: () => void;
+  #closing: Promise<void> | undefined;
+
+  /** @ignore Made by the bay. */
+  constructor(
+    endpoint: ListenerEndpoint,
+    registrations: Promise<readonly Registration[]>,
+    closed: () => void,
+  ) {
+    this.#endpoint = endpoint;
+    this.#registrations = registrations;
+    this.#closed = closed;
+    endpoint.onEnd(() => void this.close());
+  }
+
+  /** The address or pattern it listens to. */
+  get pattern(): string {
+    return this.#endpoint.pattern;
+  }
+
+  /** How many messages wait to be read. */
+  get queued(): number {
+    return this.#endpoint.queued;
+  }
+
+  /** The values, in order. Ends when the listener is closed. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<ValueOut, void, void> {
+    for await (const { value } of this.events()) yield value;
+  }
+
+  /** The values with what came along with them. Leaving the loop closes the listener. */
+  async *events(): AsyncGenerator<{ value: ValueOut; context: EventContext }, void, void> {
+    try {
+      for (;;) {
+        const next = await this.#endpoint.next();
+        if (next.done) return;
+        yield next.value as { value: ValueOut; context: EventContext };
+      }
+    } finally {
+      await this.close();
+    }
+  }
+
+  /** Ends it: speakers are told, nothing more comes. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= (async () => {
+      this.#endpoint.end();
+      this.#closed();
+      for (const registration of await this.#registrations) await registration.close();
+    })();
+    return this.#closing;
+  }
+
+  /** As {@link close}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}

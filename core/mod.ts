@@ -1,0 +1,52 @@
+/**
+ * Patchbay's core: the three patterns, their contracts, the plugin contract, the session protocol,
+ * codecs, queues and errors. It knows no transport and no operating system, and runs in a browser.
+ *
+ * @module
+ */
+
+export * from "./address.ts";
+export * from "./bay.ts";
+export {
+  Callable,
+  CallableEndpoint,
+  type CallBinding,
+  type CallHandler,
+  type CallOptions,
+  type CallRouter,
+  type CallSink,
+  type HandlerContext,
+  type Headers,
+  type OutboundCall,
+  type ServeOptions,
+  type ServerSchemas,
+} from "./callable.ts";
+export type { Choice, Consideration, Wire } from "./choice.ts";
+export * from "./codec.ts";
+export * from "./compression.ts";
+export * from "./config.ts";
+export * from "./contract.ts";
+export * from "./directory.ts";
+export * from "./errors.ts";
+export * from "./histogram.ts";
+export {
+  type ExecuteOptions,
+  type JobBinding,
+  JobHandle,
+  type JobState,
+  type OutboundJob,
+  type PendingJob,
+} from "./job.ts";
+export * from "./job_endpoint.ts";
+export * from "./layer.ts";
+export * from "./listener.ts";
+export * from "./open.ts";
+export * from "./plugin.ts";
+export * from "./prometheus.ts";
+export { type Overflow, OVERFLOWS } from "./queue.ts";
+export * from "./schema.ts";
+export * from "./speaker.ts";
+export * from "./statistics.ts";
+export * from "./telemetry.ts";
+export * from "./timer_wheel.ts";
+export * from "./values.ts";

@@ -1,0 +1,312 @@
+/**
+ * The in_process transport: hands values from port to endpoint within the room.
+ *
+ * @module
+ */
+
+import {
+  type CallableEndpoint,
+  type CallPort,
+  type CallSink,
+  checkPortable,
+  deepFreeze,
+  type EventContext,
+  type Finding,
+  type HandlerContext,
+  type Headers,
+  type Health,
+  type JobEndpoint,
+  type JobPort,
+  type JobRun,
+  type JobSink,
+  type ListenerEndpoint,
+  type OutboundCall,
+  type OutboundJob,
+  PatchbayError,
+  type Pattern,
+  type Peer,
+  type Registration,
+  type ServerSchemas,
+  type SpeakerEndpoint,
+  type SpeakerPort,
+  type Transport,
+  type TransportContext,
+} from "@patchbay/core";
+import type { Room, Stand } from "./room.ts";
+
+const NO_HEADERS: Headers = Object.freeze({});
+
+/** What a handler sees; the signal is made only if the handler looks at it. */
+class CallContext implements HandlerContext {
+  readonly #call: OutboundCall;
+  readonly endpoint: CallableEndpoint;
+  readonly peer: Peer;
+  #abort: AbortController | undefined = undefined;
+  #reason: unknown = undefined;
+
+  constructor(call: OutboundCall, endpoint: CallableEndpoint, peer: Peer) {
+    this.#call = call;
+    this.endpoint = endpoint;
+    this.peer = peer;
+  }
+
+  get signal(): AbortSignal {
+    this.#abort ??= new AbortController();
+    if (this.#reason !== undefined) this.#abort.abort(this.#reason);
+    return this.#abort.signal;
+  }
+
+  get headers(): Headers {
+    return this.#call.headers ?? NO_HEADERS;
+  }
+
+  get address(): string {
+    return this.#call.address;
+  }
+
+  get remainingMs(): number {
+    return this.#call.remainingMs;
+  }
+
+  abort(reason: unknown): void {
+    this.#reason = reason;
+    this.#abort?.abort(reason);
+  }
+}
+
+function gone(address: string): PatchbayError {
+  return new PatchbayError("not_found", `${address}: nobody serves it in this process`, {
+    address,
+    transport: "in_process",
+  });
+}
+
+function checked(value: unknown, what: string): unknown {
+  checkPortable(value, what);
+  return deepFreeze(value);
+}
+
+class CallWay implements CallPort {
+  readonly #address: string;
+  readonly #transport: InProcess;
+  readonly #endpoint: CallableEndpoint | undefined;
+  readonly contract: ServerSchemas | undefined;
+
+  constructor(address: string, transport: InProcess) {
+    this.#address = address;
+    this.#transport = transport;
+    // With one server the port is bound to it; with several, each call takes its turn.
+    this.#endpoint = transport.room.onlyCallable(address);
+    this.contract = this.#endpoint?.contract;
+  }
+
+  start(call: OutboundCall): void {
+    const transport = this.#transport;
+    const endpoint = this.#endpoint ?? transport.room.callable(this.#address);
+    if (endpoint === undefined) return call.fail(gone(this.#address));
+    const context = new CallContext(call, endpoint, transport.peer);
+    call.slot = context;
+    if (transport.checkValues) return this.#startChecked(call, endpoint, context);
+    endpoint.handle(call.value, context, call);
+  }
+
+  cancel(call: OutboundCall): void {
+    const context = call.slot as CallContext | undefined;
+    if (context === undefined) return;
+    context.endpoint.abandon(call);
+    context.abort(new DOMException("the caller has given up", "AbortError"));
+  }
+
+  close(): void {}
+
+  #startChecked(call: OutboundCall, endpoint: CallableEndpoint, context: CallContext): void {
+    try {
+      const value = checked(call.value, "request");
+      const sink: CallSink = {
+        contract: call.contract,
+        get abandoned() {
+          return call.abandoned;
+        },
+        set abandoned(now) {
+          call.abandoned = now;
+        },
+        succeed: (response) => {
+          try {
+            call.succeed(checked(response, "response"));
+          } catch (error) {
+            call.fail(error);
+          }
+        },
+        fail: (error) => call.fail(error),
+      };
+      endpoint.handle(value, context, sink);
+    } catch (error) {
+      call.fail(error);
+    }
+  }
+}
+
+class SpeakWay implements SpeakerPort {
+  readonly #stand: Stand;
+  readonly #transport: InProcess;
+
+  constructor(stand: Stand, transport: InProcess) {
+    this.#stand = stand;
+    this.#transport = transport;
+  }
+
+  get listeners(): number {
+    return this.#stand.sources.length;
+  }
+
+  shout(value: unknown, context: EventContext): void | Promise<void> {
+    if (this.#transport.checkValues) checked(value, "value");
+    const sources = this.#stand.sources;
+    let waits: Promise<void>[] | undefined;
+    for (let i = 0; i < sources.length; i++) {
+      const wait = sources[i].offer(value, context);
+      if (wait !== undefined) (waits ??= []).push(wait);
+    }
+    if (waits !== undefined) return Promise.all(waits).then(() => {});
+  }
+
+  close(): Promise<void> {
+    this.#transport.room.leave(this.#stand);
+    return Promise.resolve();
+  }
+}
+
+class JobWay implements JobPort {
+  readonly #address: string;
+  readonly #transport: InProcess;
+
+  constructor(address: string, transport: InProcess) {
+    this.#address = address;
+    this.#transport = transport;
+  }
+
+  start(job: OutboundJob): void {
+    const { room, checkValues, peer } = this.#transport;
+    const endpoint = room.job(this.#address);
+    if (endpoint === undefined) return job.fail(gone(this.#address));
+    try {
+      const goal = checkValues ? checked(job.goal, "goal") : job.goal;
+      const context = { headers: job.headers ?? NO_HEADERS, peer };
+      job.slot = endpoint.start(job.id, goal, context, checkValues ? checkedSink(job) : job);
+    } catch (error) {
+      job.fail(error);
+    }
+  }
+
+  cancel(job: OutboundJob, reason: string | undefined): void {
+    (job.slot as JobRun | undefined)?.cancel(reason);
+  }
+
+  abandon(job: OutboundJob): void {
+    const run = job.slot as JobRun | undefined;
+    run?.detach();
+    run?.cancel("the job's owner has given up");
+  }
+
+  close(): void {}
+}
+
+function checkedSink(job: OutboundJob): JobSink {
+  const guard = (value: unknown, what: string, then: (value: unknown) => void) => {
+    try {
+      then(checked(value, what));
+    } catch (error) {
+      job.fail(error);
+    }
+  };
+  return {
+    accepted: () => job.accepted(),
+    feedback: (value, sequence) => guard(value, "feedback", (v) => job.feedback(v, sequence)),
+    progressed: (fraction, sequence) => job.progressed(fraction, sequence),
+    succeed: (value) => guard(value, "result", (v) => job.succeed(v)),
+    fail: (error) => job.fail(error),
+  };
+}
+
+/** An opened in_process plugin. */
+export class InProcess implements Transport<{ readonly room: Room }> {
+  /** What only this wire has. */
+  readonly extras: { readonly room: Room };
+  /** @ignore */
+  readonly room: Room;
+  /** @ignore */
+  readonly checkValues: boolean;
+  /** @ignore */
+  readonly peer: Peer;
+  readonly #registrations = new Set<() => void>();
+
+  /** @ignore Made by the plugin. */
+  constructor(context: TransportContext, room: Room, checkValues: boolean) {
+    this.room = room;
+    this.extras = { room };
+    this.checkValues = checkValues;
+    this.peer = { module: context.identity.module, transport: "in_process", local: true };
+    this.#registrations.add(room.watch(() => context.routesChanged()));
+  }
+
+  /** Always healthy: there is nothing that could break. */
+  health(): Health {
+    return { status: "healthy" };
+  }
+
+  /** Whether somebody in the room serves the address. */
+  find(pattern: Pattern, address: string): Finding {
+    if (this.room.has(pattern, address)) return { found: true, detail: "in this process" };
+    return { found: false, reason: "nobody serves it in this process" };
+  }
+
+  /** As {@link Transport.serve}. */
+  serve(endpoint: CallableEndpoint): Promise<Registration> {
+    return this.#register(() => this.room.serve(endpoint, "callable"));
+  }
+
+  /** As {@link Transport.caller}. */
+  caller(address: string): CallPort {
+    return new CallWay(address, this);
+  }
+
+  /** As {@link Transport.speak}. */
+  speak(endpoint: SpeakerEndpoint): Promise<SpeakerPort> {
+    return Promise.resolve(new SpeakWay(this.room.enter(endpoint), this));
+  }
+
+  /** As {@link Transport.listen}. */
+  listen(endpoint: ListenerEndpoint): Promise<Registration> {
+    return this.#register(() => this.room.listen(endpoint));
+  }
+
+  /** As {@link Transport.perform}. */
+  perform(endpoint: JobEndpoint): Promise<Registration> {
+    return this.#register(() => this.room.serve(endpoint, "job"));
+  }
+
+  /** As {@link Transport.executor}. */
+  executor(address: string): JobPort {
+    return new JobWay(address, this);
+  }
+
+  /** Leaves the room. */
+  close(): Promise<void> {
+    for (const leave of this.#registrations) leave();
+    this.#registrations.clear();
+    return Promise.resolve();
+  }
+
+  // deno-lint-ignore require-await -- a refusal must reject, not throw
+  async #register(enter: () => () => void): Promise<Registration> {
+    const leave = enter();
+    this.#registrations.add(leave);
+    return {
+      close: () => {
+        this.#registrations.delete(leave);
+        leave();
+        return Promise.resolve();
+      },
+    };
+  }
+}
