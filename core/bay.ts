@@ -433,6 +433,7 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     const address = checkAddress(known.address);
     if (known.goal !== undefined) await applySchema(known.goal, goal, "goal");
     const wire = await this.#choose("job", address, options.via);
+    options.signal?.throwIfAborted();
     const port = wire.transport?.executor?.(address);
     if (port === undefined) throw new PatchbayError("internal", `${wire.plugin.name}: no executor`);
     const job = new PendingJob(
@@ -441,6 +442,7 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
         port,
         transport: wire.plugin.name,
         statistics: this.#count("job", "client", address, [wire]),
+        report: this.#parts.report,
       },
       this.#parts.timers,
       goal,
@@ -479,18 +481,28 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
    * reject with `closed`, kernel objects are freed. Idempotent.
    */
   close(): Promise<void> {
-    this.#closing ??= (async () => {
-      await Promise.all([...this.#children].map((child) => child.close()));
-      await this.#parts.directory?.close();
-      for (const wire of this.#parts.wires) await wire.transport?.close();
-      this.#parts.timers.close();
-    })();
+    if (this.#closing === undefined) {
+      this.#closing = this.#close();
+      // Callers that are bound already bind anew, and learn that the bay is closed.
+      this.#parts.epoch.value++;
+    }
     return this.#closing;
   }
 
   /** As {@link close}. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  /** Closes all it can, whatever fails on the way; passes the first failure on. */
+  async #close(): Promise<void> {
+    const { directory, wires, timers } = this.#parts;
+    const closings = await Promise.allSettled([...this.#children].map((child) => child.close()));
+    closings.push(...await Promise.allSettled([directory?.close()]));
+    for (const wire of wires) closings.push(...await Promise.allSettled([wire.transport?.close()]));
+    timers.close();
+    const failure = closings.find((closing) => closing.status === "rejected");
+    if (failure !== undefined) throw failure.reason;
   }
 
   #live(): void {
@@ -530,6 +542,7 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
   ): Promise<Wire> {
     this.#live();
     const choice = await choose(this.#parts.wires, pattern, address, via);
+    this.#live();
     if (choice.wire === undefined) throw noWire(pattern, address, choice.considered);
     return choice.wire;
   }
@@ -560,6 +573,7 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     const withdraw = async () => {
       await this.#parts.directory?.remove(entry);
       await within(endpoint.drain(), DRAIN_MS);
+      if (endpoint instanceof JobEndpoint) endpoint.giveUp();
       for (const registration of registrations) await registration.close();
       this.#parts.statistics.remove(endpoint.statistics);
       this.#release(address);

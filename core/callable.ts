@@ -63,6 +63,8 @@ export interface CallSink {
   readonly contract?: ServerSchemas;
   /** Set by the endpoint when the caller gave up before the handler was done. */
   abandoned: boolean;
+  /** Set by the endpoint while the call takes one of its places. */
+  running?: boolean;
   /** The handler's response. */
   succeed(value: unknown): void;
   /** The call failed. */
@@ -95,6 +97,8 @@ export interface OutboundCall extends CallSink {
   readonly priority: number;
   /** Whether a second execution does no harm. */
   readonly idempotent: boolean;
+  /** The caller's counters: the port adds the bytes. */
+  readonly statistics: EndpointStatistics;
   /** For the port: whatever it must find again in `cancel`. */
   slot: unknown;
 }
@@ -144,6 +148,7 @@ class PendingCall extends TimerEntry implements OutboundCall {
   readonly #options: CallOptions;
   slot: unknown = undefined;
   abandoned = false;
+  running = false;
   settled = false;
   #startedMs = 0;
   #onAbort: (() => void) | undefined = undefined;
@@ -176,6 +181,10 @@ class PendingCall extends TimerEntry implements OutboundCall {
     return this.contract.codec;
   }
 
+  get statistics(): EndpointStatistics {
+    return this.#binding.statistics;
+  }
+
   get priority(): number {
     return this.#options.priority ?? this.contract.priority ?? 128;
   }
@@ -204,7 +213,9 @@ class PendingCall extends TimerEntry implements OutboundCall {
         this.#settle();
         this.#reject(signal.reason);
       };
-      signal.addEventListener("abort", this.#onAbort, { once: true });
+      // A handler in this process, or an asynchronous schema, may have taken long enough for it.
+      if (signal.aborted) this.#onAbort();
+      else signal.addEventListener("abort", this.#onAbort, { once: true });
     }
   }
 
@@ -350,24 +361,30 @@ export class Callable<RequestIn, ResponseOut> {
           return checked.then(() => {
             call.start();
             return call.promise;
-          });
+          }, (error) => this.#refuse(binding, error));
         }
       } catch (error) {
-        binding.statistics.countError("invalid");
-        return Promise.reject(
-          PatchbayError.fromThrown(error).with({
-            pattern: "callable",
-            transport: binding.transport,
-            address: this.address,
-          }),
-        );
+        return this.#refuse(binding, error);
       }
     }
     call.start();
     return call.promise;
   }
 
+  /** The request did not pass its schema. */
+  #refuse(binding: CallBinding, error: unknown): Promise<never> {
+    binding.statistics.countError("invalid");
+    return Promise.reject(
+      PatchbayError.fromThrown(error).with({
+        pattern: "callable",
+        transport: binding.transport,
+        address: this.address,
+      }),
+    );
+  }
+
   async #bindAndCall(request: RequestIn, options: CallOptions): Promise<ResponseOut> {
+    options.signal?.throwIfAborted();
     const binding = await this.#bind();
     return await this.#start(binding, request, options);
   }
@@ -375,13 +392,15 @@ export class Callable<RequestIn, ResponseOut> {
   async #bind(): Promise<CallBinding> {
     const epoch = this.#router.epoch;
     if (this.#binding !== undefined && this.#epoch === epoch) return this.#binding;
-    this.#binds ??= this.#router.bindCall(this.address, this.#via).finally(() => {
+    // What is bound now answers only for the epoch in which the choice began.
+    this.#binds ??= this.#router.bindCall(this.address, this.#via).then((binding) => {
+      this.#binding = binding;
+      this.#epoch = epoch;
+      return binding;
+    }).finally(() => {
       this.#binds = undefined;
     });
-    const binding = await this.#binds;
-    this.#binding = binding;
-    this.#epoch = epoch;
-    return binding;
+    return await this.#binds;
   }
 }
 
@@ -453,6 +472,7 @@ export class CallableEndpoint {
     }
     if (result instanceof Promise) {
       this.#active++;
+      sink.running = true;
       statistics.pending++;
       result.then(
         (response) => {
@@ -476,7 +496,7 @@ export class CallableEndpoint {
    * @param sink The call.
    */
   abandon(sink: CallSink): void {
-    if (sink.abandoned) return;
+    if (sink.abandoned || sink.running !== true) return;
     sink.abandoned = true;
     this.#active--;
     this.#abandoned++;
@@ -511,6 +531,7 @@ export class CallableEndpoint {
     if (startedMs !== 0) {
       this.statistics.observeDuration((performance.now() - startedMs) / 1000);
     }
+    sink.running = false;
     if (sink.abandoned) this.#abandoned--;
     else if (--this.#active === 0) this.#idle?.();
   }

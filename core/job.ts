@@ -60,6 +60,8 @@ export interface OutboundJob {
   readonly isAccepted: boolean;
   /** Whether it has ended. */
   readonly ended: boolean;
+  /** The owner's counters: the port adds the bytes. */
+  readonly statistics: EndpointStatistics;
   /** For the port: whatever it must find again in `cancel`. */
   slot: unknown;
   /** The worker has accepted the goal. */
@@ -82,6 +84,8 @@ export interface JobBinding {
   readonly transport: string;
   /** The owner's counters. */
   readonly statistics: EndpointStatistics;
+  /** Reports what nobody awaits: an `onProgress` that threw. */
+  readonly report?: (error: PatchbayError) => void;
 }
 
 function randomId(): string {
@@ -163,6 +167,10 @@ export class PendingJob extends TimerEntry implements OutboundJob {
     return this.#contract.codec;
   }
 
+  get statistics(): EndpointStatistics {
+    return this.#binding.statistics;
+  }
+
   get priority(): number {
     return this.#options.priority ?? this.#contract.priority ?? 128;
   }
@@ -188,7 +196,9 @@ export class PendingJob extends TimerEntry implements OutboundJob {
         port.abandon(this);
         this.#end("cancelled", signal.reason);
       };
-      signal.addEventListener("abort", this.#onAbort, { once: true });
+      // A worker in this process may have run for a while already.
+      if (signal.aborted) this.#onAbort();
+      else signal.addEventListener("abort", this.#onAbort, { once: true });
     }
   }
 
@@ -219,7 +229,9 @@ export class PendingJob extends TimerEntry implements OutboundJob {
     try {
       this.#options.onProgress?.(fraction);
     } catch (error) {
-      reportError(error);
+      this.#binding.report?.(
+        PatchbayError.fromThrown(error).with({ pattern: "job", address: this.address }),
+      );
     }
   }
 

@@ -159,6 +159,14 @@ export class JobRun extends TimerEntry {
     if (this.#outcome !== undefined) this.#tell(this.#outcome);
   }
 
+  /** @ignore The worker is gone before the handler was done: its outcome goes nowhere. */
+  giveUp(): void {
+    this.#end({
+      ok: false,
+      error: new PatchbayError("closed", `${this.#endpoint.address}: the worker was closed`),
+    });
+  }
+
   /** The orphan's time is up, or the outcome has been kept long enough. */
   override expire(): void {
     if (this.ended) this.#endpoint.forget(this);
@@ -180,6 +188,8 @@ export class JobRun extends TimerEntry {
           details: { rejected: true },
         });
       }
+      // The owner gave up while the goal was being decided on.
+      this.#abort.signal.throwIfAborted();
       this.#accepted = true;
       this.#sink?.accepted();
       let result = handler(goal as never, this.#jobContext() as never);
@@ -359,6 +369,11 @@ export class JobEndpoint {
     }
     if (this.#active === 0) return;
     await new Promise<void>((resolve) => this.#idle = resolve);
+  }
+
+  /** Ends with `closed` what still runs after {@link drain} was given its time. */
+  giveUp(): void {
+    for (const run of this.#runs.values()) run.giveUp();
   }
 
   /** @ignore Called by the run at its end. */

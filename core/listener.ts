@@ -162,14 +162,20 @@ interface Held {
 
 class SilenceWatch extends TimerEntry {
   readonly #onSilent: () => void;
+  readonly #threw: (error: unknown) => void;
 
-  constructor(onSilent: () => void) {
+  constructor(onSilent: () => void, threw: (error: unknown) => void) {
     super();
     this.#onSilent = onSilent;
+    this.#threw = threw;
   }
 
   override expire(): void {
-    this.#onSilent();
+    try {
+      this.#onSilent();
+    } catch (error) {
+      this.#threw(error);
+    }
   }
 }
 
@@ -227,7 +233,10 @@ export class ListenerEndpoint {
     });
     this.#maxSilenceMs = options.maxSilenceMs ?? contract?.maxSilenceMs ?? Infinity;
     if (options.onSilent !== undefined && this.#maxSilenceMs !== Infinity) {
-      this.#silence = new SilenceWatch(options.onSilent);
+      this.#silence = new SilenceWatch(
+        options.onSilent,
+        (error) => this.#threw(error, undefined),
+      );
       host.timers.arm(this.#silence, this.#maxSilenceMs);
     }
   }
@@ -280,8 +289,24 @@ export class ListenerEndpoint {
   /** Ends the listener: what waits can still be read; nothing more comes. Idempotent. */
   end(error?: PatchbayError): void {
     if (this.#silence !== undefined) this.#host.timers.disarm(this.#silence);
+    // An iterator may still read what waits; a callback is not called after close. What waits
+    // behind a failed queue is still delivered: it has no gap.
+    if (this.#callback !== undefined && !this.#inbox.ended) this.#inbox.clear();
     this.#inbox.end(error);
     for (const source of this.#sources) source.release();
+  }
+
+  /**
+   * Ends the listener with an error that a publisher has raised (overflow `fail`).
+   *
+   * @param error What iteration throws after the messages that wait.
+   */
+  fail(error: PatchbayError): void {
+    if (this.ended) return;
+    this.statistics.countError(error.code);
+    if (this.#callback !== undefined) this.#host.report(error);
+    this.end(error);
+    this.#onEnd?.(error);
   }
 
   /** Whether it has ended. */
@@ -405,14 +430,14 @@ export class ListenerEndpoint {
 export class Listener<ValueOut> implements AsyncIterable<ValueOut>, AsyncDisposable {
   readonly #endpoint: ListenerEndpoint;
   readonly #registrations: Promise<readonly Registration[]>;
-  readonly #closed: () => void;
+  readonly #closed: () => void | Promise<void>;
   #closing: Promise<void> | undefined;
 
   /** @ignore Made by the bay. */
   constructor(
     endpoint: ListenerEndpoint,
     registrations: Promise<readonly Registration[]>,
-    closed: () => void,
+    closed: () => void | Promise<void>,
   ) {
     this.#endpoint = endpoint;
     this.#registrations = registrations;
@@ -452,8 +477,9 @@ export class Listener<ValueOut> implements AsyncIterable<ValueOut>, AsyncDisposa
   close(): Promise<void> {
     this.#closing ??= (async () => {
       this.#endpoint.end();
-      this.#closed();
+      const told = this.#closed();
       for (const registration of await this.#registrations) await registration.close();
+      await told;
     })();
     return this.#closing;
   }

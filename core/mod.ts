@@ -50,3 +50,7 @@ export * from "./statistics.ts";
 export * from "./telemetry.ts";
 export * from "./timer_wheel.ts";
 export * from "./values.ts";
+export * from "./link.ts";
+export * from "./link_plugin.ts";
+export { DirectoryTransport } from "./topology/directory_transport.ts";
+export { MAX_FRAME_BYTES } from "./session/envelope.ts";

@@ -101,11 +101,15 @@ export class Speaker<ValueIn> implements AsyncDisposable {
   readonly #priority: number;
   readonly #only: SpeakerPort | undefined;
   readonly #ports: readonly SpeakerPort[];
-  readonly #onClose: () => void;
+  readonly #onClose: () => void | Promise<void>;
   #closing: Promise<void> | undefined;
 
   /** @ignore Made by the bay. */
-  constructor(endpoint: SpeakerEndpoint, ports: readonly SpeakerPort[], onClose: () => void) {
+  constructor(
+    endpoint: SpeakerEndpoint,
+    ports: readonly SpeakerPort[],
+    onClose: () => void | Promise<void>,
+  ) {
     this.#endpoint = endpoint;
     this.#address = endpoint.address;
     this.#origin = endpoint.origin;
@@ -149,8 +153,9 @@ export class Speaker<ValueIn> implements AsyncDisposable {
   /** Takes the speaker off every wire. Idempotent. */
   close(): Promise<void> {
     this.#closing ??= (async () => {
-      this.#onClose();
+      const told = this.#onClose();
       for (const port of this.#ports) await port.close();
+      await told;
     })();
     return this.#closing;
   }

@@ -53,7 +53,8 @@ const DARWIN = {
 function candidates(): string[] {
   switch (Deno.build.os) {
     case "linux":
-      // musl's name carries the architecture. "" is the program itself, which has a libc in it.
+      // musl's name carries the architecture; written from documentation, not run.
+      // "" is the program itself, which has a libc in it.
       return ["libc.so.6", `libc.musl-${Deno.build.arch}.so.1`, ""];
     case "darwin":
       // Written from documentation, not run.

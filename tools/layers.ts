@@ -77,7 +77,7 @@ function judgeLocal(edge: Edge, fromPath: string, toPath: string): string | unde
   const ffiUsesErrors = from.layer === "ffi" && toPath === "core/errors.ts";
   if (!MAY_IMPORT[from.layer].includes(to.layer) && !fixtureUsesConformance && !ffiUsesErrors) {
     const allowed: string[] = MAY_IMPORT[from.layer].map((layer) =>
-      layer === "plugin" ? "plugins" : layer
+      layer === "plugin" ? (from.layer === "plugin" ? "its own folder" : "plugins") : layer
     );
     if (from.layer === "ffi") allowed.push("core/errors.ts");
     return `${told}: ${from.layer} may import ${allowed.join(", ")} only`;

@@ -41,11 +41,14 @@ class CallContext implements HandlerContext {
   readonly #call: OutboundCall;
   readonly endpoint: CallableEndpoint;
   readonly peer: Peer;
+  /** Where the outcome goes: what the endpoint knows the call by. */
+  sink: CallSink;
   #abort: AbortController | undefined = undefined;
   #reason: unknown = undefined;
 
   constructor(call: OutboundCall, endpoint: CallableEndpoint, peer: Peer) {
     this.#call = call;
+    this.sink = call;
     this.endpoint = endpoint;
     this.peer = peer;
   }
@@ -113,7 +116,7 @@ class CallWay implements CallPort {
   cancel(call: OutboundCall): void {
     const context = call.slot as CallContext | undefined;
     if (context === undefined) return;
-    context.endpoint.abandon(call);
+    context.endpoint.abandon(context.sink);
     context.abort(new DOMException("the caller has given up", "AbortError"));
   }
 
@@ -124,12 +127,7 @@ class CallWay implements CallPort {
       const value = checked(call.value, "request");
       const sink: CallSink = {
         contract: call.contract,
-        get abandoned() {
-          return call.abandoned;
-        },
-        set abandoned(now) {
-          call.abandoned = now;
-        },
+        abandoned: false,
         succeed: (response) => {
           try {
             call.succeed(checked(response, "response"));
@@ -139,6 +137,7 @@ class CallWay implements CallPort {
         },
         fail: (error) => call.fail(error),
       };
+      context.sink = sink;
       endpoint.handle(value, context, sink);
     } catch (error) {
       call.fail(error);

@@ -1,0 +1,206 @@
+/**
+ * The far side of a case: a stage in this process, or in a child process that is told what to do in
+ * lines of JSON.
+ *
+ * @module
+ */
+
+import type { Bay } from "../bay.ts";
+import { PatchbayError, type WireError } from "../errors.ts";
+import type { Fixture, Json, Meeting, Overrides } from "./fixture.ts";
+import { type Args, type Order, type RoleName, Stage } from "./roles.ts";
+
+/** A role that the far side plays. */
+export interface FarRole {
+  /**
+   * Asks it something; the answer may take until there is one.
+   *
+   * @param question What the role understands.
+   * @param args What belongs to the question.
+   */
+  ask<T = Json>(question: string, args?: Args): Promise<T>;
+  /** Takes it off the wire. */
+  close(): Promise<void>;
+}
+
+/** The other side of the wire. */
+export interface FarSide {
+  /**
+   * Has it play a role.
+   *
+   * @param role Which.
+   * @param args How.
+   */
+  start(role: RoleName, args: Args): Promise<FarRole>;
+  /** Closes its bay in an orderly way. */
+  close(): Promise<void>;
+  /** Opens a new bay there, under the same module name, after the first was closed. */
+  reopen(): Promise<void>;
+  /** Kills its process with SIGKILL. Only in two processes. */
+  kill(): Promise<void>;
+  /** Ends it: closes its bay, and has its process end by itself. Resolves with the exit code. */
+  end(): Promise<number>;
+}
+
+/** The module name of the far side. */
+export const FAR_MODULE = "far";
+
+abstract class Far implements FarSide {
+  readonly #overrides: Overrides;
+
+  constructor(overrides: Overrides) {
+    this.#overrides = overrides;
+  }
+
+  abstract order(order: Order): Promise<Json | undefined>;
+  abstract kill(): Promise<void>;
+  abstract end(): Promise<number>;
+
+  async start(role: RoleName, args: Args): Promise<FarRole> {
+    const playing = await this.order({ do: "start", role, args }) as number;
+    return {
+      ask: async <T>(question: string, more: Args = {}) =>
+        await this.order({ do: "ask", playing, question, args: more }) as T,
+      close: async () => void await this.order({ do: "stop", playing }),
+    };
+  }
+
+  async close(): Promise<void> {
+    await this.order({ do: "close" });
+  }
+
+  async reopen(): Promise<void> {
+    await this.order({ do: "open", module: FAR_MODULE, overrides: this.#overrides });
+  }
+}
+
+/** In this process; what is said goes through JSON all the same. */
+class FarHere extends Far {
+  readonly #stage: Stage;
+
+  constructor(stage: Stage, overrides: Overrides) {
+    super(overrides);
+    this.#stage = stage;
+  }
+
+  async order(order: Order): Promise<Json | undefined> {
+    const answer = await this.#stage.obey(JSON.parse(JSON.stringify(order)) as Order);
+    return answer === undefined ? undefined : JSON.parse(JSON.stringify(answer));
+  }
+
+  kill(): Promise<void> {
+    return Promise.reject(new Error("only a process of its own can be killed"));
+  }
+
+  async end(): Promise<number> {
+    await this.close();
+    return 0;
+  }
+}
+
+interface Reply {
+  readonly id: number;
+  readonly value?: Json;
+  readonly error?: WireError;
+}
+
+/** In a child process. */
+class FarThere extends Far {
+  readonly #child: Deno.ChildProcess;
+  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #pending = new Map<number, PromiseWithResolvers<Json | undefined>>();
+  readonly #reading: Promise<void>;
+  #last = 0;
+  #ended: Promise<number> | undefined;
+  #killed = false;
+
+  constructor(fixture: Fixture, place: Json, overrides: Overrides) {
+    super(overrides);
+    const main = new URL("./process_main.ts", import.meta.url).href;
+    this.#child = new Deno.Command(Deno.execPath(), {
+      args: ["run", "--quiet", "--no-check", "-A", main, fixture.url, JSON.stringify(place)],
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "inherit",
+    }).spawn();
+    this.#writer = this.#child.stdin.getWriter();
+    this.#reading = this.#read();
+  }
+
+  async #read(): Promise<void> {
+    let rest = "";
+    const decoder = new TextDecoder();
+    for await (const chunk of this.#child.stdout) {
+      const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+      rest = lines.pop() ?? "";
+      for (const line of lines) this.#answered(JSON.parse(line) as Reply);
+    }
+    for (const { reject } of this.#pending.values()) {
+      reject(new Error("the far process has ended"));
+    }
+    this.#pending.clear();
+  }
+
+  #answered(reply: Reply): void {
+    const pending = this.#pending.get(reply.id);
+    this.#pending.delete(reply.id);
+    if (reply.error === undefined) pending?.resolve(reply.value);
+    else pending?.reject(PatchbayError.fromWire(reply.error));
+  }
+
+  async order(order: Order): Promise<Json | undefined> {
+    const id = ++this.#last;
+    const pending = Promise.withResolvers<Json | undefined>();
+    this.#pending.set(id, pending);
+    // Whoever asks a process that then dies may no longer be waiting.
+    pending.promise.catch(() => {});
+    await this.#writer.write(new TextEncoder().encode(JSON.stringify({ id, order }) + "\n"));
+    return await pending.promise;
+  }
+
+  async kill(): Promise<void> {
+    this.#killed = true;
+    this.#child.kill("SIGKILL");
+    await this.end();
+  }
+
+  end(): Promise<number> {
+    this.#ended ??= (async () => {
+      // The end of its input tells the child to close its bay; it then ends by itself.
+      await this.#writer.close().catch(() => {});
+      const { code } = await this.#child.status;
+      await this.#reading;
+      return this.#killed ? 0 : code;
+    })();
+    return this.#ended;
+  }
+}
+
+/**
+ * Opens a far side.
+ *
+ * @param fixture The plugin's fixture.
+ * @param meeting Where to meet.
+ * @param near The near bay, if the far side is to be the same.
+ * @param layout Where it lives.
+ * @param overrides How to open its bay.
+ */
+export async function openFarSide(
+  fixture: Fixture,
+  meeting: Meeting,
+  near: Bay,
+  layout: "alone" | "same_process" | "two_processes",
+  overrides: Overrides,
+): Promise<FarSide> {
+  if (layout === "alone") return new FarHere(new Stage(meeting, near), overrides);
+  const far = layout === "same_process"
+    ? new FarHere(new Stage(meeting), overrides)
+    : new FarThere(fixture, meeting.place ?? null, overrides);
+  try {
+    await far.reopen();
+  } catch (error) {
+    await far.end().catch(() => {});
+    throw error;
+  }
+  return far;
+}

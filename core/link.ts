@@ -1,0 +1,72 @@
+/**
+ * A link: a duplex channel of frames to one peer. Link plugins supply this, and how to listen and
+ * dial; the session gives the three patterns over it.
+ *
+ * @module
+ */
+
+import type { PatchbayError } from "./errors.ts";
+
+/** What a link tells its session. */
+export interface LinkHandler {
+  /**
+   * A frame came. The bytes are valid during the call only.
+   *
+   * @param buffer Where it lies.
+   * @param start Its first byte.
+   * @param end Behind its last byte.
+   */
+  frame(buffer: Uint8Array, start: number, end: number): void;
+  /** All frames that came in one read have been handed over. */
+  batchEnd(): void;
+  /** The wire has accepted bytes: {@link Link.buffered} has become smaller. */
+  drained(): void;
+  /** The bytes that come cannot be frames: too long, cut off. The session refuses and closes. */
+  malformed(error: PatchbayError): void;
+  /** The link is closed; nothing more comes. Called once. */
+  closed(error: PatchbayError | undefined): void;
+}
+
+/** A duplex channel of frames: ordered, lossless while it lives, bounded frames. */
+export interface Link {
+  /** Whether the peer is on this host. */
+  readonly local: boolean;
+  /** Whether the death of the peer closes the link by itself; otherwise the session heartbeats. */
+  readonly detectsClose: boolean;
+  /** The largest frame, in bytes; at least 17 KiB. */
+  readonly maxFrameBytes: number;
+  /** Who the peer has proved to be, where the wire can prove that. */
+  readonly identity?: string;
+  /** Where {@link claim} makes room. Read it anew after each claim. */
+  readonly buffer: Uint8Array;
+  /** The same bytes. */
+  readonly view: DataView;
+  /** Bytes committed but not yet accepted by the wire. */
+  readonly buffered: number;
+  /**
+   * Begins to deliver. Called once, by the session.
+   *
+   * @param handler Whom to tell.
+   */
+  start(handler: LinkHandler): void;
+  /**
+   * Makes room for one frame in {@link buffer}. Until {@link commit}, everything from there to the
+   * end of the buffer may be overwritten.
+   *
+   * @param bytes How much room at least, at most {@link maxFrameBytes}.
+   * @returns Where the frame begins.
+   */
+  claim(bytes: number): number;
+  /**
+   * Sends the claimed frame, soon: at the end of the current turn at the latest.
+   *
+   * @param bytes How much of the claim is used.
+   */
+  commit(bytes: number): void;
+  /**
+   * Closes it: what was committed is still sent (for a second at most). Idempotent.
+   *
+   * @param abrupt Drop what was not sent.
+   */
+  close(abrupt?: boolean): Promise<void>;
+}

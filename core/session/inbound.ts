@@ -1,0 +1,565 @@
+/**
+ * What the peer of a session has begun at this side: calls, subscriptions and jobs.
+ *
+ * @module
+ */
+
+import { checkAddress, checkPattern } from "../address.ts";
+import type { CallableEndpoint, CallSink, HandlerContext, Headers } from "../callable.ts";
+import { PatchbayError } from "../errors.ts";
+import type { GoalContext, JobEndpoint, JobRun, JobSink } from "../job_endpoint.ts";
+import type { Authorize, Peer, Verb } from "../plugin.ts";
+import { OVERFLOWS } from "../queue.ts";
+import { decodeControl, Flag, Kind } from "./envelope.ts";
+import type { Frame } from "./frame.ts";
+import { Publication, type PublicationHost } from "./publication.ts";
+
+/** Who serves and publishes on this side. */
+export interface SessionHost {
+  /** Changes whenever a lookup may come out otherwise. */
+  readonly version: number;
+  /** The callable served at an address. */
+  callable(address: string): CallableEndpoint | undefined;
+  /** The job performed at an address. */
+  job(address: string): JobEndpoint | undefined;
+  /** The peer has subscribed: publish to it from now on. */
+  subscribed(publication: Publication): void;
+  /** The peer has unsubscribed, or is gone. */
+  unsubscribed(publication: Publication): void;
+}
+
+/** What this half asks of its session. */
+export interface InboundHost extends PublicationHost {
+  /** Who serves and publishes here. */
+  readonly host: SessionHost;
+  /** Who is on the other side. */
+  readonly peer: Peer;
+  /** Who may do what. */
+  readonly authorize: Authorize | undefined;
+  /** The record of an address that the peer has bound to a number. */
+  inboundRoute(route: number): InboundRoute;
+  /** The peer does not read its answers: the session must end. */
+  overloaded(): void;
+  /** Reports what nobody awaits. */
+  report(error: PatchbayError): void;
+}
+
+/** An address that the peer has bound to a number, and what it leads to. */
+export class InboundRoute {
+  /** The address. */
+  readonly address: string;
+  /** The host's version when the lookups were made. */
+  version = -1;
+  /** What is served there. */
+  callable: CallableEndpoint | undefined = undefined;
+  /** What is performed there. */
+  job: JobEndpoint | undefined = undefined;
+  /** Whether the peer may call and execute here; absent before it was asked. */
+  readonly verdicts = new Map<Verb, Promise<void>>();
+
+  /** @param address The address. */
+  constructor(address: string) {
+    this.address = address;
+  }
+}
+
+/** The most things one peer may have begun at once. */
+const MAX_BEGUN = 65_536;
+const NO_HEADERS: Headers = Object.freeze({});
+
+class InboundCall implements HandlerContext, CallSink {
+  abandoned = false;
+  settled = false;
+  readonly endpoint: CallableEndpoint;
+  readonly peer: Peer;
+  readonly headers: Headers;
+  readonly #inbound: Inbound;
+  readonly #id: number;
+  readonly #codec: number;
+  readonly #priority: number;
+  readonly #givenMs: number;
+  readonly #startedMs: number;
+  #abort: AbortController | undefined = undefined;
+  #gone = false;
+
+  constructor(
+    inbound: Inbound,
+    endpoint: CallableEndpoint,
+    frame: Frame,
+    peer: Peer,
+    nowMs: number,
+  ) {
+    this.#inbound = inbound;
+    this.endpoint = endpoint;
+    this.peer = peer;
+    this.headers = frame.headers() ?? NO_HEADERS;
+    this.#id = frame.id;
+    this.#codec = frame.codec;
+    this.#priority = frame.priority;
+    this.#givenMs = frame.number;
+    this.#startedMs = nowMs;
+  }
+
+  get address(): string {
+    return this.endpoint.address;
+  }
+
+  get signal(): AbortSignal {
+    this.#abort ??= new AbortController();
+    if (this.#gone) this.abort();
+    return this.#abort.signal;
+  }
+
+  get remainingMs(): number {
+    return Math.max(0, this.#givenMs - (performance.now() - this.#startedMs));
+  }
+
+  abort(): void {
+    this.#gone = true;
+    this.#abort?.abort(new DOMException("the caller has given up", "AbortError"));
+  }
+
+  succeed(value: unknown): void {
+    if (this.settled) return;
+    this.#inbound.respond(this, this.#id, this.#codec, this.#priority, value);
+  }
+
+  fail(error: unknown): void {
+    if (this.settled) return;
+    this.#inbound.refuse(this.#id, PatchbayError.fromThrown(error), this.#priority);
+    this.#inbound.settled(this.#id, this);
+  }
+}
+
+/** A job's messages on their way to its owner. */
+class InboundJob implements JobSink {
+  readonly endpoint: JobEndpoint;
+  readonly #inbound: Inbound;
+  readonly #id: number;
+  readonly #priority: number;
+  run: JobRun | undefined = undefined;
+
+  constructor(inbound: Inbound, endpoint: JobEndpoint, id: number, priority: number) {
+    this.#inbound = inbound;
+    this.endpoint = endpoint;
+    this.#id = id;
+    this.#priority = priority;
+  }
+
+  accepted(): void {
+    this.#inbound.sendJob(this, Kind.accepted, 0, this.#id, this.#priority, 0, undefined);
+  }
+
+  feedback(value: unknown, sequence: number): void {
+    this.#inbound.sendJob(this, Kind.feedback, 0, this.#id, this.#priority, sequence, value);
+  }
+
+  progressed(fraction: number, sequence: number): void {
+    const { progress } = Flag;
+    this.#inbound.sendJob(
+      this,
+      Kind.feedback,
+      progress,
+      this.#id,
+      this.#priority,
+      sequence,
+      fraction,
+    );
+  }
+
+  succeed(value: unknown): void {
+    this.#inbound.sendJob(this, Kind.result, 0, this.#id, this.#priority, 0, value);
+    this.#inbound.jobEnded(this.#id);
+  }
+
+  fail(error: PatchbayError): void {
+    this.#inbound.jobFailed(this.#id, error, this.#priority);
+    this.#inbound.jobEnded(this.#id);
+  }
+}
+
+/** The inbound half of a session. */
+export class Inbound {
+  readonly #session: InboundHost;
+  readonly #calls = new Map<number, InboundCall>();
+  readonly #jobs = new Map<number, InboundJob>();
+  readonly #publications = new Map<number, Publication>();
+  #peer: Peer | undefined;
+  #nowMs = 0;
+  #ended = false;
+
+  /** @param session The session. */
+  constructor(session: InboundHost) {
+    this.#session = session;
+  }
+
+  /** A batch of frames begins: one reading of the clock serves them all. */
+  batchEnd(): void {
+    this.#nowMs = 0;
+  }
+
+  /** A frame came with which the peer begins, ends or feeds something. */
+  receive(frame: Frame): void {
+    switch (frame.kind) {
+      case Kind.request:
+      case Kind.send:
+        return this.#request(frame);
+      case Kind.cancel:
+        return this.#cancel(frame.id);
+      case Kind.subscribe:
+        return this.#subscribe(frame);
+      case Kind.unsubscribe:
+        return this.#unsubscribe(frame.id);
+      case Kind.goal:
+        return this.#goal(frame);
+      case Kind.attach:
+        return this.#attach(frame);
+      case Kind.cancelJob:
+        return this.#cancelJob(frame);
+    }
+  }
+
+  /** The listener behind a subscription can queue so many more messages. */
+  credited(id: number, messages: number): void {
+    this.#publications.get(id)?.credited(messages);
+  }
+
+  /** The session has ended: handlers are told, jobs wait for their owner, speakers forget it. */
+  end(): void {
+    this.#ended = true;
+    for (const call of this.#calls.values()) {
+      call.settled = true;
+      call.endpoint.abandon(call);
+      call.abort();
+    }
+    this.#calls.clear();
+    for (const job of this.#jobs.values()) job.run?.detach();
+    this.#jobs.clear();
+    for (const publication of this.#publications.values()) {
+      this.#session.host.unsubscribed(publication);
+      publication.end();
+    }
+    this.#publications.clear();
+  }
+
+  // ----- for the sinks -----
+
+  /** @ignore */
+  respond(call: InboundCall, id: number, codec: number, priority: number, value: unknown): void {
+    const { sender } = this.#session;
+    this.settled(id, call);
+    try {
+      // The caller's codec answers, unless the response is bare bytes or cannot be told in it.
+      const chosen = value instanceof Uint8Array || sender.codecs[codec]?.name === "raw"
+        ? sender.codecFor(call.endpoint.contract.codec, value)
+        : sender.codecs[codec];
+      const head = {
+        kind: Kind.response,
+        flags: 0,
+        priority,
+        headers: undefined,
+        id,
+        route: 0,
+        number: 0,
+        paid: false,
+      };
+      sender.value(head, chosen, value, call.endpoint.statistics);
+    } catch (error) {
+      const known = PatchbayError.fromThrown(error);
+      call.endpoint.statistics.countError(known.code);
+      this.refuse(id, known, priority);
+    }
+  }
+
+  /** @ignore */
+  refuse(id: number, error: PatchbayError, priority: number): void {
+    if (this.#ended) return;
+    const { sender } = this.#session;
+    const head = {
+      kind: Kind.error,
+      flags: 0,
+      priority,
+      headers: undefined,
+      id,
+      route: 0,
+      number: 0,
+      paid: false,
+    };
+    try {
+      sender.frame(sender.build(head, 0, sender.errorBody(error)), head);
+    } catch {
+      // The queue is full of answers that the peer does not read.
+      this.#session.overloaded();
+    }
+  }
+
+  /** @ignore */
+  settled(id: number, call: InboundCall): void {
+    call.settled = true;
+    this.#calls.delete(id);
+  }
+
+  /** @ignore */
+  sendJob(
+    job: InboundJob,
+    kind: number,
+    flags: number,
+    id: number,
+    priority: number,
+    number: number,
+    value: unknown,
+  ): void {
+    if (this.#ended) return;
+    const { sender } = this.#session;
+    const head = { kind, flags, priority, headers: undefined, id, route: 0, number, paid: true };
+    try {
+      const name = (flags & Flag.progress) !== 0 ? "json" : job.endpoint.contract.codec;
+      sender.value(head, sender.codecFor(name, value), value, job.endpoint.statistics);
+    } catch (error) {
+      const known = PatchbayError.fromThrown(error);
+      if (kind === Kind.result) return this.jobFailed(id, known, priority);
+      job.endpoint.statistics.countDrop(known.code);
+      this.#session.report(known.with({ pattern: "job", address: job.endpoint.address }));
+    }
+  }
+
+  /** @ignore A job's error keeps its place behind the feedback: it needs credit as that does. */
+  jobFailed(id: number, error: PatchbayError, priority: number): void {
+    if (this.#ended) return;
+    const { sender } = this.#session;
+    const head = {
+      kind: Kind.error,
+      flags: 0,
+      priority,
+      headers: undefined,
+      id,
+      route: 0,
+      number: 0,
+      paid: true,
+    };
+    try {
+      sender.frame(sender.build(head, 0, sender.errorBody(error)), head);
+    } catch {
+      this.#session.overloaded();
+    }
+  }
+
+  /** @ignore */
+  jobEnded(id: number): void {
+    this.#jobs.delete(id);
+  }
+
+  // ----- what the peer begins -----
+
+  #request(frame: Frame): void {
+    const route = this.#route(frame);
+    const endpoint = route.callable;
+    const { id, priority } = frame;
+    const wantsAnswer = frame.kind === Kind.request;
+    if (this.#calls.size >= MAX_BEGUN) return this.#full(id, priority);
+    if (endpoint === undefined) {
+      if (wantsAnswer) this.refuse(id, this.#nobody(route.address, "serves"), priority);
+      return;
+    }
+    if (this.#nowMs === 0) this.#nowMs = performance.now();
+    const peer = this.#peer ??= this.#session.peer;
+    let call: InboundCall;
+    let value: unknown;
+    try {
+      call = new InboundCall(this, endpoint, frame, peer, this.#nowMs);
+      endpoint.statistics.bytesIn += frame.bodyBytes;
+      value = frame.value(this.#session.sender);
+    } catch (error) {
+      const known = PatchbayError.fromThrown(error);
+      endpoint.statistics.countError(known.code);
+      if (wantsAnswer) this.refuse(id, known, priority);
+      return;
+    }
+    if (!wantsAnswer) call.settled = true;
+    else if (this.#session.authorize !== undefined) {
+      this.#calls.set(id, call);
+      return this.#afterVerdict(route, "call", call, () => endpoint.handle(value, call, call));
+    }
+    endpoint.handle(value, call, call);
+    if (!call.settled) this.#calls.set(id, call);
+  }
+
+  #afterVerdict(route: InboundRoute, verb: Verb, call: InboundCall, then: () => void): void {
+    this.#verdict(route, verb).then(() => {
+      if (!call.settled) then();
+    }, (error) => call.fail(error));
+  }
+
+  #cancel(id: number): void {
+    const call = this.#calls.get(id);
+    if (call === undefined) return;
+    this.settled(id, call);
+    call.endpoint.abandon(call);
+    call.abort();
+  }
+
+  #subscribe(frame: Frame): void {
+    const { id } = frame;
+    const { sender, host } = this.#session;
+    if (this.#publications.size >= MAX_BEGUN) return this.#full(id, 128);
+    let publication: Publication;
+    try {
+      publication = new Publication(this.#session, id, readTerms(decodeControl(frame.body())));
+    } catch (error) {
+      return this.refuse(id, PatchbayError.fromThrown(error), 255);
+    }
+    const accept = () => {
+      if (this.#ended) return;
+      this.#publications.set(id, publication);
+      sender.control(Kind.subscribeAck, id, 0);
+      host.subscribed(publication);
+    };
+    if (this.#session.authorize === undefined) return accept();
+    const route = new InboundRoute(publication.terms.pattern);
+    this.#verdict(route, "listen").then(accept, (error) => this.refuse(id, error, 255));
+  }
+
+  #unsubscribe(id: number): void {
+    const publication = this.#publications.get(id);
+    if (publication === undefined) return;
+    this.#publications.delete(id);
+    this.#session.host.unsubscribed(publication);
+    publication.end();
+  }
+
+  #goal(frame: Frame): void {
+    const route = this.#route(frame);
+    const endpoint = route.job;
+    const { id, priority } = frame;
+    if (this.#jobs.size >= MAX_BEGUN) return this.#full(id, priority);
+    if (endpoint === undefined) {
+      return this.refuse(id, this.#nobody(route.address, "performs"), priority);
+    }
+    let goal: unknown;
+    let jobId: string;
+    let context: GoalContext;
+    try {
+      jobId = readJobId(frame.body());
+      context = { headers: frame.headers() ?? NO_HEADERS, peer: this.#session.peer };
+      endpoint.statistics.bytesIn += frame.bodyBytes;
+      goal = frame.value(this.#session.sender, 16);
+    } catch (error) {
+      return this.refuse(id, PatchbayError.fromThrown(error), priority);
+    }
+    const job = new InboundJob(this, endpoint, id, priority);
+    const begin = () => {
+      if (this.#ended) return;
+      this.#jobs.set(id, job);
+      job.run = endpoint.start(jobId, goal, context, job);
+      if (job.run === undefined) this.#jobs.delete(id);
+    };
+    if (this.#session.authorize === undefined) return begin();
+    this.#verdict(route, "execute").then(begin, (error) => this.refuse(id, error, priority));
+  }
+
+  #attach(frame: Frame): void {
+    const route = this.#route(frame);
+    const { id, number: after, priority } = frame;
+    let run: JobRun | undefined;
+    try {
+      run = route.job?.find(readJobId(frame.body()));
+    } catch (error) {
+      return this.refuse(id, PatchbayError.fromThrown(error), priority);
+    }
+    if (run === undefined || route.job === undefined) {
+      const error = new PatchbayError("closed", `${route.address}: the worker has lost the job`, {
+        remedy: "the worker was restarted, or the job ended too long ago; execute it again",
+        retryable: false,
+      });
+      return this.refuse(id, error, priority);
+    }
+    const job = new InboundJob(this, route.job, id, 128);
+    const found = run;
+    const go = () => {
+      if (this.#ended) return;
+      this.#jobs.set(id, job);
+      job.run = found;
+      found.attach(job, after);
+    };
+    if (this.#session.authorize === undefined) return go();
+    this.#verdict(route, "execute").then(go, (error) => this.refuse(id, error, priority));
+  }
+
+  #cancelJob(frame: Frame): void {
+    const job = this.#jobs.get(frame.id);
+    if (job === undefined) return;
+    const { reason } = decodeControl(frame.body());
+    if ((frame.flags & Flag.abandon) !== 0) {
+      this.#jobs.delete(frame.id);
+      job.run?.detach();
+    }
+    job.run?.cancel(typeof reason === "string" ? reason : undefined);
+  }
+
+  #route(frame: Frame): InboundRoute {
+    const route = this.#session.inboundRoute(frame.route);
+    const { host } = this.#session;
+    if (route.version !== host.version) {
+      route.version = host.version;
+      route.callable = host.callable(route.address);
+      route.job = host.job(route.address);
+    }
+    return route;
+  }
+
+  /** Asked once for each verb and address of this connection; resolves, or rejects `forbidden`. */
+  #verdict(route: InboundRoute, verb: Verb): Promise<void> {
+    let verdict = route.verdicts.get(verb);
+    if (verdict === undefined) {
+      const { peer, authorize } = this.#session;
+      verdict = (async () => {
+        if (await authorize?.(peer, verb, route.address)) return;
+        throw new PatchbayError("forbidden", `${peer.module} may not ${verb} ${route.address}`, {
+          address: route.address,
+          transport: peer.transport,
+          remedy: "let authorize() allow it",
+        });
+      })();
+      verdict.catch(() => {});
+      route.verdicts.set(verb, verdict);
+    }
+    return verdict;
+  }
+
+  #nobody(address: string, verb: string): PatchbayError {
+    return new PatchbayError("not_found", `${address}: nobody ${verb} it there any longer`, {
+      address,
+    });
+  }
+
+  #full(id: number, priority: number): void {
+    const message = `over ${MAX_BEGUN} things begun on one connection`;
+    this.refuse(id, new PatchbayError("overloaded", message), priority);
+  }
+}
+
+function readJobId(body: Uint8Array): string {
+  if (body.length < 16) throw new PatchbayError("protocol", "a goal without a job id");
+  return Array.from(body.subarray(0, 16), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function readTerms(o: Record<string, unknown>): Publication["terms"] {
+  const { pattern, overflow, maxQueue, retained } = o;
+  const known = OVERFLOWS.find((one) => one === overflow);
+  if (
+    typeof pattern !== "string" || known === undefined || typeof maxQueue !== "number" ||
+    !(maxQueue >= 1 && maxQueue <= 1_000_000)
+  ) throw new PatchbayError("protocol", "a subscription lacks a field or has a wrong one");
+  checkPattern(pattern);
+  return { pattern, overflow: known, maxQueue, retained: retained === true };
+}
+
+/**
+ * Checks an address that a peer wants to bind.
+ *
+ * @param address What it sent.
+ * @throws {PatchbayError} `invalid`.
+ */
+export function readRoute(address: unknown): InboundRoute {
+  return new InboundRoute(checkAddress(address as string));
+}

@@ -1,0 +1,366 @@
+/**
+ * What this side of a session has begun at the other: calls, subscriptions and jobs.
+ *
+ * @module
+ */
+
+import type { OutboundCall } from "../callable.ts";
+import { PatchbayError } from "../errors.ts";
+import type { OutboundJob } from "../job.ts";
+import type { EventContext, ListenerEndpoint, ListenerSource } from "../listener.ts";
+import type { Peer } from "../plugin.ts";
+import { decodeControl, encodeControl, Flag, Kind } from "./envelope.ts";
+import type { Frame } from "./frame.ts";
+import type { Waiting } from "./outbox.ts";
+import type { Sender } from "./sender.ts";
+import type { SubscriptionTerms } from "./publication.ts";
+
+/** What this half asks of its session. */
+export interface OutboundHost {
+  /** The sending half. */
+  readonly sender: Sender;
+  /** Who is on the other side. */
+  readonly peer: Peer;
+  /** The id of the bay on the other side. */
+  readonly origin: string;
+  /** The plugin's name. */
+  readonly transport: string;
+  /** The number of an address on this connection. */
+  routeOf(address: string): number;
+  /** The address that the peer has bound to a number. */
+  addressOf(route: number): string;
+  /** Reports what nobody awaits. */
+  report(error: PatchbayError): void;
+}
+
+/** A subscription of this side at the peer. */
+export interface Subscription {
+  /** Ends it. */
+  close(): void;
+}
+
+class Subscribed {
+  readonly listener: ListenerEndpoint;
+  readonly source: ListenerSource;
+  readonly acknowledged = Promise.withResolvers<void>();
+  /** With overflow `block`: messages taken up since credit was last returned. */
+  owed = 0;
+
+  constructor(listener: ListenerEndpoint) {
+    this.listener = listener;
+    this.source = listener.attach();
+    this.acknowledged.promise.catch(() => {});
+  }
+}
+
+class RemoteEvent implements EventContext {
+  readonly address: string;
+  readonly sequence: number;
+  readonly origin: string;
+  readonly headers: Readonly<Record<string, string>> | undefined;
+  readonly priority: number;
+  readonly retained: boolean;
+  readonly peer: Peer;
+
+  constructor(frame: Frame, address: string, origin: string, peer: Peer) {
+    this.address = address;
+    this.sequence = frame.number;
+    this.origin = origin;
+    this.headers = frame.headers();
+    this.priority = frame.priority;
+    this.retained = (frame.flags & Flag.retained) !== 0;
+    this.peer = peer;
+  }
+}
+
+function idBytes(id: string): Uint8Array {
+  const bytes = new Uint8Array(16);
+  for (let i = 0; i < 16; i++) bytes[i] = parseInt(id.slice(2 * i, 2 * i + 2), 16);
+  return bytes;
+}
+
+/** The outbound half of a session. */
+export class Outbound {
+  readonly #host: OutboundHost;
+  readonly #calls = new Map<number, OutboundCall>();
+  readonly #waiting = new Map<OutboundCall, { id: number; waiting: Waiting | undefined }>();
+  readonly #subscriptions = new Map<number, Subscribed>();
+  readonly #jobs = new Map<number, OutboundJob>();
+  readonly #jobIds = new Map<OutboundJob, number>();
+  #nextId = 1;
+
+  /** @param host The session. */
+  constructor(host: OutboundHost) {
+    this.#host = host;
+  }
+
+  /** The jobs that run at the peer. */
+  get jobs(): readonly OutboundJob[] {
+    return [...this.#jobs.values()];
+  }
+
+  /** How many calls wait for their response. */
+  get pending(): number {
+    return this.#calls.size;
+  }
+
+  /** As {@link import("../plugin.ts").CallPort.start}. */
+  request(call: OutboundCall): void {
+    const { sender } = this.#host;
+    const id = this.#id();
+    try {
+      const codec = sender.codecFor(call.codec, call.value);
+      const route = this.#host.routeOf(call.address);
+      const waiting = sender.value(
+        {
+          kind: Kind.request,
+          flags: 0,
+          priority: call.priority,
+          headers: call.headers,
+          id,
+          route,
+          number: call.remainingMs,
+          paid: true,
+        },
+        codec,
+        call.value,
+        call.statistics,
+      );
+      this.#calls.set(id, call);
+      call.slot = id;
+      if (waiting !== undefined) this.#waiting.set(call, { id, waiting });
+    } catch (error) {
+      call.fail(error);
+    }
+  }
+
+  /** The caller has given up. */
+  cancelRequest(call: OutboundCall): void {
+    const id = call.slot as number;
+    if (!this.#calls.delete(id)) return;
+    const queued = this.#waiting.get(call);
+    this.#waiting.delete(call);
+    const bytes = queued?.waiting?.bytes;
+    if (queued?.waiting !== undefined && bytes !== undefined) {
+      // It has not left yet: taken back instead of cancelled.
+      queued.waiting.bytes = undefined;
+      this.#host.sender.outbox.changed(-bytes.length);
+    }
+    this.#host.sender.control(Kind.cancel, id, 0);
+  }
+
+  /** Sends a goal. */
+  goal(job: OutboundJob): void {
+    const { sender } = this.#host;
+    const id = this.#id();
+    try {
+      const codec = sender.codecFor(job.codec, job.goal);
+      sender.value(
+        {
+          kind: Kind.goal,
+          flags: 0,
+          priority: job.priority,
+          headers: job.headers,
+          id,
+          route: this.#host.routeOf(job.address),
+          number: job.timeoutMs,
+          prefix: idBytes(job.id),
+          paid: true,
+        },
+        codec,
+        job.goal,
+        job.statistics,
+      );
+      this.#jobs.set(id, job);
+      this.#jobIds.set(job, id);
+    } catch (error) {
+      job.fail(error);
+    }
+  }
+
+  /** Goes on with a job that was begun over another connection. */
+  attach(job: OutboundJob): void {
+    const id = this.#id();
+    this.#jobs.set(id, job);
+    this.#jobIds.set(job, id);
+    const route = this.#host.routeOf(job.address);
+    this.#host.sender.control(Kind.attach, id, job.lastSequence, idBytes(job.id), route);
+  }
+
+  /** Asks the worker to stop; with `abandon` no outcome is wanted. */
+  cancelJob(job: OutboundJob, reason: string | undefined, abandon: boolean): void {
+    const id = this.#jobIds.get(job);
+    if (id === undefined) return;
+    const body = encodeControl({ reason: reason?.slice(0, 4096) });
+    this.#host.sender.control(Kind.cancelJob, id, 0, body, 0, abandon ? Flag.abandon : 0);
+    if (abandon) this.#forgetJob(id, job);
+  }
+
+  /** Listens at the peer; resolves when it has acknowledged. */
+  async subscribe(listener: ListenerEndpoint): Promise<Subscription> {
+    const id = this.#id();
+    const subscribed = new Subscribed(listener);
+    this.#subscriptions.set(id, subscribed);
+    const { sender } = this.#host;
+    const { pattern, overflow, maxQueue, retained } = listener;
+    if (overflow === "block") {
+      // Credit is returned in a few steps, not for each message.
+      const step = Math.max(1, Math.floor(maxQueue / 4));
+      subscribed.source.onConsumed = (count) => {
+        subscribed.owed += count;
+        if (subscribed.owed < step) return;
+        sender.control(Kind.credit, id, subscribed.owed);
+        subscribed.owed = 0;
+      };
+    }
+    const terms: SubscriptionTerms = { pattern, overflow, maxQueue, retained };
+    sender.control(Kind.subscribe, id, 0, encodeControl(terms));
+    await subscribed.acknowledged.promise;
+    return {
+      close: () => {
+        if (!this.#subscriptions.delete(id)) return;
+        subscribed.source.close();
+        sender.control(Kind.unsubscribe, id, 0);
+      },
+    };
+  }
+
+  /** A frame came that answers something this side has begun. */
+  receive(frame: Frame): void {
+    switch (frame.kind) {
+      case Kind.response:
+        return this.#response(frame);
+      case Kind.error:
+        return this.#error(frame);
+      case Kind.event:
+        return this.#event(frame);
+      case Kind.subscribeAck:
+        this.#subscriptions.get(frame.id)?.acknowledged.resolve();
+        return;
+      case Kind.accepted:
+        this.#jobs.get(frame.id)?.accepted();
+        return;
+      case Kind.feedback:
+        return this.#feedback(frame);
+      case Kind.result:
+        return this.#result(frame);
+    }
+  }
+
+  /** The session has ended: what is pending fails; jobs are left to whoever re-attaches them. */
+  end(error: PatchbayError): void {
+    const calls = [...this.#calls.values()];
+    this.#calls.clear();
+    this.#waiting.clear();
+    for (const call of calls) call.fail(error);
+    for (const subscribed of this.#subscriptions.values()) {
+      subscribed.acknowledged.reject(error);
+      subscribed.source.close();
+    }
+    this.#subscriptions.clear();
+    this.#jobs.clear();
+    this.#jobIds.clear();
+  }
+
+  #id(): number {
+    // 2^32 ids: one that comes round again after weeks must not meet its predecessor.
+    do {
+      this.#nextId = this.#nextId === 0xffff_ffff ? 1 : this.#nextId + 1;
+    } while (
+      this.#calls.has(this.#nextId) || this.#subscriptions.has(this.#nextId) ||
+      this.#jobs.has(this.#nextId)
+    );
+    return this.#nextId;
+  }
+
+  #response(frame: Frame): void {
+    const call = this.#calls.get(frame.id);
+    if (call === undefined) return;
+    this.#calls.delete(frame.id);
+    if (this.#waiting.size > 0) this.#waiting.delete(call);
+    call.statistics.bytesIn += frame.bodyBytes;
+    try {
+      call.succeed(frame.value(this.#host.sender));
+    } catch (error) {
+      call.fail(error);
+    }
+  }
+
+  #error(frame: Frame): void {
+    const body = frame.body();
+    const call = this.#calls.get(frame.id);
+    const known = { transport: this.#host.transport, address: call?.address };
+    let error: PatchbayError;
+    try {
+      error = PatchbayError.fromWire(decodeControl(body), known);
+    } catch (unreadable) {
+      error = PatchbayError.fromThrown(unreadable);
+    }
+    if (call !== undefined) {
+      this.#calls.delete(frame.id);
+      this.#waiting.delete(call);
+      return call.fail(error);
+    }
+    const job = this.#jobs.get(frame.id);
+    if (job !== undefined) {
+      this.#forgetJob(frame.id, job);
+      return job.fail(error);
+    }
+    const subscribed = this.#subscriptions.get(frame.id);
+    if (subscribed === undefined) return;
+    subscribed.acknowledged.reject(error);
+    this.#subscriptions.delete(frame.id);
+    subscribed.source.close();
+    subscribed.listener.fail(error);
+  }
+
+  #event(frame: Frame): void {
+    const subscribed = this.#subscriptions.get(frame.id);
+    if (subscribed === undefined) return;
+    const { statistics } = subscribed.listener;
+    statistics.bytesIn += frame.bodyBytes;
+    const { origin, peer } = this.#host;
+    const address = this.#host.addressOf(frame.route);
+    let value: unknown;
+    try {
+      value = frame.value(this.#host.sender);
+    } catch (error) {
+      statistics.countDrop("undecodable");
+      subscribed.source.onConsumed?.(1);
+      const known = { pattern: "speaker", transport: peer.transport, address } as const;
+      return this.#host.report(PatchbayError.fromThrown(error).with(known));
+    }
+    subscribed.source.deliver(value, new RemoteEvent(frame, address, origin, peer));
+  }
+
+  #feedback(frame: Frame): void {
+    const job = this.#jobs.get(frame.id);
+    if (job === undefined) return;
+    job.statistics.bytesIn += frame.bodyBytes;
+    try {
+      const value = frame.value(this.#host.sender);
+      if ((frame.flags & Flag.progress) === 0) job.feedback(value, frame.number);
+      else job.progressed(Number(value), frame.number);
+    } catch (error) {
+      job.statistics.countDrop("undecodable");
+      this.#host.report(PatchbayError.fromThrown(error));
+    }
+  }
+
+  #result(frame: Frame): void {
+    const job = this.#jobs.get(frame.id);
+    if (job === undefined) return;
+    this.#forgetJob(frame.id, job);
+    job.statistics.bytesIn += frame.bodyBytes;
+    try {
+      job.succeed(frame.value(this.#host.sender));
+    } catch (error) {
+      job.fail(error);
+    }
+  }
+
+  #forgetJob(id: number, job: OutboundJob): void {
+    this.#jobs.delete(id);
+    this.#jobIds.delete(job);
+  }
+}

@@ -1,0 +1,259 @@
+/**
+ * The way out of a session: two gates, four lanes, one hard cap. See decision 0002.
+ *
+ * A frame goes straight to the link while both gates are open and nothing waits before it;
+ * otherwise it waits in the queue of its lane.
+ *
+ * @module
+ */
+
+import type { Link } from "../link.ts";
+import { Fifo } from "../queue.ts";
+import { Flag, FRAGMENT_BYTES, HEADER_BYTES, Kind, LANES, writeHeader } from "./envelope.ts";
+
+/** How many bytes of the window each lane leaves to each lane above it. */
+const RESERVE_BYTES = 8 * 1024;
+/** How many bytes may be in the link before the queue is used. */
+const LINK_BYTES = 64 * 1024;
+/** The most entries that wait, whatever their size. */
+const MAX_ENTRIES = 65_536;
+
+/** A queue of one subscription or job, from which the lane takes one frame for each token. */
+export interface FrameSource {
+  /** The next frame; `undefined` if it has been dropped meanwhile. */
+  nextFrame(): Uint8Array | undefined;
+  /** The frame has been handed to the link, down to its last fragment. */
+  frameSent?(): void;
+}
+
+/** A frame that waits, or a message that is being sent in fragments. */
+export class Waiting implements FrameSource {
+  /** The whole frame, or message with its header; `undefined` when it was taken back. */
+  bytes: Uint8Array | undefined;
+
+  /** @param bytes The frame. */
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+  }
+
+  #sent: PromiseWithResolvers<void> | undefined;
+
+  /** Resolves when the link has it. */
+  whenSent(): Promise<void> {
+    return (this.#sent ??= Promise.withResolvers<void>()).promise;
+  }
+
+  /** The frame, unless it was taken back. */
+  nextFrame(): Uint8Array | undefined {
+    return this.bytes;
+  }
+
+  /** As {@link FrameSource.frameSent}. */
+  frameSent(): void {
+    this.bytes = undefined;
+    this.#sent?.resolve();
+  }
+}
+
+/** A message that is being cut. */
+interface Cutting {
+  readonly bytes: Uint8Array;
+  readonly source: FrameSource;
+  readonly id: number;
+  at: number;
+}
+
+/** One queue of a lane. */
+class Line {
+  readonly waiting = new Fifo<FrameSource>();
+  cutting: Cutting | undefined = undefined;
+
+  get empty(): boolean {
+    return this.cutting === undefined && this.waiting.length === 0;
+  }
+}
+
+/** The way out of one session. */
+export class Outbox {
+  readonly #link: Link;
+  readonly #maxBytes: number;
+  /** By lane: what needs credit. */
+  readonly #paid: readonly Line[];
+  /** By lane: what does not. */
+  readonly #free: readonly Line[];
+  #windowBytes = 0;
+  #outstanding = 0;
+  #queuedBytes = 0;
+  #entries = 0;
+  #nextFragment = 0;
+
+  /**
+   * @param link Where frames go.
+   * @param maxBytes The most bytes that wait.
+   */
+  constructor(link: Link, maxBytes: number) {
+    this.#link = link;
+    this.#maxBytes = maxBytes;
+    this.#paid = Array.from({ length: LANES }, () => new Line());
+    this.#free = Array.from({ length: LANES }, () => new Line());
+  }
+
+  /** Bytes that wait in the lanes. */
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
+
+  /** Whether no more may be queued. */
+  get full(): boolean {
+    return this.#queuedBytes >= this.#maxBytes || this.#entries >= MAX_ENTRIES;
+  }
+
+  /**
+   * Opens the credit gate.
+   *
+   * @param windowBytes What the peer takes before it has returned credit.
+   */
+  open(windowBytes: number): void {
+    this.#windowBytes = windowBytes;
+  }
+
+  /**
+   * Whether a frame of a lane may go straight to the link.
+   *
+   * @param lane Its lane.
+   * @param bytes Its size.
+   * @param paid Whether it needs credit.
+   */
+  clear(lane: number, bytes: number, paid: boolean): boolean {
+    if (this.#link.buffered >= LINK_BYTES) return false;
+    const line = (paid ? this.#paid : this.#free)[lane];
+    if (line.cutting !== undefined || line.waiting.length !== 0) return false;
+    return !paid || this.#credit(lane, bytes);
+  }
+
+  /**
+   * Notes that a frame that needs credit has gone straight to the link.
+   *
+   * @param bytes Its size.
+   */
+  paid(bytes: number): void {
+    this.#outstanding += bytes;
+  }
+
+  /**
+   * Puts a frame into its lane.
+   *
+   * @param lane Its lane.
+   * @param source The frame, or where it is taken from when its turn comes.
+   * @param bytes Its size.
+   * @param paid Whether it needs credit.
+   */
+  queue(lane: number, source: FrameSource, bytes: number, paid: boolean): void {
+    (paid ? this.#paid : this.#free)[lane].waiting.push(source);
+    this.#queuedBytes += bytes;
+    this.#entries++;
+    this.pump();
+  }
+
+  /**
+   * Notes that bytes were taken out of a source without its token: dropped, or replaced.
+   *
+   * @param bytes How many more (positive) or fewer (negative) wait now.
+   */
+  changed(bytes: number): void {
+    this.#queuedBytes += bytes;
+  }
+
+  /**
+   * The peer has returned credit.
+   *
+   * @param bytes How many bytes it has taken up.
+   */
+  credited(bytes: number): void {
+    this.#outstanding = Math.max(0, this.#outstanding - bytes);
+    this.pump();
+  }
+
+  /** Sends what the gates let through, the most urgent lane first. */
+  pump(): void {
+    if (this.#entries === 0) return;
+    for (let lane = LANES - 1; lane >= 0; lane--) {
+      if (!this.#drain(this.#free[lane], lane, false)) return;
+      if (!this.#drain(this.#paid[lane], lane, true)) return;
+    }
+  }
+
+  #credit(lane: number, bytes: number): boolean {
+    const limit = this.#windowBytes - RESERVE_BYTES * (LANES - 1 - lane);
+    return this.#outstanding + bytes <= limit || this.#outstanding === 0;
+  }
+
+  /** False when the link takes no more. */
+  #drain(line: Line, lane: number, paid: boolean): boolean {
+    while (!line.empty) {
+      if (this.#link.buffered >= LINK_BYTES) return false;
+      // The token's frame may be of any size up to a fragment's.
+      if (paid && !this.#credit(lane, HEADER_BYTES + FRAGMENT_BYTES)) return true;
+      if (line.cutting === undefined) {
+        const source = line.waiting.shift() as FrameSource;
+        const frame = source.nextFrame();
+        if (frame === undefined) {
+          this.#entries--;
+          continue;
+        }
+        if (frame.length > this.#link.maxFrameBytes || frame.length > LARGEST_WHOLE) {
+          line.cutting = { bytes: frame, source, id: this.#nextFragment, at: 0 };
+          this.#nextFragment = (this.#nextFragment + 1) >>> 0;
+        } else {
+          this.#entries--;
+          this.#queuedBytes -= frame.length;
+          this.#put(frame);
+          if (paid) this.#outstanding += frame.length;
+          source.frameSent?.();
+          continue;
+        }
+      }
+      this.#cut(line, lane, paid);
+    }
+    return true;
+  }
+
+  #cut(line: Line, lane: number, paid: boolean): void {
+    const cutting = line.cutting as Cutting;
+    const bytes = Math.min(FRAGMENT_BYTES, cutting.bytes.length - cutting.at);
+    const last = cutting.at + bytes === cutting.bytes.length;
+    const link = this.#link;
+    const at = link.claim(HEADER_BYTES + bytes);
+    // A fragment's priority is its lane's lowest: the receiver needs only the lane.
+    writeHeader(
+      link.view,
+      at,
+      Kind.fragment,
+      last ? Flag.last : 0,
+      0,
+      lane << 6,
+      0,
+      cutting.id,
+      paid ? 1 : 0,
+      0,
+    );
+    link.buffer.set(cutting.bytes.subarray(cutting.at, cutting.at + bytes), at + HEADER_BYTES);
+    link.commit(HEADER_BYTES + bytes);
+    cutting.at += bytes;
+    if (paid) this.#outstanding += HEADER_BYTES + bytes;
+    if (!last) return;
+    this.#queuedBytes -= cutting.bytes.length;
+    this.#entries--;
+    line.cutting = undefined;
+    cutting.source.frameSent?.();
+  }
+
+  #put(frame: Uint8Array): void {
+    const at = this.#link.claim(frame.length);
+    this.#link.buffer.set(frame, at);
+    this.#link.commit(frame.length);
+  }
+}
+
+/** A frame up to this size goes whole. */
+export const LARGEST_WHOLE: number = HEADER_BYTES + FRAGMENT_BYTES;

@@ -1,0 +1,248 @@
+/**
+ * The publisher's side of one subscription: sends what its speakers shout, by the listener's own
+ * overflow policy.
+ *
+ * @module
+ */
+
+import { matches } from "../address.ts";
+import { PatchbayError } from "../errors.ts";
+import type { EventContext } from "../listener.ts";
+import { Fifo, type Overflow } from "../queue.ts";
+import type { SpeakerEndpoint } from "../speaker.ts";
+import { Flag, Kind, laneOf } from "./envelope.ts";
+import type { FrameSource } from "./outbox.ts";
+import type { FrameHead, Sender } from "./sender.ts";
+
+/** What a subscriber asked for. */
+export interface SubscriptionTerms {
+  /** The address or pattern. */
+  readonly pattern: string;
+  /** What happens to a message that finds the queue full. */
+  readonly overflow: Overflow;
+  /** The most messages that wait, on either side. */
+  readonly maxQueue: number;
+  /** Whether retained values are wanted. */
+  readonly retained: boolean;
+}
+
+/** What a publication asks of its session. */
+export interface PublicationHost {
+  /** The id of the bay on the other side. */
+  readonly origin: string;
+  /** Whether messages can be sent. */
+  readonly isOpen: boolean;
+  /** The sending half. */
+  readonly sender: Sender;
+  /** The number of an address on this connection. */
+  routeOf(address: string): number;
+}
+
+class EventHead implements FrameHead {
+  readonly kind = Kind.event;
+  flags = 0;
+  priority = 128;
+  headers: Readonly<Record<string, string>> | undefined = undefined;
+  id = 0;
+  route = 0;
+  number = 0;
+  readonly paid = true;
+}
+
+/** One subscription as its publisher has it. */
+export class Publication implements FrameSource {
+  /** What the subscriber asked for. */
+  readonly terms: SubscriptionTerms;
+  /** The subscription's number on its connection. */
+  readonly id: number;
+  readonly #session: PublicationHost;
+  readonly #queue = new Fifo<Uint8Array>();
+  /** With overflow `block`: messages that wait for the listener's credit, not yet in the lane. */
+  readonly #held = new Fifo<{ readonly frame: Uint8Array; readonly lane: number }>();
+  readonly #head = new EventHead();
+  readonly #routes = new WeakMap<SpeakerEndpoint, number>();
+  /** The speaker that shouted last, and its route: most publications have only one. */
+  #lastSpeaker: SpeakerEndpoint | undefined;
+  #lastRoute = 0;
+  /** With overflow `block`: how many more messages the listener can queue. */
+  #credit: number;
+  #room: PromiseWithResolvers<void> | undefined;
+  #ended = false;
+
+  /**
+   * @param session The connection.
+   * @param id The subscription's number there.
+   * @param terms What the subscriber asked for.
+   */
+  constructor(session: PublicationHost, id: number, terms: SubscriptionTerms) {
+    this.#session = session;
+    this.id = id;
+    this.terms = terms;
+    this.#head.id = id;
+    this.#credit = terms.overflow === "block" ? terms.maxQueue : Infinity;
+  }
+
+  /** The id of the bay that has subscribed. */
+  get subscriber(): string {
+    return this.#session.origin;
+  }
+
+  /** Whether a speaker's address belongs to it. */
+  wants(address: string): boolean {
+    return matches(this.terms.pattern, address);
+  }
+
+  /**
+   * Sends one shout.
+   *
+   * @param speaker Who shouts.
+   * @param value The value.
+   * @param context What goes along.
+   * @returns With overflow `block` and a full listener: a promise that resolves when it was taken.
+   * @throws {PatchbayError} `invalid`, `too_large`: the value; `overloaded`: not awaited.
+   */
+  publish(
+    speaker: SpeakerEndpoint,
+    value: unknown,
+    context: EventContext,
+  ): void | Promise<void> {
+    if (this.#ended || !this.#session.isOpen) return;
+    const { sender } = this.#session;
+    const head = this.#head;
+    head.flags = context.retained ? Flag.retained : 0;
+    head.priority = context.priority;
+    head.headers = context.headers;
+    head.number = context.sequence;
+    head.route = speaker === this.#lastSpeaker ? this.#lastRoute : this.#route(speaker);
+    const codec = sender.codecFor(speaker.contract.codec, value);
+    const lane = laneOf(head.priority);
+    if (this.#queue.length === 0 && this.#credit > 0 && sender.outbox.clear(lane, 8192, true)) {
+      const waiting = sender.value(head, codec, value, speaker.statistics);
+      this.#credit--;
+      if (waiting === undefined || this.terms.overflow !== "block") return;
+      // A large message is on its way in fragments: the speaker waits until the link has it.
+      return waiting.whenSent();
+    }
+    const frame = sender.build(head, sender.codecs.indexOf(codec), codec.encode(value));
+    return this.#enqueue(speaker, frame, lane);
+  }
+
+  /** The listener can queue so many more. */
+  credited(messages: number): void {
+    if (this.#credit === Infinity) return;
+    const blocked = this.#credit <= 0;
+    this.#credit += messages;
+    if (blocked) this.#release();
+  }
+
+  /** As {@link FrameSource.nextFrame}. */
+  nextFrame(): Uint8Array | undefined {
+    const frame = this.#queue.shift();
+    if (this.#queue.length === 0) this.#wake();
+    return frame;
+  }
+
+  /** The subscription is over: what waits is dropped, who waits goes on. */
+  end(): void {
+    this.#ended = true;
+    for (let frame = this.#queue.shift(); frame !== undefined; frame = this.#queue.shift()) {
+      this.#session.sender.outbox.changed(-frame.length);
+    }
+    for (let held = this.#held.shift(); held !== undefined; held = this.#held.shift()) {
+      this.#session.sender.outbox.changed(-held.frame.length);
+    }
+    this.#wake();
+  }
+
+  #enqueue(speaker: SpeakerEndpoint, frame: Uint8Array, lane: number): void | Promise<void> {
+    const { overflow, maxQueue } = this.terms;
+    const { outbox } = this.#session.sender;
+    const waiting = this.#queue.length + this.#held.length;
+    if (overflow === "block") {
+      if (waiting >= maxQueue || outbox.full) {
+        throw new PatchbayError(
+          "overloaded",
+          `${speaker.address}: a blocking listener is full, and ${waiting} shouts wait`,
+          {
+            pattern: "speaker",
+            address: speaker.address,
+            details: { maxQueue },
+            remedy: "await speaker.shout(), or listen with another overflow policy",
+          },
+        );
+      }
+      speaker.statistics.bytesOut += frame.length;
+      if (this.#credit > 0 && this.#held.length === 0) {
+        this.#credit--;
+        this.#push(frame, lane);
+      } else {
+        this.#held.push({ frame, lane });
+        outbox.changed(frame.length);
+      }
+      return (this.#room ??= Promise.withResolvers<void>()).promise;
+    }
+    if (waiting >= maxQueue || outbox.full) {
+      if (overflow === "drop_oldest" && this.#queue.length > 0) {
+        const oldest = this.#queue.shift() as Uint8Array;
+        // Its token stays in the lane and will take the new one.
+        this.#queue.push(frame);
+        outbox.changed(frame.length - oldest.length);
+        speaker.statistics.countDrop("overflow_oldest");
+        return;
+      }
+      speaker.statistics.countDrop(
+        overflow === "fail" ? "overflow_fail" : "overflow_newest",
+      );
+      if (overflow === "fail") this.#fail(speaker);
+      return;
+    }
+    speaker.statistics.bytesOut += frame.length;
+    this.#push(frame, lane);
+  }
+
+  #push(frame: Uint8Array, lane: number): void {
+    this.#queue.push(frame);
+    this.#session.sender.outbox.queue(lane, this, frame.length, true);
+  }
+
+  /** New credit: what was held goes into the lane. */
+  #release(): void {
+    while (this.#credit > 0) {
+      const held = this.#held.shift();
+      if (held === undefined) break;
+      this.#credit--;
+      this.#session.sender.outbox.changed(-held.frame.length);
+      this.#push(held.frame, held.lane);
+    }
+    this.#wake();
+  }
+
+  #wake(): void {
+    if (this.#ended || (this.#queue.length === 0 && this.#held.length === 0)) {
+      this.#room?.resolve();
+      this.#room = undefined;
+    }
+  }
+
+  #fail(speaker: SpeakerEndpoint): void {
+    const { sender } = this.#session;
+    const error = new PatchbayError(
+      "overloaded",
+      `${speaker.address}: the listener did not keep up, and asked to fail then`,
+      { details: { maxQueue: this.terms.maxQueue } },
+    );
+    sender.control(Kind.error, this.id, 0, sender.errorBody(error));
+    this.end();
+  }
+
+  #route(speaker: SpeakerEndpoint): number {
+    let route = this.#routes.get(speaker);
+    if (route === undefined) {
+      route = this.#session.routeOf(speaker.address);
+      this.#routes.set(speaker, route);
+    }
+    this.#lastSpeaker = speaker;
+    this.#lastRoute = route;
+    return route;
+  }
+}

@@ -1,0 +1,307 @@
+/**
+ * Turns values into frames and hands them to the outbox; turns bodies back into values.
+ *
+ * @module
+ */
+
+import { encodeControl } from "./envelope.ts";
+import type { Codec } from "../codec.ts";
+import type { Compressor } from "../compression.ts";
+import { PatchbayError } from "../errors.ts";
+import type { Link } from "../link.ts";
+import type { EndpointStatistics, TransportStatistics } from "../statistics.ts";
+import {
+  encodeHeaders,
+  Flag,
+  FRAGMENT_BYTES,
+  HEADER_BYTES,
+  laneOf,
+  writeHeader,
+} from "./envelope.ts";
+import { LARGEST_WHOLE, Outbox, Waiting } from "./outbox.ts";
+
+/** Most bodies are smaller: while there is credit for so much, they are encoded in place. */
+const LIKELY_BYTES = 4 * 1024;
+/** The longest error message that is sent, in UTF-16 code units. */
+const MAX_MESSAGE_LENGTH = 4096;
+
+/** What a frame says besides its body. */
+export interface FrameHead {
+  /** What it is. */
+  readonly kind: number;
+  /** Bits of {@link Flag}. */
+  readonly flags: number;
+  /** 0–255. */
+  readonly priority: number;
+  /** Sent along. */
+  readonly headers: Readonly<Record<string, string>> | undefined;
+  /** Of the request, subscription or job. */
+  readonly id: number;
+  /** The address's number. */
+  readonly route: number;
+  /** Remaining ms, sequence, or credit, by kind. */
+  readonly number: number;
+  /** Goes before the encoded value, as it is. */
+  readonly prefix?: Uint8Array;
+  /** Whether it needs credit. */
+  readonly paid: boolean;
+}
+
+/** How a {@link Sender} is made. */
+export interface SenderOptions {
+  /** The plugin's name. */
+  readonly transport: string;
+  /** The largest message this side takes, in bytes. */
+  readonly maxMessageBytes: number;
+  /** The most bytes that wait to be sent. */
+  readonly maxQueueBytes: number;
+  /** Bodies from this size on are compressed, in bytes. */
+  readonly compressionThreshold: number;
+  /** The transport's counters. */
+  readonly statistics: TransportStatistics;
+}
+
+/** The sending half of a session. */
+export class Sender {
+  /** The way out. */
+  readonly outbox: Outbox;
+  /** The codecs both sides know; the first is the default. */
+  codecs: readonly Codec[] = [];
+  /** The agreed compressor. */
+  compressor: Compressor | undefined = undefined;
+  /** The largest message both sides take, in bytes. */
+  maxMessageBytes: number;
+  readonly #link: Link;
+  readonly #options: SenderOptions;
+  #sampleTick = 0;
+
+  /**
+   * @param link Where frames go.
+   * @param options Everything else.
+   */
+  constructor(link: Link, options: SenderOptions) {
+    this.#link = link;
+    this.#options = options;
+    this.maxMessageBytes = options.maxMessageBytes;
+    this.outbox = new Outbox(link, options.maxQueueBytes);
+  }
+
+  /** The codec for a value: the one its contract names, raw for bytes, else the default. */
+  codecFor(name: string | undefined, value: unknown): Codec {
+    if (name === undefined) {
+      return value instanceof Uint8Array ? this.#named("raw") : this.codecs[0];
+    }
+    return this.#named(name);
+  }
+
+  /**
+   * Encodes a value and sends it, straight into the link's buffer where it can.
+   *
+   * @returns What waits in the queue, if it had to wait.
+   * @throws {PatchbayError} `invalid`, `too_large`, `overloaded`; nothing was sent then.
+   */
+  value(
+    head: FrameHead,
+    codec: Codec,
+    value: unknown,
+    count: EndpointStatistics | undefined,
+  ): Waiting | undefined {
+    const lane = laneOf(head.priority);
+    if (
+      head.headers === undefined && head.prefix === undefined &&
+      this.outbox.clear(lane, HEADER_BYTES + LIKELY_BYTES, head.paid)
+    ) {
+      const link = this.#link;
+      const at = link.claim(LARGEST_WHOLE);
+      const bytes = codec.encodeInto(value, link.buffer, at + HEADER_BYTES);
+      if (
+        bytes >= 0 && bytes <= FRAGMENT_BYTES && !this.#compresses(bytes) &&
+        (bytes <= LIKELY_BYTES || this.outbox.clear(lane, HEADER_BYTES + bytes, head.paid))
+      ) {
+        this.#checkSize(bytes);
+        this.#commit(head, this.codecs.indexOf(codec), at, bytes);
+        this.#count(count, bytes);
+        return undefined;
+      }
+    }
+    const body = codec.encode(value);
+    const waiting = this.frame(this.build(head, this.codecs.indexOf(codec), body), head);
+    this.#count(count, body.length);
+    return waiting;
+  }
+
+  /**
+   * Sends a value that was encoded before (for several subscribers).
+   *
+   * @returns False if it has to wait: nothing was sent.
+   */
+  body(head: FrameHead, codec: number, body: Uint8Array, count: EndpointStatistics): boolean {
+    const bytes = body.length;
+    if (head.headers !== undefined || bytes > FRAGMENT_BYTES || this.#compresses(bytes)) {
+      return false;
+    }
+    if (!this.outbox.clear(laneOf(head.priority), HEADER_BYTES + bytes, head.paid)) return false;
+    const at = this.#link.claim(HEADER_BYTES + bytes);
+    this.#link.buffer.set(body, at + HEADER_BYTES);
+    this.#commit(head, codec, at, bytes);
+    this.#count(count, bytes);
+    return true;
+  }
+
+  /**
+   * Sends a built frame, in fragments if it is large.
+   *
+   * @returns What waits in the queue, if it had to wait.
+   * @throws {PatchbayError} `overloaded`: the queue is full.
+   */
+  frame(frame: Uint8Array, head: FrameHead): Waiting | undefined {
+    const lane = laneOf(head.priority);
+    if (frame.length <= LARGEST_WHOLE && this.outbox.clear(lane, frame.length, head.paid)) {
+      this.#sent(frame.length);
+      const at = this.#link.claim(frame.length);
+      this.#link.buffer.set(frame, at);
+      this.#link.commit(frame.length);
+      if (head.paid) this.outbox.paid(frame.length);
+      return undefined;
+    }
+    if (this.outbox.full) throw this.overloaded();
+    this.#sent(frame.length);
+    const waiting = new Waiting(frame);
+    this.outbox.queue(lane, waiting, frame.length, head.paid);
+    return waiting;
+  }
+
+  /**
+   * The bytes of a whole frame.
+   *
+   * @throws {PatchbayError} `too_large`; `invalid`: the headers.
+   */
+  build(head: FrameHead, codec: number, body: Uint8Array): Uint8Array {
+    this.#checkSize(body.length);
+    let flags = head.flags;
+    if (this.#compresses(body.length)) {
+      const small = (this.compressor as Compressor).compress(body);
+      if (small.length < body.length) {
+        body = small;
+        flags |= Flag.compressed;
+      }
+    }
+    const block = head.headers === undefined ? undefined : encodeHeaders(head.headers);
+    const prefixAt = HEADER_BYTES + (block?.length ?? 0);
+    const bodyAt = prefixAt + (head.prefix?.length ?? 0);
+    const frame = new Uint8Array(bodyAt + body.length);
+    writeHeader(
+      new DataView(frame.buffer),
+      0,
+      head.kind,
+      flags,
+      codec,
+      head.priority,
+      block?.length ?? 0,
+      head.id,
+      head.route,
+      head.number,
+    );
+    if (block !== undefined) frame.set(block, HEADER_BYTES);
+    if (head.prefix !== undefined) frame.set(head.prefix, prefixAt);
+    frame.set(body, bodyAt);
+    return frame;
+  }
+
+  /** Sends a control frame, ahead of everything that waits. */
+  control(kind: number, id: number, number: number, body?: Uint8Array, route = 0, flags = 0): void {
+    const bytes = body?.length ?? 0;
+    const at = this.#link.claim(HEADER_BYTES + bytes);
+    writeHeader(this.#link.view, at, kind, flags, 0, 255, 0, id, route, number);
+    if (body !== undefined) this.#link.buffer.set(body, at + HEADER_BYTES);
+    this.#link.commit(HEADER_BYTES + bytes);
+    this.#sent(HEADER_BYTES + bytes);
+  }
+
+  /** The bytes of an error, cut down if need be. */
+  errorBody(error: PatchbayError): Uint8Array {
+    const wire = error.toWire();
+    wire.message = wire.message.slice(0, MAX_MESSAGE_LENGTH);
+    const body = encodeControl(wire);
+    if (body.length <= FRAGMENT_BYTES) return body;
+    return encodeControl({ code: wire.code, message: wire.message });
+  }
+
+  /**
+   * The value in a body. `body` may be reused afterwards.
+   *
+   * @throws {PatchbayError} `protocol`, `too_large`.
+   */
+  decode(codec: number, flags: number, body: Uint8Array): unknown {
+    const known = this.codecs[codec];
+    if (known === undefined) {
+      throw new PatchbayError("protocol", `codec number ${codec} was not agreed on`);
+    }
+    if ((flags & Flag.compressed) !== 0) {
+      if (this.compressor === undefined) {
+        throw new PatchbayError("protocol", "a compressed body, but no compression was agreed on");
+      }
+      body = this.compressor.decompress(body, this.#options.maxMessageBytes);
+    }
+    return known.decode(body);
+  }
+
+  /** The error for a full queue. */
+  overloaded(): PatchbayError {
+    const { maxQueueBytes, transport } = this.#options;
+    return new PatchbayError(
+      "overloaded",
+      `${transport}: ${this.outbox.queuedBytes} bytes already wait to be sent to this peer`,
+      {
+        transport,
+        details: { queuedBytes: this.outbox.queuedBytes, maxQueueBytes },
+        remedy: "send less at once; the peer does not keep up",
+      },
+    );
+  }
+
+  #named(name: string): Codec {
+    for (const codec of this.codecs) if (codec.name === name) return codec;
+    throw new PatchbayError("invalid", `the codec ${name} was not agreed on with the peer`, {
+      details: { codec: name, agreed: this.codecs.map((c) => c.name) },
+      remedy: "use a codec that both sides know",
+    });
+  }
+
+  #commit(head: FrameHead, codec: number, at: number, bytes: number): void {
+    const { kind, flags, priority, id, route, number } = head;
+    writeHeader(this.#link.view, at, kind, flags, codec, priority, 0, id, route, number);
+    this.#link.commit(HEADER_BYTES + bytes);
+    this.#sent(HEADER_BYTES + bytes);
+    if (head.paid) this.outbox.paid(HEADER_BYTES + bytes);
+  }
+
+  #sent(bytes: number): void {
+    this.#options.statistics.messagesOut++;
+    this.#options.statistics.bytesOut += bytes;
+  }
+
+  #count(count: EndpointStatistics | undefined, bytes: number): void {
+    if (count === undefined) return;
+    count.bytesOut += bytes;
+    if ((this.#sampleTick++ & 63) === 0) count.observeSize(bytes);
+  }
+
+  #compresses(bytes: number): boolean {
+    return this.compressor !== undefined && bytes >= this.#options.compressionThreshold;
+  }
+
+  #checkSize(bytes: number): void {
+    if (bytes <= this.maxMessageBytes) return;
+    const { transport } = this.#options;
+    throw new PatchbayError(
+      "too_large",
+      `the message has ${bytes} bytes, the limit over ${transport} is ${this.maxMessageBytes}`,
+      {
+        transport,
+        details: { size: bytes, max: this.maxMessageBytes },
+        remedy: "raise maxMessageBytes on both sides, or send it in parts",
+      },
+    );
+  }
+}

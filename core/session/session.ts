@@ -1,0 +1,503 @@
+/**
+ * One session: handshake, dispatch, heartbeat and end of the protocol over one link. It is
+ * symmetrical: either side may call, listen and execute at the other.
+ *
+ * @module
+ */
+
+import type { Codec, CodecTable } from "../codec.ts";
+import { loadCompressor } from "../compression.ts";
+import { PatchbayError } from "../errors.ts";
+import type { Link, LinkHandler } from "../link.ts";
+import type { Authorize, BayIdentity, Peer } from "../plugin.ts";
+import { TimerEntry, type TimerWheel } from "../timer_wheel.ts";
+import {
+  decodeControl,
+  decodeHello,
+  decodeHelloAck,
+  encodeControl,
+  encodeHello,
+  Flag,
+  type Hello,
+  type HelloAck,
+  type HelloBay,
+  Kind,
+  VERSIONS,
+} from "./envelope.ts";
+import { Reassembly } from "./fragments.ts";
+import { Frame } from "./frame.ts";
+import {
+  Inbound,
+  type InboundHost,
+  type InboundRoute,
+  readRoute,
+  type SessionHost,
+} from "./inbound.ts";
+import { Outbound, type OutboundHost } from "./outbound.ts";
+import { LARGEST_WHOLE } from "./outbox.ts";
+import { Sender, type SenderOptions } from "./sender.ts";
+
+/** What a session is made with. */
+export interface SessionOptions extends SenderOptions {
+  /** Who this bay is. */
+  readonly identity: BayIdentity;
+  /** Who serves and publishes here. */
+  readonly host: SessionHost;
+  /** The bay's timer. */
+  readonly timers: TimerWheel;
+  /** The codecs this side knows. */
+  readonly codecs: CodecTable;
+  /** The codec for contracts that name none, by name; the dialling side's wish goes first. */
+  readonly codec: string;
+  /** The compressor to offer; `none` offers none. */
+  readonly compression: "none" | "deflate";
+  /** What this side takes before it has returned credit, in bytes. */
+  readonly windowBytes: number;
+  /** How long the handshake may take, in milliseconds. */
+  readonly handshakeMs: number;
+  /** How often to say that one is alive, in milliseconds; 0: only where the link needs it. */
+  readonly heartbeatMs: number;
+  /** Who may do what. */
+  readonly authorize: Authorize | undefined;
+  /** Sent with the hello to prove who this side is. */
+  readonly credentials?: string;
+  /** Says who the peer is by what it sent as proof; throws `unauthenticated`. */
+  readonly authenticate?: (
+    credentials: string | undefined,
+    bay: HelloBay,
+  ) => string | undefined | Promise<string | undefined>;
+  /** Reports what nobody awaits. */
+  report(error: PatchbayError): void;
+}
+
+/** The heartbeat where a link does not notice the death of its peer, in milliseconds. */
+const HEARTBEAT_MS = 5000;
+/** So many silent heartbeats end the session. */
+const MISSED_HEARTBEATS = 3;
+/** Credit is returned when so many bytes have been taken up. */
+const CREDIT_STEP_BYTES = 8 * 1024;
+/** The most frames that may come before this side has loaded what was agreed on. */
+const MAX_EARLY = 1024;
+/** The most addresses one peer may bind. */
+const MAX_ROUTES = 65_536;
+
+class Alarm extends TimerEntry {
+  readonly #ring: () => void;
+
+  constructor(ring: () => void) {
+    super();
+    this.#ring = ring;
+  }
+
+  override expire(): void {
+    this.#ring();
+  }
+}
+
+/** The three patterns over one link. */
+export class Session implements LinkHandler, InboundHost, OutboundHost {
+  /** Resolves when both sides have agreed; rejects when they have not. */
+  readonly ready: Promise<void>;
+  /** Resolves with the reason when the session has ended. */
+  readonly ended: Promise<PatchbayError>;
+  /** What this side has begun at the peer. */
+  readonly outbound: Outbound;
+  /** @ignore */
+  readonly sender: Sender;
+  readonly #link: Link;
+  readonly #options: SessionOptions;
+  readonly #inbound: Inbound;
+  readonly #reassembly: Reassembly;
+  readonly #frame = new Frame();
+  readonly #handshake: Alarm;
+  readonly #heart: Alarm | undefined;
+  readonly #ready = Promise.withResolvers<void>();
+  readonly #ended = Promise.withResolvers<PatchbayError>();
+  readonly #routesOut = new Map<string, number>();
+  readonly #routesIn: InboundRoute[] = [];
+  #state: "greeting" | "agreeing" | "open" | "ended";
+  /** Frames that came while this side was still loading what was agreed on. */
+  #early: Uint8Array[] | undefined;
+  #bay: HelloBay = { id: "", module: "", instance: "" };
+  #peer: Peer | undefined;
+  #identity: string | undefined;
+  #owedBytes = 0;
+  #heard = false;
+  #missed = 0;
+  #closing: Promise<void> | undefined;
+
+  /**
+   * @param link The link; the session owns it from now on.
+   * @param dialler Whether this side dialled: it says hello first.
+   * @param options Everything else.
+   */
+  constructor(link: Link, dialler: boolean, options: SessionOptions) {
+    this.#link = link;
+    this.#options = options;
+    this.#state = dialler ? "agreeing" : "greeting";
+    this.sender = new Sender(link, options);
+    this.outbound = new Outbound(this);
+    this.#inbound = new Inbound(this);
+    this.#reassembly = new Reassembly(options.maxMessageBytes + LARGEST_WHOLE);
+    this.ready = this.#ready.promise;
+    this.ready.catch(() => {});
+    this.ended = this.#ended.promise;
+    this.#handshake = new Alarm(() => this.#refuse("the handshake took too long"));
+    options.timers.arm(this.#handshake, options.handshakeMs);
+    const beatMs = options.heartbeatMs || (link.detectsClose ? 0 : HEARTBEAT_MS);
+    if (beatMs > 0) {
+      this.#heart = new Alarm(() => this.#beat(beatMs));
+      options.timers.arm(this.#heart, beatMs);
+    }
+    link.start(this);
+    if (dialler) this.sender.control(Kind.hello, 0, 0, encodeHello(this.#hello()));
+  }
+
+  /** Who is on the other side, as it says; empty before the handshake. */
+  get bay(): HelloBay {
+    return this.#bay;
+  }
+
+  /** The id of the bay on the other side. */
+  get origin(): string {
+    return this.#bay.id;
+  }
+
+  /** The plugin's name. */
+  get transport(): string {
+    return this.#options.transport;
+  }
+
+  /** Who is on the other side, for handlers. */
+  get peer(): Peer {
+    return this.#peer ??= {
+      module: this.#bay.module,
+      transport: this.#options.transport,
+      identity: this.#identity ?? this.#link.identity,
+      local: this.#link.local,
+    };
+  }
+
+  /** Whether messages can be sent. */
+  get isOpen(): boolean {
+    return this.#state === "open";
+  }
+
+  /** As {@link InboundHost.host}. */
+  get host(): SessionHost {
+    return this.#options.host;
+  }
+
+  /** As {@link InboundHost.authorize}. */
+  get authorize(): Authorize | undefined {
+    return this.#options.authorize;
+  }
+
+  /**
+   * Ends the session: says goodbye, sends what is on its way, closes the link. Idempotent.
+   *
+   * @param reason Why, for the peer and for what is pending.
+   */
+  close(reason?: PatchbayError): Promise<void> {
+    return this.#closing ??= (async () => {
+      const why = reason ?? new PatchbayError("closed", "the connection was closed");
+      if (this.#state !== "ended") {
+        this.sender.control(Kind.goodbye, 0, 0, encodeControl(why.toWire()));
+      }
+      this.#end(why);
+      await this.#link.close();
+    })();
+  }
+
+  /** As {@link OutboundHost.report}. */
+  report(error: PatchbayError): void {
+    this.#options.report(error);
+  }
+
+  /** As {@link InboundHost.overloaded}. */
+  overloaded(): void {
+    const error = this.sender.overloaded();
+    this.#options.statistics.countError("overloaded");
+    this.report(error);
+    this.#end(error);
+    void this.#link.close(true);
+  }
+
+  /** The number of an address on this connection, bound now if it is new. */
+  routeOf(address: string): number {
+    let route = this.#routesOut.get(address);
+    if (route === undefined) {
+      route = this.#routesOut.size;
+      if (route >= MAX_ROUTES) {
+        throw new PatchbayError("overloaded", `over ${MAX_ROUTES} addresses on one connection`);
+      }
+      this.#routesOut.set(address, route);
+      this.sender.control(Kind.route, 0, 0, encodeControl({ address }), route);
+    }
+    return route;
+  }
+
+  /** As {@link InboundHost.inboundRoute}. */
+  inboundRoute(route: number): InboundRoute {
+    const known = this.#routesIn[route];
+    if (known !== undefined) return known;
+    throw new PatchbayError("protocol", `route ${route} was not bound`);
+  }
+
+  /** As {@link OutboundHost.addressOf}. */
+  addressOf(route: number): string {
+    return this.inboundRoute(route).address;
+  }
+
+  // ----- what the link tells -----
+
+  /** As {@link LinkHandler.frame}. */
+  frame(buffer: Uint8Array, start: number, end: number): void {
+    if (this.#state === "ended") return;
+    this.#heard = true;
+    const { statistics } = this.#options;
+    statistics.messagesIn++;
+    statistics.bytesIn += end - start;
+    try {
+      const frame = this.#frame;
+      frame.read(buffer, start, end);
+      if (this.#state !== "open") return this.#shakeHands(frame, buffer, start, end);
+      this.#dispatch(frame, end - start);
+    } catch (error) {
+      const known = PatchbayError.fromThrown(error);
+      statistics.countError(known.code);
+      this.#refuse(known.message, known);
+    }
+  }
+
+  /** As {@link LinkHandler.batchEnd}. */
+  batchEnd(): void {
+    this.#inbound.batchEnd();
+  }
+
+  /** As {@link LinkHandler.drained}. */
+  drained(): void {
+    this.sender.outbox.pump();
+  }
+
+  /** As {@link LinkHandler.malformed}. */
+  malformed(error: PatchbayError): void {
+    this.#options.statistics.countError(error.code);
+    this.#refuse(error.message, error);
+  }
+
+  /** As {@link LinkHandler.closed}. */
+  closed(error: PatchbayError | undefined): void {
+    const name = this.#bay.module || "the peer";
+    this.#end(error ?? new PatchbayError("closed", `the connection to ${name} was lost`));
+  }
+
+  // ----- handshake -----
+
+  #hello(): Omit<Hello, "credentials"> & { credentials?: string } {
+    const { identity, codecs, codec, compression, maxMessageBytes, windowBytes } = this.#options;
+    return {
+      versions: VERSIONS,
+      bay: { id: identity.id, module: identity.module, instance: identity.instance },
+      codecs: [codec, ...codecs.names.filter((name) => name !== codec)],
+      compression: compression === "none" ? [] : [compression],
+      maxMessageBytes,
+      windowBytes,
+      capabilities: ["callable", "speaker", "job"],
+      metadata: {},
+      credentials: this.#options.credentials,
+    };
+  }
+
+  #shakeHands(frame: Frame, buffer: Uint8Array, start: number, end: number): void {
+    const body = frame.body();
+    if (frame.kind === Kind.goodbye) return this.#goodbye(body);
+    if (this.#early !== undefined) {
+      if (this.#early.length >= MAX_EARLY) throw new PatchbayError("protocol", "too eager a peer");
+      this.#early.push(buffer.slice(start, end));
+      return;
+    }
+    if (this.#state === "greeting" && frame.kind === Kind.hello) {
+      const hello = decodeHello(body);
+      this.#state = "agreeing";
+      void this.#settle(() => this.#answer(hello));
+    } else if (this.#state === "agreeing" && frame.kind === Kind.helloAck) {
+      const ack = decodeHelloAck(body);
+      this.#early = [];
+      void this.#settle(() => this.#agree(ack.codecs, ack.compression, ack));
+    } else {
+      throw new PatchbayError("protocol", `frame kind ${frame.kind} before the handshake`);
+    }
+  }
+
+  /** Runs an asynchronous step of the handshake. */
+  async #settle(step: () => Promise<void>): Promise<void> {
+    try {
+      await step();
+    } catch (error) {
+      const known = PatchbayError.fromThrown(error);
+      this.#options.statistics.countError(known.code);
+      this.#refuse(known.message, known);
+    }
+  }
+
+  async #answer(hello: Hello): Promise<void> {
+    const mine = this.#hello();
+    const codecs = hello.codecs.filter((name) => this.#options.codecs.has(name));
+    if (codecs.length === 0) {
+      throw new PatchbayError("protocol", "no codec is known to both sides", {
+        details: { theirs: hello.codecs, ours: mine.codecs },
+      });
+    }
+    const compression = hello.compression.filter((name) => mine.compression.includes(name));
+    this.#identity = await this.#options.authenticate?.(hello.credentials, hello.bay);
+    const { versions: _, credentials: __, ...rest } = mine;
+    const ack: HelloAck = { ...rest, version: VERSIONS[1], codecs, compression };
+    await this.#agree(codecs, compression, hello, () => {
+      this.sender.control(Kind.helloAck, 0, 0, encodeHello(ack));
+    });
+  }
+
+  /** What both sides have agreed on becomes effective, in the same turn as the ack is sent. */
+  async #agree(
+    names: readonly string[],
+    compression: readonly string[],
+    peer: Hello | HelloAck,
+    acknowledge?: () => void,
+  ): Promise<void> {
+    const codecs: Codec[] = [];
+    for (const name of names) codecs.push(await this.#options.codecs.load(name));
+    const compressor = compression[0] === "deflate" ? await loadCompressor("deflate") : undefined;
+    if (this.#state !== "agreeing") return;
+    const { sender } = this;
+    sender.codecs = codecs;
+    sender.compressor = compressor;
+    sender.maxMessageBytes = Math.min(this.#options.maxMessageBytes, peer.maxMessageBytes);
+    sender.outbox.open(peer.windowBytes);
+    this.#bay = peer.bay;
+    this.#state = "open";
+    this.#options.timers.disarm(this.#handshake);
+    acknowledge?.();
+    this.#ready.resolve();
+    const early = this.#early ?? [];
+    this.#early = undefined;
+    for (const frame of early) this.frame(frame, 0, frame.length);
+  }
+
+  // ----- dispatch -----
+
+  #dispatch(frame: Frame, bytes: number): void {
+    switch (frame.kind) {
+      case Kind.response:
+      case Kind.error:
+      case Kind.subscribeAck:
+        return this.outbound.receive(frame);
+      case Kind.event:
+      case Kind.accepted:
+      case Kind.feedback:
+      case Kind.result:
+        this.outbound.receive(frame);
+        return this.#takenUp(bytes);
+      case Kind.request:
+      case Kind.send:
+      case Kind.goal:
+        this.#inbound.receive(frame);
+        return this.#takenUp(bytes);
+      case Kind.cancel:
+      case Kind.subscribe:
+      case Kind.unsubscribe:
+      case Kind.attach:
+      case Kind.cancelJob:
+        return this.#inbound.receive(frame);
+      case Kind.fragment:
+        return this.#fragment(frame, bytes);
+      case Kind.credit:
+        if (frame.id === 0) this.sender.outbox.credited(frame.number);
+        else this.#inbound.credited(frame.id, frame.number);
+        return;
+      case Kind.route:
+        return this.#bindRoute(frame);
+      case Kind.heartbeat:
+        return;
+      case Kind.goodbye:
+        return this.#goodbye(frame.body());
+      default:
+        throw new PatchbayError("protocol", `frame kind ${frame.kind} is not known`);
+    }
+  }
+
+  #fragment(frame: Frame, bytes: number): void {
+    const { id, flags, route: paid } = frame;
+    const whole = this.#reassembly.add(id, frame.body(), (flags & Flag.last) !== 0);
+    if (paid === 1) this.#takenUp(bytes);
+    if (whole === undefined) return;
+    frame.read(whole, 0, whole.length);
+    if (frame.kind < 16) throw new PatchbayError("protocol", "a control frame in fragments");
+    // Its fragments have been credited already.
+    this.#dispatch(frame, 0);
+  }
+
+  #takenUp(bytes: number): void {
+    this.#owedBytes += bytes;
+    if (this.#owedBytes < CREDIT_STEP_BYTES) return;
+    const owed = this.#owedBytes;
+    this.#owedBytes = 0;
+    this.sender.control(Kind.credit, 0, owed);
+  }
+
+  #bindRoute(frame: Frame): void {
+    const { route } = frame;
+    if (route !== this.#routesIn.length || route >= MAX_ROUTES) {
+      throw new PatchbayError("protocol", `route ${route} was bound out of turn`);
+    }
+    this.#routesIn.push(readRoute(decodeControl(frame.body()).address));
+  }
+
+  // ----- end -----
+
+  #beat(intervalMs: number): void {
+    if (this.#state === "ended") return;
+    this.#missed = this.#heard ? 0 : this.#missed + 1;
+    this.#heard = false;
+    if (this.#missed >= MISSED_HEARTBEATS) {
+      const silentMs = this.#missed * intervalMs;
+      this.#end(new PatchbayError("closed", `the peer has been silent for ${silentMs} ms`));
+      return void this.#link.close(true);
+    }
+    this.sender.control(Kind.heartbeat, 0, 0);
+    this.#options.timers.arm(this.#heart as Alarm, intervalMs);
+  }
+
+  #goodbye(body: Uint8Array): void {
+    const reason = PatchbayError.fromWire(decodeControl(body), { transport: this.transport });
+    this.#end(reason);
+    void this.#link.close();
+  }
+
+  /** The peer does not follow the protocol: it is told, and the connection ends. */
+  #refuse(
+    message: string,
+    error: PatchbayError = new PatchbayError("protocol", message),
+  ): void {
+    if (this.#state === "ended") return;
+    this.report(error.with({ transport: this.transport }));
+    void this.close(error);
+  }
+
+  #end(error: PatchbayError): void {
+    if (this.#state === "ended") return;
+    this.#state = "ended";
+    const { timers } = this.#options;
+    timers.disarm(this.#handshake);
+    if (this.#heart !== undefined) timers.disarm(this.#heart);
+    const closed = error.code === "closed" ? error : new PatchbayError("closed", error.message, {
+      transport: this.transport,
+      cause: error,
+      retryable: true,
+    });
+    this.#ready.reject(error);
+    this.outbound.end(closed);
+    this.#inbound.end();
+    this.#ended.resolve(error);
+  }
+}

@@ -1,0 +1,510 @@
+/**
+ * The transport of directory wires: one listening endpoint a bay; callers and listeners dial each
+ * matching process, and watch the directory for later ones. See decision 0001.
+ *
+ * @module
+ */
+
+import { matches } from "../address.ts";
+import type { CallableEndpoint, OutboundCall } from "../callable.ts";
+import type { Directory, DirectoryEntry } from "../directory.ts";
+import { PatchbayError, type Pattern } from "../errors.ts";
+import type { OutboundJob } from "../job.ts";
+import type { JobEndpoint } from "../job_endpoint.ts";
+import type { LinkConfig, LinkDriver, LinkListener } from "../link_plugin.ts";
+import type { EventContext, ListenerEndpoint } from "../listener.ts";
+import type {
+  CallPort,
+  Finding,
+  Health,
+  JobPort,
+  Registration,
+  SpeakerPort,
+  Transport,
+  TransportContext,
+} from "../plugin.ts";
+import type { SessionHost } from "../session/inbound.ts";
+import type { Publication } from "../session/publication.ts";
+import { Session, type SessionOptions } from "../session/session.ts";
+import type { SpeakerEndpoint } from "../speaker.ts";
+import { Peer, type PeerHost } from "./peer.ts";
+
+/** How long a new speaker waits for the listeners that the directory names, in milliseconds. */
+const READY_MS = 1000;
+
+/** A transport over links, with a directory that says who is where. */
+export class DirectoryTransport<Extras> implements Transport<Extras>, SessionHost, PeerHost {
+  /** What only this wire has. */
+  readonly extras: Extras;
+  /** @ignore */
+  readonly driver: LinkDriver;
+  /** @ignore */
+  readonly config: LinkConfig;
+  /** @ignore */
+  readonly session: SessionOptions;
+  readonly #context: TransportContext;
+  readonly #directory: Directory;
+  readonly #callables = new Map<string, CallableEndpoint>();
+  readonly #jobs = new Map<string, JobEndpoint>();
+  readonly #speakers = new Set<SpeakWay>();
+  readonly #publications = new Set<Publication>();
+  readonly #listeners = new Set<ListenerEndpoint>();
+  readonly #sessions = new Set<Session>();
+  readonly #peers = new Map<string, Peer>();
+  readonly #unwatch: () => void;
+  #listening: Promise<LinkListener> | undefined;
+  #closing: Promise<void> | undefined;
+  /** As {@link SessionHost.version}. */
+  version = 0;
+
+  /**
+   * @param context What core gives the plugin.
+   * @param directory The directory.
+   * @param driver How to listen and dial.
+   * @param config The configuration.
+   * @param extras What only this wire has.
+   */
+  constructor(
+    context: TransportContext,
+    directory: Directory,
+    driver: LinkDriver,
+    config: LinkConfig,
+    extras: Extras,
+  ) {
+    this.#context = context;
+    this.#directory = directory;
+    this.driver = driver;
+    this.config = config;
+    this.extras = extras;
+    const { codec, compression, compressionThreshold, windowBytes, maxQueueBytes } = config;
+    this.session = {
+      transport: context.name,
+      identity: context.identity,
+      host: this,
+      timers: context.timers,
+      codecs: context.codecs,
+      codec,
+      compression,
+      compressionThreshold,
+      maxMessageBytes: config.maxMessageBytes ?? context.maxMessageBytes,
+      windowBytes,
+      maxQueueBytes,
+      handshakeMs: config.connectTimeoutMs,
+      heartbeatMs: config.heartbeatMs,
+      statistics: context.statistics,
+      authorize: context.authorize,
+      report: (error) => context.report(error),
+    };
+    this.#unwatch = directory.watch(() => this.#directoryChanged());
+  }
+
+  /** The bay's timer. */
+  get timers(): TransportContext["timers"] {
+    return this.#context.timers;
+  }
+
+  /** Degraded while a connection that is needed is being restored. */
+  health(): Health {
+    for (const peer of this.#peers.values()) {
+      const { trouble } = peer;
+      if (trouble !== undefined) {
+        const reason = `reconnecting to ${peer.entry.module}: ${trouble.message}`;
+        return { status: "degraded", reason };
+      }
+    }
+    return { status: "healthy" };
+  }
+
+  /** As {@link Transport.find}; looks into the directory anew only if nothing is known. */
+  find(pattern: Pattern, address: string): Finding | Promise<Finding> {
+    const role = pattern === "speaker" ? "speaker" : "server";
+    const known = this.#holders(pattern, role, address);
+    if (known.length > 0) return this.#found(known);
+    return this.#directory.refresh().then(() => {
+      const holders = this.#holders(pattern, role, address);
+      if (holders.length > 0) return this.#found(holders);
+      return { found: false, reason: "no live module of this host serves it" };
+    });
+  }
+
+  /** As {@link Transport.serve}. */
+  async serve(endpoint: CallableEndpoint): Promise<Registration> {
+    await this.#listen();
+    return this.#register(this.#callables, endpoint);
+  }
+
+  /** As {@link Transport.perform}. */
+  async perform(endpoint: JobEndpoint): Promise<Registration> {
+    await this.#listen();
+    return this.#register(this.#jobs, endpoint);
+  }
+
+  /** As {@link Transport.speak}. */
+  async speak(endpoint: SpeakerEndpoint): Promise<SpeakerPort> {
+    await this.#listen();
+    const way = new SpeakWay(endpoint, this);
+    this.#speakers.add(way);
+    for (const publication of this.#publications) way.add(publication);
+    return way;
+  }
+
+  /** As {@link Transport.listen}. */
+  async listen(endpoint: ListenerEndpoint): Promise<Registration> {
+    this.#listeners.add(endpoint);
+    await this.#directory.refresh();
+    try {
+      await this.#join(endpoint);
+    } catch (error) {
+      this.#leave(endpoint);
+      throw error;
+    }
+    return {
+      close: () => {
+        this.#leave(endpoint);
+        return Promise.resolve();
+      },
+    };
+  }
+
+  /** As {@link Transport.caller}. */
+  caller(address: string): CallPort {
+    return new CallWay(() => this.#peersOf("callable", address), address, this.#context.name);
+  }
+
+  /** As {@link Transport.executor}. */
+  executor(address: string): JobPort {
+    return new JobWay(() => this.#peersOf("job", address), address, this.#context.name);
+  }
+
+  /** As {@link Transport.close}. */
+  close(): Promise<void> {
+    return this.#closing ??= (async () => {
+      this.#unwatch();
+      const reason = new PatchbayError("closed", `${this.#context.identity.module} has closed`);
+      const listener = await this.#listening?.catch(() => undefined);
+      await listener?.close();
+      await Promise.all([...this.#peers.values()].map((peer) => peer.close(reason)));
+      await Promise.all([...this.#sessions].map((session) => session.close(reason)));
+      await this.driver.close?.();
+    })();
+  }
+
+  // ----- for sessions -----
+
+  /** As {@link SessionHost.callable}. */
+  callable(address: string): CallableEndpoint | undefined {
+    return this.#callables.get(address);
+  }
+
+  /** As {@link SessionHost.job}. */
+  job(address: string): JobEndpoint | undefined {
+    return this.#jobs.get(address);
+  }
+
+  /** As {@link SessionHost.subscribed}. */
+  subscribed(publication: Publication): void {
+    this.#publications.add(publication);
+    for (const way of this.#speakers) way.add(publication);
+  }
+
+  /** As {@link SessionHost.unsubscribed}. */
+  unsubscribed(publication: Publication): void {
+    this.#publications.delete(publication);
+    for (const way of this.#speakers) way.delete(publication);
+  }
+
+  /** As {@link PeerHost.peerChanged}. */
+  peerChanged(): void {
+    this.#context.routesChanged();
+  }
+
+  /** @ignore Takes a speaker out. */
+  silence(way: SpeakWay): void {
+    this.#speakers.delete(way);
+  }
+
+  /** @ignore The ids of the bays that the directory names as listeners of an address. */
+  async listenersOf(address: string): Promise<string[]> {
+    const entries = await this.#directory.refresh();
+    return entries.filter((entry) =>
+      entry.endpoints.some((e) =>
+        e.role === "listener" && e.wires.includes(this.#context.name) &&
+        matches(e.address, address)
+      )
+    ).map((entry) => entry.id);
+  }
+
+  // ----- listening -----
+
+  #listen(): Promise<LinkListener> {
+    return this.#listening ??= (async () => {
+      const listener = await this.driver.listen((link) => {
+        if (this.#sessions.size >= this.config.maxConnections || this.#closing !== undefined) {
+          this.#context.statistics.countError("overloaded");
+          void link.close(true);
+          return;
+        }
+        const session = new Session(link, false, this.session);
+        this.#sessions.add(session);
+        this.#context.statistics.connections++;
+        session.ended.then(() => {
+          this.#sessions.delete(session);
+          this.#context.statistics.connections--;
+        });
+      });
+      await this.#directory.listening(this.#context.name, listener.where);
+      return listener;
+    })();
+  }
+
+  #register<E extends { readonly address: string }>(
+    map: Map<string, E>,
+    endpoint: E,
+  ): Registration {
+    const { address } = endpoint;
+    map.set(address, endpoint);
+    this.version++;
+    return {
+      close: () => {
+        if (map.get(address) === endpoint) map.delete(address);
+        this.version++;
+        return Promise.resolve();
+      },
+    };
+  }
+
+  // ----- dialling -----
+
+  #holders(pattern: Pattern, role: "server" | "speaker", address: string): DirectoryEntry[] {
+    const wire = this.#context.name;
+    return this.#directory.others.filter((entry) =>
+      entry.wires[wire] !== undefined &&
+      entry.endpoints.some((e) =>
+        e.role === role && e.pattern === pattern && e.address === address && e.wires.includes(wire)
+      )
+    );
+  }
+
+  #found(entries: readonly DirectoryEntry[]): Finding {
+    const wire = this.#context.name;
+    const detail = entries.map((e) => `${e.instance} (pid ${e.pid}) at ${e.wires[wire]}`);
+    return { found: true, detail: detail.join(", ") };
+  }
+
+  #peersOf(pattern: Pattern, address: string): Peer[] {
+    return this.#holders(pattern, "server", address).map((entry) => this.#peer(entry));
+  }
+
+  #peer(entry: DirectoryEntry): Peer {
+    let peer = this.#peers.get(entry.id);
+    if (peer === undefined) {
+      peer = new Peer(entry, entry.wires[this.#context.name], this);
+      this.#peers.set(entry.id, peer);
+    }
+    return peer;
+  }
+
+  async #join(listener: ListenerEndpoint): Promise<void> {
+    const wire = this.#context.name;
+    const speakers = this.#directory.others.filter((entry) =>
+      entry.wires[wire] !== undefined &&
+      entry.endpoints.some((e) =>
+        e.role === "speaker" && e.wires.includes(wire) && listener.accepts(e.address)
+      )
+    );
+    await Promise.all(speakers.map((entry) => this.#peer(entry).join(listener)));
+  }
+
+  #leave(listener: ListenerEndpoint): void {
+    this.#listeners.delete(listener);
+    for (const peer of this.#peers.values()) peer.leave(listener);
+  }
+
+  #directoryChanged(): void {
+    if (this.#closing !== undefined) return;
+    const live = new Set(this.#directory.others.map((entry) => entry.id));
+    for (const [id, peer] of this.#peers) {
+      if (live.has(id)) continue;
+      this.#peers.delete(id);
+      const { instance } = peer.entry;
+      void peer.close(new PatchbayError("closed", `the module ${instance} has gone`));
+    }
+    for (const listener of this.#listeners) {
+      this.#join(listener).catch((error) => this.#context.report(PatchbayError.fromThrown(error)));
+    }
+    this.#context.routesChanged();
+  }
+}
+
+function nobody(address: string, transport: string): PatchbayError {
+  return new PatchbayError("not_found", `${address}: no live module of this host serves it`, {
+    address,
+    transport,
+    remedy: "start the module that serves it; patchbay list shows who is there",
+  });
+}
+
+class CallWay implements CallPort {
+  readonly #find: () => Peer[];
+  readonly #address: string;
+  readonly #transport: string;
+  readonly #peers: readonly Peer[];
+  #turn = 0;
+  /** Calls that wait for a connection, or the session they went over. */
+  readonly #sessions = new WeakMap<OutboundCall, Session>();
+
+  constructor(find: () => Peer[], address: string, transport: string) {
+    this.#find = find;
+    this.#address = address;
+    this.#transport = transport;
+    this.#peers = find();
+  }
+
+  start(call: OutboundCall): void {
+    const peer = this.#next();
+    if (peer === undefined) return call.fail(nobody(this.#address, this.#transport));
+    const { session } = peer;
+    if (session !== undefined) return this.#send(session, call);
+    peer.connect().then((opened) => {
+      // The caller may have given up meanwhile: the port was told, the slot says so.
+      if (call.slot !== GIVEN_UP) this.#send(opened, call);
+    }, (error) => call.fail(error));
+  }
+
+  cancel(call: OutboundCall): void {
+    const session = this.#sessions.get(call);
+    if (session === undefined) call.slot = GIVEN_UP;
+    else session.outbound.cancelRequest(call);
+  }
+
+  close(): void {}
+
+  #send(session: Session, call: OutboundCall): void {
+    this.#sessions.set(call, session);
+    session.outbound.request(call);
+  }
+
+  #next(): Peer | undefined {
+    const peers = this.#peers.length > 0 ? this.#peers : this.#find();
+    if (peers.length <= 1) return peers[0];
+    this.#turn = (this.#turn + 1) % peers.length;
+    return peers[this.#turn];
+  }
+}
+
+const GIVEN_UP = Symbol("given up");
+
+class JobWay implements JobPort {
+  readonly #peers: readonly Peer[];
+  readonly #address: string;
+  readonly #transport: string;
+  #peer: Peer | undefined;
+
+  constructor(find: () => Peer[], address: string, transport: string) {
+    this.#peers = find();
+    this.#address = address;
+    this.#transport = transport;
+  }
+
+  start(job: OutboundJob): void {
+    // Spread over the servers that share the address; afterwards the job stays where it is.
+    const peer = this.#peers[Math.floor(Math.random() * this.#peers.length)];
+    if (peer === undefined) return job.fail(nobody(this.#address, this.#transport));
+    this.#peer = peer;
+    void peer.execute(job);
+  }
+
+  cancel(job: OutboundJob, reason: string | undefined): void {
+    this.#peer?.session?.outbound.cancelJob(job, reason, false);
+  }
+
+  abandon(job: OutboundJob): void {
+    this.#peer?.session?.outbound.cancelJob(job, "the job's owner has given up", true);
+    this.#peer?.forget(job);
+  }
+
+  close(): void {}
+}
+
+/** The sending side of one speaker on this wire. */
+export class SpeakWay implements SpeakerPort {
+  readonly #endpoint: SpeakerEndpoint;
+  readonly #transport: {
+    silence(way: SpeakWay): void;
+    listenersOf(address: string): Promise<string[]>;
+  };
+  #publications: readonly Publication[] = [];
+  #onJoin: (() => void) | undefined;
+
+  /** @ignore Made by the transport. */
+  constructor(
+    endpoint: SpeakerEndpoint,
+    transport: {
+      silence(way: SpeakWay): void;
+      listenersOf(address: string): Promise<string[]>;
+    },
+  ) {
+    this.#endpoint = endpoint;
+    this.#transport = transport;
+  }
+
+  /** How many listeners have joined. */
+  get listeners(): number {
+    return this.#publications.length;
+  }
+
+  /** As {@link SpeakerPort.shout}. */
+  shout(value: unknown, context: EventContext): void | Promise<void> {
+    const publications = this.#publications;
+    if (publications.length === 1) return publications[0].publish(this.#endpoint, value, context);
+    let waits: Promise<void>[] | undefined;
+    for (const publication of publications) {
+      const wait = publication.publish(this.#endpoint, value, context);
+      if (wait !== undefined) (waits ??= []).push(wait);
+    }
+    if (waits !== undefined) return Promise.all(waits).then(() => {});
+  }
+
+  /** As {@link SpeakerPort.ready}. */
+  async ready(): Promise<void> {
+    const expected = await this.#transport.listenersOf(this.#endpoint.address);
+    const missing = () => {
+      const there = new Set(this.#publications.map((one) => one.subscriber));
+      return expected.some((id) => !there.has(id));
+    };
+    if (!missing()) return;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    await new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, READY_MS);
+      this.#onJoin = () => {
+        if (!missing()) resolve();
+      };
+    });
+    clearTimeout(timer);
+    this.#onJoin = undefined;
+  }
+
+  /** @ignore A peer has subscribed. */
+  add(publication: Publication): void {
+    if (!publication.wants(this.#endpoint.address)) return;
+    this.#publications = [...this.#publications, publication];
+    const { last } = this.#endpoint;
+    if (publication.terms.retained && last !== undefined) {
+      void publication.publish(this.#endpoint, last.value, { ...last.context, retained: true });
+    }
+    this.#onJoin?.();
+  }
+
+  /** @ignore A peer has unsubscribed, or is gone. */
+  delete(publication: Publication): void {
+    if (!this.#publications.includes(publication)) return;
+    this.#publications = this.#publications.filter((one) => one !== publication);
+  }
+
+  /** As {@link SpeakerPort.close}. */
+  close(): Promise<void> {
+    this.#publications = [];
+    this.#transport.silence(this);
+    return Promise.resolve();
+  }
+}

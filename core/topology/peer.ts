@@ -1,0 +1,268 @@
+/**
+ * The way to one other bay of the directory: dials it, shares one session among all who need it,
+ * and reconnects with back-off as long as somebody needs it and it lives.
+ *
+ * @module
+ */
+
+import type { DirectoryEntry } from "../directory.ts";
+import { PatchbayError } from "../errors.ts";
+import type { OutboundJob } from "../job.ts";
+import type { LinkConfig, LinkDriver } from "../link_plugin.ts";
+import type { ListenerEndpoint } from "../listener.ts";
+import { TimerEntry, type TimerWheel } from "../timer_wheel.ts";
+import type { Subscription } from "../session/outbound.ts";
+import { Session, type SessionOptions } from "../session/session.ts";
+
+/** What a peer asks of its transport. */
+export interface PeerHost {
+  /** How to dial. */
+  readonly driver: LinkDriver;
+  /** The configuration. */
+  readonly config: LinkConfig;
+  /** The bay's timer. */
+  readonly timers: TimerWheel;
+  /** How to make a session. */
+  readonly session: SessionOptions;
+  /** The connection was lost, or is back. */
+  peerChanged(): void;
+}
+
+class Pause extends TimerEntry {
+  readonly over = Promise.withResolvers<void>();
+
+  override expire(): void {
+    this.over.resolve();
+  }
+
+  override discard(): void {
+    this.over.resolve();
+  }
+}
+
+/** The way to one other bay. */
+export class Peer {
+  /** The bay, as the directory tells it. */
+  readonly entry: DirectoryEntry;
+  readonly #where: string;
+  readonly #host: PeerHost;
+  readonly #listeners = new Map<ListenerEndpoint, Subscription | undefined>();
+  readonly #jobs = new Set<OutboundJob>();
+  readonly #stop = new AbortController();
+  #session: Session | undefined;
+  #connecting: Promise<Session> | undefined;
+  #pause: Pause | undefined;
+  #connectedBefore = false;
+  #failures = 0;
+  #lastError: PatchbayError | undefined;
+
+  /**
+   * @param entry The bay.
+   * @param where Where its wire listens.
+   * @param host The transport.
+   */
+  constructor(entry: DirectoryEntry, where: string, host: PeerHost) {
+    this.entry = entry;
+    this.#where = where;
+    this.#host = host;
+  }
+
+  /** The session, if there is one now. */
+  get session(): Session | undefined {
+    return this.#session;
+  }
+
+  /** Whether somebody needs the connection now. */
+  get needed(): boolean {
+    return this.#listeners.size > 0 || this.#jobs.size > 0;
+  }
+
+  /** Why there is no connection, if it is needed and there is none. */
+  get trouble(): PatchbayError | undefined {
+    return this.needed && this.#session === undefined ? this.#lastError : undefined;
+  }
+
+  /** The session, dialled if need be. Concurrent callers share one attempt. */
+  connect(): Promise<Session> {
+    if (this.#session !== undefined) return Promise.resolve(this.#session);
+    this.#pause?.over.resolve();
+    return this.#connecting ??= this.#dial().finally(() => this.#connecting = undefined);
+  }
+
+  /**
+   * Joins a listener; it is joined again after each reconnection.
+   *
+   * @param listener The listener.
+   */
+  async join(listener: ListenerEndpoint): Promise<void> {
+    if (this.#listeners.has(listener)) return;
+    this.#listeners.set(listener, undefined);
+    try {
+      await this.#subscribe(await this.connect(), listener);
+    } catch (error) {
+      const known = PatchbayError.fromThrown(error);
+      // A refusal is final; anything else is tried again until the peer is gone.
+      if (known.code === "forbidden" || known.code === "invalid") {
+        this.#listeners.delete(listener);
+        throw known;
+      }
+      this.#lastError = known;
+      this.#keepTrying();
+    }
+  }
+
+  /**
+   * Takes a listener out.
+   *
+   * @param listener The listener.
+   */
+  leave(listener: ListenerEndpoint): void {
+    this.#listeners.get(listener)?.close();
+    this.#listeners.delete(listener);
+  }
+
+  /**
+   * Sends a goal, and keeps the job so that it is attached again after a reconnection.
+   *
+   * @param job The job.
+   */
+  async execute(job: OutboundJob): Promise<void> {
+    this.#jobs.add(job);
+    try {
+      const session = await this.connect();
+      if (job.ended) this.#jobs.delete(job);
+      else session.outbound.goal(job);
+    } catch (error) {
+      this.#jobs.delete(job);
+      job.fail(error);
+    }
+  }
+
+  /**
+   * The job has ended, or nobody wants it any longer.
+   *
+   * @param job The job.
+   */
+  forget(job: OutboundJob): void {
+    this.#jobs.delete(job);
+  }
+
+  /**
+   * The other bay is gone for good, or this one closes.
+   *
+   * @param reason Why.
+   */
+  async close(reason: PatchbayError): Promise<void> {
+    this.#stop.abort(reason);
+    this.#pause?.over.resolve();
+    this.#listeners.clear();
+    const jobs = [...this.#jobs];
+    this.#jobs.clear();
+    const session = this.#session;
+    this.#session = undefined;
+    await session?.close(reason);
+    for (const job of jobs) job.fail(reason);
+  }
+
+  async #dial(): Promise<Session> {
+    const { driver, config, session: options } = this.#host;
+    const { statistics } = options;
+    this.#stop.signal.throwIfAborted();
+    const late = new AbortController();
+    const pause = new Pause();
+    pause.over.promise.then(() => late.abort());
+    this.#host.timers.arm(pause, config.connectTimeoutMs);
+    let session: Session | undefined;
+    try {
+      const signal = AbortSignal.any([late.signal, this.#stop.signal]);
+      const link = await driver.dial(this.#where, signal);
+      session = new Session(link, true, options);
+      await session.ready;
+      this.#stop.signal.throwIfAborted();
+    } catch (error) {
+      await session?.close();
+      this.#failures++;
+      const known = late.signal.aborted
+        ? new PatchbayError(
+          "unavailable",
+          `${this.entry.module}: no connection within ${config.connectTimeoutMs} ms`,
+          { transport: options.transport },
+        )
+        : PatchbayError.fromThrown(error).with({ transport: options.transport });
+      this.#lastError = known;
+      throw known;
+    } finally {
+      this.#host.timers.disarm(pause);
+    }
+    statistics.connections++;
+    if (this.#connectedBefore) statistics.reconnections++;
+    this.#connectedBefore = true;
+    this.#failures = 0;
+    this.#session = session;
+    const opened = session;
+    opened.ended.then((error) => this.#lost(opened, error));
+    return opened;
+  }
+
+  #lost(session: Session, error: PatchbayError): void {
+    this.#host.session.statistics.connections--;
+    if (this.#session !== session) return;
+    this.#session = undefined;
+    this.#lastError = error;
+    for (const listener of this.#listeners.keys()) this.#listeners.set(listener, undefined);
+    for (const job of this.#jobs) {
+      if (job.ended) this.#jobs.delete(job);
+      else if (!job.isAccepted) {
+        // Whether the worker has the goal is not known: it must not run twice.
+        this.#jobs.delete(job);
+        job.fail(new PatchbayError("closed", `${job.address}: the connection was lost`));
+      }
+    }
+    this.#host.peerChanged();
+    this.#keepTrying();
+  }
+
+  /** Reconnects for the listeners and jobs that need it, until the peer is gone. */
+  async #keepTrying(): Promise<void> {
+    if (this.#pause !== undefined) return;
+    const { config, timers } = this.#host;
+    while (this.needed && !this.#stop.signal.aborted) {
+      const pause = this.#pause = new Pause();
+      const ceiling = Math.min(
+        config.reconnectMaxMs,
+        config.reconnectMinMs * 2 ** Math.min(20, this.#failures),
+      );
+      timers.arm(pause, Math.random() * ceiling);
+      await pause.over.promise;
+      timers.disarm(pause);
+      this.#pause = undefined;
+      if (!this.needed || this.#stop.signal.aborted) return;
+      try {
+        await this.#restore(await this.connect());
+        return;
+      } catch (error) {
+        this.#lastError = PatchbayError.fromThrown(error);
+      }
+    }
+  }
+
+  /** The connection is back: listeners join again, jobs are attached again. */
+  async #restore(session: Session): Promise<void> {
+    for (const job of this.#jobs) {
+      if (job.ended) this.#jobs.delete(job);
+      else session.outbound.attach(job);
+    }
+    const missing = [...this.#listeners].filter(([, subscription]) => subscription === undefined);
+    await Promise.all(missing.map(([listener]) => this.#subscribe(session, listener)));
+    this.#lastError = undefined;
+    this.#host.peerChanged();
+  }
+
+  async #subscribe(session: Session, listener: ListenerEndpoint): Promise<void> {
+    const subscription = await session.outbound.subscribe(listener);
+    // It may have left, or the connection may have been lost, while the answer was on its way.
+    if (this.#listeners.has(listener) && this.#session === session) {
+      this.#listeners.set(listener, subscription);
+    } else subscription.close();
+  }
+}
