@@ -63,6 +63,8 @@ export interface Link {
    * @param bytes How much of the claim is used.
    */
   commit(bytes: number): void;
+  /** Sends what was committed now instead of at the end of the turn: a long turn is ahead. */
+  flush(): void;
   /**
    * Closes it: what was committed is still sent (for a second at most). Idempotent.
    *

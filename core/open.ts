@@ -35,7 +35,9 @@ export interface OpenOptions<Plugins extends readonly Plugin[] = readonly Plugin
   /** The configuration of each plugin, by plugin name. */
   config?: Readonly<Record<string, unknown>>;
   /** The directory of live modules; `host/` gives one, a page has none. */
-  directory?: (identity: BayIdentity) => Directory | Promise<Directory>;
+  directory?: (
+    identity: BayIdentity,
+  ) => Directory | undefined | Promise<Directory | undefined>;
   /** Who may do what on link wires; asked once for each connection, verb and address. */
   authorize?: Authorize;
   /** Wrapped around every wire, the first outermost: retry, tracing, chaos. */

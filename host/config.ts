@@ -46,20 +46,21 @@ export interface LoadedConfig {
 const NAMES: readonly string[] = ["patchbay.json", "patchbay.jsonc", "patchbay.yaml"];
 
 /** What each key must be. */
-const KINDS: Readonly<Record<keyof HostConfig, "string" | "strings" | "boolean" | "bytes" | "wires">> =
-  {
-    module: "string",
-    instance: "string",
-    plugins: "strings",
-    pluginDirectories: "strings",
-    runtimeDirectory: "string",
-    shareRuntimeDir: "boolean",
-    wires: "wires",
-    maxMessageBytes: "bytes",
-    discover: "boolean",
-    publishStatistics: "boolean",
-    handleSignals: "boolean",
-  };
+const KINDS: Readonly<
+  Record<keyof HostConfig, "string" | "strings" | "boolean" | "bytes" | "wires">
+> = {
+  module: "string",
+  instance: "string",
+  plugins: "strings",
+  pluginDirectories: "strings",
+  runtimeDirectory: "string",
+  shareRuntimeDir: "boolean",
+  wires: "wires",
+  maxMessageBytes: "bytes",
+  discover: "boolean",
+  publishStatistics: "boolean",
+  handleSignals: "boolean",
+};
 
 const MUST: Readonly<Record<(typeof KINDS)[keyof HostConfig], string>> = {
   string: "must be a string",
@@ -104,7 +105,7 @@ function fits(kind: (typeof KINDS)[keyof HostConfig], value: unknown): boolean {
  * import { loadConfig } from "@patchbay/host";
  *
  * const path = await Deno.makeTempFile({ suffix: ".jsonc" });
- * await Deno.writeTextFile(path, `{ "module": "arm", /* by wire */ "wires": { "uds": {} } }`);
+ * await Deno.writeTextFile(path, `{ "module": "arm", "wires": { "uds": {} }, }`);
  * console.log((await loadConfig(path))?.config.module); // arm
  * await Deno.remove(path);
  * ```

@@ -130,7 +130,7 @@ export class HostDirectory implements Directory, AsyncDisposable {
     }
   }
 
-  /** @inheritdoc */
+  /** The live bays other than this one, as last read: by opening, refreshing or watching. */
   get others(): readonly DirectoryEntry[] {
     return this.#view.entries;
   }
@@ -157,7 +157,10 @@ export class HostDirectory implements Directory, AsyncDisposable {
    */
   async add(endpoint: DirectoryEndpoint): Promise<void> {
     if (this.#closing !== undefined) {
-      throw new PatchbayError("closed", `the directory entry of ${this.identity.instance} is closed`);
+      throw new PatchbayError(
+        "closed",
+        `the directory entry of ${this.identity.instance} is closed`,
+      );
     }
     if (endpoint.role !== "server" || !this.#leavesProcess(endpoint)) {
       return await this.#change(() => this.#endpoints.push(endpoint));
@@ -198,7 +201,11 @@ export class HostDirectory implements Directory, AsyncDisposable {
     if (this.#closing !== undefined) return () => {};
     const watcher = { changed };
     this.#watchers.add(watcher);
-    this.#watch ??= new FolderWatch(this.path, this.identity.instance, () => this.#lookInBackground());
+    this.#watch ??= new FolderWatch(
+      this.path,
+      this.identity.instance,
+      () => this.#lookInBackground(),
+    );
     return () => {
       if (this.#watchers.delete(watcher) && this.#watchers.size === 0) this.#stopWatch();
     };
@@ -346,10 +353,14 @@ export class HostDirectory implements Directory, AsyncDisposable {
       if (error instanceof PatchbayError) throw error;
       const why = error instanceof Error ? error.message : error;
       const path = entryPath(this.path, entry.instance);
-      throw new PatchbayError("unavailable", `the directory entry ${path} cannot be written: ${why}`, {
-        remedy: `look at the space left and the rights of ${this.path}`,
-        cause: error,
-      });
+      throw new PatchbayError(
+        "unavailable",
+        `the directory entry ${path} cannot be written: ${why}`,
+        {
+          remedy: `look at the space left and the rights of ${this.path}`,
+          cause: error,
+        },
+      );
     }
   }
 }

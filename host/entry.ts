@@ -16,7 +16,7 @@ const VERSION = 1;
 const ENTRY_NAME = /^([a-z0-9][a-z0-9_-]*)\.json$/;
 /** Any file that belongs to one instance; instance names have no dot, so the first one ends it. */
 const OWNED_NAME =
-  /^\.?([a-z0-9][a-z0-9_-]*)\.(?:json|json\.tmp|lock|sock|[a-z0-9_]+\.sock)(?:\.aside)?$/;
+  /^(?:\.([a-z0-9][a-z0-9_-]*)\.json\.tmp|([a-z0-9][a-z0-9_-]*)\.(?:json|lock|(?:[a-z0-9_]+\.)?sock(?:\.aside)?))$/;
 
 /** The folder, below the runtime directory, that holds the statistics. */
 export const STATISTICS_FOLDER = "statistics";
@@ -28,7 +28,8 @@ export function instanceOfEntry(fileName: string): string | undefined {
 
 /** The instance a file belongs to; `undefined` for a file that is nobody's. */
 export function instanceOfFile(fileName: string): string | undefined {
-  return OWNED_NAME.exec(fileName)?.[1];
+  const found = OWNED_NAME.exec(fileName);
+  return found?.[1] ?? found?.[2];
 }
 
 /** The path of an instance's entry. */

@@ -15,6 +15,7 @@ const POLL_MS = 1000;
 /** Deno's watcher can be iterated by hand and unref'd; its public type does not say so yet. */
 interface Watcher extends Deno.FsWatcher {
   next(): Promise<IteratorResult<Deno.FsEvent>>;
+  ref?(): void;
   unref?(): void;
 }
 
@@ -55,6 +56,8 @@ export class FolderWatch implements AsyncDisposable {
       this.#closed = true;
       clearInterval(this.#poll);
       clearTimeout(this.#gathering);
+      // The end of the pending read must be seen, even if nothing else keeps the process alive.
+      this.#watcher?.ref?.();
       this.#watcher?.close();
     }
     await this.#following;

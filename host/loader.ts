@@ -138,6 +138,10 @@ function candidate(path: string): Candidate {
 function scan(directory: string, candidates: Candidate[], broken: BrokenPlugin[]): void {
   let names: string[];
   try {
+    // Asked first, so that a program that may not read it is not stopped by Deno's question.
+    if (!isGranted({ name: "read", path: directory })) {
+      throw new Deno.errors.NotCapable("read access is not granted");
+    }
     names = Array.from(Deno.readDirSync(directory))
       .filter((item) => !item.isFile && !item.name.startsWith("."))
       .map((item) => item.name).sort();
@@ -186,7 +190,8 @@ async function importOne(candidate: Candidate, timeoutMs: number): Promise<Impor
       return {
         candidate,
         reason: `its import did not end within ${timeoutMs} ms`,
-        remedy: "importing a plugin must not wait: move what it awaits at its top level into open()",
+        remedy:
+          "importing a plugin must not wait: move what it awaits at its top level into open()",
       };
     }
     return judge(candidate, loaded);
@@ -218,7 +223,9 @@ function judge(candidate: Candidate, loaded: { default?: unknown }): Imported {
 
 function explain(candidate: Candidate, error: unknown): { reason: string; remedy: string } {
   const message = messageOf(error);
-  if (error instanceof Deno.errors.NotCapable || /requires (read|import|net) access/i.test(message)) {
+  if (
+    error instanceof Deno.errors.NotCapable || /requires (read|import|net) access/i.test(message)
+  ) {
     return {
       reason: `it may not be imported: ${message}`,
       remedy: `run deno with --allow-read=${dirname(candidate.path)}`,

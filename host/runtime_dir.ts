@@ -108,16 +108,10 @@ function forbidden(path: string, why: string, remedy: string): PatchbayError {
 /** Who owns what this process creates, learnt from a file, for want of `--allow-sys=uid`. */
 function uidByProbe(folder: string): number | undefined {
   const path = join(folder, `.probe-${crypto.randomUUID()}`);
-  try {
-    Deno.writeTextFileSync(path, "", { createNew: true, mode: 0o600 });
-    return Deno.lstatSync(path).uid ?? undefined;
-  } finally {
-    try {
-      Deno.removeSync(path);
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    }
-  }
+  Deno.writeTextFileSync(path, "", { createNew: true, mode: 0o600 });
+  const { uid } = Deno.lstatSync(path);
+  Deno.removeSync(path);
+  return uid ?? undefined;
 }
 
 function verify(path: string, share: boolean): void {

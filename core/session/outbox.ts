@@ -12,7 +12,7 @@ import { Fifo } from "../queue.ts";
 import { Flag, FRAGMENT_BYTES, HEADER_BYTES, Kind, LANES, writeHeader } from "./envelope.ts";
 
 /** How many bytes of the window each lane leaves to each lane above it. */
-const RESERVE_BYTES = 8 * 1024;
+const RESERVE_BYTES = 6 * 1024;
 /** How many bytes may be in the link before the queue is used. */
 const LINK_BYTES = 64 * 1024;
 /** The most entries that wait, whatever their size. */
@@ -98,6 +98,14 @@ export class Outbox {
     this.#free = Array.from({ length: LANES }, () => new Line());
   }
 
+  /** Whether at most half the window is in use: a speaker that was held back may go on. */
+  get relaxed(): boolean {
+    return this.#outstanding * 2 <= this.#windowBytes && this.#link.buffered * 2 <= LINK_BYTES;
+  }
+
+  /** Called whenever credit or room in the link has come back. */
+  onRelaxed: Set<() => void> = new Set();
+
   /** Bytes that wait in the lanes. */
   get queuedBytes(): number {
     return this.#queuedBytes;
@@ -176,7 +184,13 @@ export class Outbox {
 
   /** Sends what the gates let through, the most urgent lane first. */
   pump(): void {
-    if (this.#entries === 0) return;
+    if (this.#entries > 0) this.#pump();
+    if (this.onRelaxed.size > 0 && this.relaxed) {
+      for (const tell of this.onRelaxed) tell();
+    }
+  }
+
+  #pump(): void {
     for (let lane = LANES - 1; lane >= 0; lane--) {
       if (!this.#drain(this.#free[lane], lane, false)) return;
       if (!this.#drain(this.#paid[lane], lane, true)) return;

@@ -137,9 +137,7 @@ export class Publication implements FrameSource {
 
   /** As {@link FrameSource.nextFrame}. */
   nextFrame(): Uint8Array | undefined {
-    const frame = this.#queue.shift();
-    if (this.#queue.length === 0) this.#wake();
-    return frame;
+    return this.#queue.shift();
   }
 
   /** The subscription is over: what waits is dropped, who waits goes on. */
@@ -179,7 +177,11 @@ export class Publication implements FrameSource {
         this.#held.push({ frame, lane });
         outbox.changed(frame.length);
       }
-      return (this.#room ??= Promise.withResolvers<void>()).promise;
+      if (this.#room === undefined) {
+        this.#room = Promise.withResolvers<void>();
+        outbox.onRelaxed.add(this.#wake);
+      }
+      return this.#room.promise;
     }
     if (waiting >= maxQueue || outbox.full) {
       if (overflow === "drop_oldest" && this.#queue.length > 0) {
@@ -217,12 +219,15 @@ export class Publication implements FrameSource {
     this.#wake();
   }
 
-  #wake(): void {
-    if (this.#ended || (this.#queue.length === 0 && this.#held.length === 0)) {
-      this.#room?.resolve();
-      this.#room = undefined;
-    }
-  }
+  /** A speaker that was held back goes on when its messages are out and half the window is free. */
+  readonly #wake = (): void => {
+    const { outbox } = this.#session.sender;
+    const out = this.#queue.length === 0 && this.#held.length === 0 && this.#credit > 0;
+    if (!this.#ended && !(out && outbox.relaxed)) return;
+    outbox.onRelaxed.delete(this.#wake);
+    this.#room?.resolve();
+    this.#room = undefined;
+  };
 
   #fail(speaker: SpeakerEndpoint): void {
     const { sender } = this.#session;

@@ -75,7 +75,7 @@ const HEARTBEAT_MS = 5000;
 /** So many silent heartbeats end the session. */
 const MISSED_HEARTBEATS = 3;
 /** Credit is returned when so many bytes have been taken up. */
-const CREDIT_STEP_BYTES = 8 * 1024;
+const CREDIT_STEP_BYTES = 16 * 1024;
 /** The most frames that may come before this side has loaded what was agreed on. */
 const MAX_EARLY = 1024;
 /** The most addresses one peer may bind. */
@@ -443,6 +443,8 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
     const owed = this.#owedBytes;
     this.#owedBytes = 0;
     this.sender.control(Kind.credit, 0, owed);
+    // The rest of the batch may take a while: the peer can go on meanwhile.
+    this.#link.flush();
   }
 
   #bindRoute(frame: Frame): void {

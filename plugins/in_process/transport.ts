@@ -148,6 +148,10 @@ class CallWay implements CallPort {
 class SpeakWay implements SpeakerPort {
   readonly #stand: Stand;
   readonly #transport: InProcess;
+  #shouting = false;
+  #goingOn = false;
+  /** Shouts that listeners made while they heard one: they follow it, so that all hear one order. */
+  #next: { readonly value: unknown; readonly context: EventContext }[] | undefined = undefined;
 
   constructor(stand: Stand, transport: InProcess) {
     this.#stand = stand;
@@ -160,13 +164,39 @@ class SpeakWay implements SpeakerPort {
 
   shout(value: unknown, context: EventContext): void | Promise<void> {
     if (this.#transport.checkValues) checked(value, "value");
+    if (this.#shouting) return void (this.#next ??= []).push({ value, context });
     const sources = this.#stand.sources;
     let waits: Promise<void>[] | undefined;
+    let refusal: unknown = undefined;
+    this.#shouting = true;
     for (let i = 0; i < sources.length; i++) {
-      const wait = sources[i].offer(value, context);
-      if (wait !== undefined) (waits ??= []).push(wait);
+      try {
+        const wait = sources[i].offer(value, context);
+        if (wait !== undefined) (waits ??= []).push(wait);
+      } catch (error) {
+        // One listener that is full must not cost the others their message.
+        refusal = error;
+      }
     }
+    this.#shouting = false;
+    if (this.#next !== undefined && !this.#goingOn) this.#goOn();
+    if (refusal !== undefined) throw refusal;
     if (waits !== undefined) return Promise.all(waits).then(() => {});
+  }
+
+  /** Sends the shouts that were made meanwhile. Their speakers have gone on: errors are reported. */
+  #goOn(): void {
+    this.#goingOn = true;
+    // What is shouted meanwhile comes to the end of the same list.
+    for (const { value, context } of this.#next ?? []) {
+      try {
+        void this.shout(value, context);
+      } catch (error) {
+        this.#transport.report(PatchbayError.fromThrown(error));
+      }
+    }
+    this.#next = undefined;
+    this.#goingOn = false;
   }
 
   close(): Promise<void> {
@@ -237,6 +267,8 @@ export class InProcess implements Transport<{ readonly room: Room }> {
   readonly checkValues: boolean;
   /** @ignore */
   readonly peer: Peer;
+  /** @ignore */
+  readonly report: (error: PatchbayError) => void;
   readonly #registrations = new Set<() => void>();
 
   /** @ignore Made by the plugin. */
@@ -244,6 +276,7 @@ export class InProcess implements Transport<{ readonly room: Room }> {
     this.room = room;
     this.extras = { room };
     this.checkValues = checkValues;
+    this.report = context.report;
     this.peer = { module: context.identity.module, transport: "in_process", local: true };
     this.#registrations.add(room.watch(() => context.routesChanged()));
   }

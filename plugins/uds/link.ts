@@ -89,6 +89,11 @@ export class StreamLink implements Link {
     queueMicrotask(this.#flush);
   }
 
+  /** As {@link Link.flush}. */
+  flush(): void {
+    if (!this.#closed && this.#buffered > 0) this.#writing ??= this.#write();
+  }
+
   /** As {@link Link.close}. */
   close(abrupt = false): Promise<void> {
     if (abrupt) this.#shut(undefined);

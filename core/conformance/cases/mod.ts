@@ -6,9 +6,13 @@
 
 import type { Case } from "../case.ts";
 import { CALLABLE } from "./callable.ts";
+import { FAILURE } from "./failure.ts";
+import { JOB } from "./job.ts";
 import { LIFECYCLE } from "./lifecycle.ts";
+import { LISTENER } from "./listener.ts";
 import { PAYLOADS } from "./payloads.ts";
 import { SERVERS } from "./servers.ts";
+import { SPEAKER } from "./speaker.ts";
 
 /** Every case of the suite. */
 export const CASES: readonly Case[] = [
@@ -16,4 +20,8 @@ export const CASES: readonly Case[] = [
   ...PAYLOADS,
   ...CALLABLE,
   ...SERVERS,
+  ...SPEAKER,
+  ...LISTENER,
+  ...JOB,
+  ...FAILURE,
 ];

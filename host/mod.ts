@@ -1,0 +1,50 @@
+/**
+ * Patchbay on Deno: finds plugins, reads the configuration, keeps the directory of live modules in
+ * the runtime directory, closes on signals, and opens the bay with all that.
+ *
+ * @module
+ */
+
+export { type HostConfig, loadConfig, type LoadedConfig } from "./config.ts";
+export {
+  HostDirectory,
+  hostDirectory,
+  type HostDirectoryOptions,
+  requireHostDirectory,
+} from "./directory.ts";
+export { type HostReport, inspect, type PluginReport } from "./inspect.ts";
+export {
+  dialUnix,
+  type DialUnixOptions,
+  listenUnix,
+  type ListenUnixOptions,
+  UnixListener,
+} from "./listener.ts";
+export {
+  type BrokenPlugin,
+  discover,
+  type DiscoverOptions,
+  type Discovery,
+  type LoadedPlugin,
+  projectFolder,
+} from "./loader.ts";
+export {
+  byModule,
+  type CleanOptions,
+  cleanStale,
+  isHeld,
+  listModules,
+  statisticsOf,
+} from "./modules.ts";
+export { defaultModuleName, type HostOpenOptions, open, type Opened } from "./open.ts";
+export {
+  bayPermissions,
+  type BayPermissionsOptions,
+  fromNotCapable,
+  isGranted,
+  mergeFlags,
+} from "./permissions.ts";
+export { isPlugin, pluginFaults } from "./plugin_shape.ts";
+export { locateRuntimeDir, openRuntimeDir, type RuntimeDirOptions } from "./runtime_dir.ts";
+export { onShutdown, type ShutdownOptions, type ShutdownTarget } from "./signals.ts";
+export { checkSocketPath, MAX_SOCKET_PATH_BYTES, socketPath } from "./socket_path.ts";
