@@ -48,3 +48,4 @@ export { isPlugin, pluginFaults } from "./plugin_shape.ts";
 export { locateRuntimeDir, openRuntimeDir, type RuntimeDirOptions } from "./runtime_dir.ts";
 export { onShutdown, type ShutdownOptions, type ShutdownTarget } from "./signals.ts";
 export { checkSocketPath, MAX_SOCKET_PATH_BYTES, socketPath } from "./socket_path.ts";
+export { LENGTH_BYTES, StreamLink } from "./stream_link.ts";

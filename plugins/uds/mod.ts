@@ -14,10 +14,7 @@ import {
   type Plugin,
   type TransportContext,
 } from "@patchbay/core";
-import { dialUnix, listenUnix, requireHostDirectory, socketPath } from "@patchbay/host";
-import { StreamLink } from "./link.ts";
-
-export { LENGTH_BYTES, StreamLink } from "./link.ts";
+import { dialUnix, listenUnix, requireHostDirectory, socketPath, StreamLink } from "@patchbay/host";
 
 /** What only uds has. */
 export interface UdsExtras {

@@ -22,10 +22,29 @@ class Chunk {
   used = 0;
 }
 
-/** A link over a stream connection. */
+/**
+ * A link over a stream connection: Unix socket, TCP, TLS.
+ *
+ * @example
+ * ```ts
+ * import { StreamLink } from "@patchbay/host";
+ *
+ * const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+ * const { port } = listener.addr as Deno.NetAddr;
+ * const [accepted, dialled] = await Promise.all([
+ *   listener.accept(),
+ *   Deno.connect({ hostname: "127.0.0.1", port }),
+ * ]);
+ * const link = new StreamLink(dialled);
+ * console.log(link.local, link.detectsClose);
+ * await link.close();
+ * accepted.close();
+ * listener.close();
+ * ```
+ */
 export class StreamLink implements Link {
-  /** Unix sockets reach this host only. */
-  readonly local = true;
+  /** Whether the peer is on this host. */
+  readonly local: boolean;
   /** The kernel closes the connection with the process. */
   readonly detectsClose = true;
   /** As {@link Link.maxFrameBytes}. */
@@ -42,9 +61,14 @@ export class StreamLink implements Link {
   #closed = false;
   #closing: Promise<void> | undefined;
 
-  /** @param conn The connection; the link owns it. */
+  /**
+   * Takes over a connection.
+   *
+   * @param conn The connection; the link owns it.
+   */
   constructor(conn: Deno.Conn) {
     this.#conn = conn;
+    this.local = conn.remoteAddr.transport === "unix" || isLoopback(conn.remoteAddr);
   }
 
   /** As {@link Link.buffer}. */
@@ -194,6 +218,11 @@ export class StreamLink implements Link {
     }
     this.#handler?.closed(error);
   }
+}
+
+function isLoopback(address: Deno.Addr): boolean {
+  return "hostname" in address &&
+    (address.hostname === "::1" || address.hostname.startsWith("127."));
 }
 
 function lost(error: unknown): PatchbayError | undefined {
