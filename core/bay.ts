@@ -188,7 +188,7 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
    * @param plugin The plugin this bay was opened with.
    * @throws {PatchbayError} `unavailable` if it is not open here; `invalid` if it is not loaded.
    */
-  transport<P extends Plugin<string, Capabilities, never, unknown>>(plugin: P): ExtrasOf<P> {
+  transport<P extends Plugin>(plugin: P): ExtrasOf<P> {
     const wire = this.#parts.wires.find((w) => w.plugin.name === plugin.name);
     if (wire === undefined) {
       throw new PatchbayError("invalid", `the bay was opened without the plugin ${plugin.name}`, {

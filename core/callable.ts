@@ -415,7 +415,7 @@ export class CallableEndpoint {
   readonly shared: boolean;
   /** The server's counters. */
   readonly statistics: EndpointStatistics;
-  readonly #handler: CallHandler<never, unknown>;
+  #handler: CallHandler<never, unknown>;
   readonly #maxConcurrent: number;
   #active = 0;
   #abandoned = 0;
@@ -439,6 +439,16 @@ export class CallableEndpoint {
   /** The address served. */
   get address(): string {
     return this.contract.address;
+  }
+
+  /**
+   * Puts something round the handler, as the tracing layer does. What is put round it later is
+   * further out.
+   *
+   * @param wrap Takes the handler and returns what is called instead.
+   */
+  instrument(wrap: (handler: CallHandler<never, unknown>) => CallHandler<never, unknown>): void {
+    this.#handler = wrap(this.#handler);
   }
 
   /**
@@ -514,7 +524,9 @@ export class CallableEndpoint {
     this.statistics.countError(this.#closed ? "closed" : "overloaded");
     sink.fail(
       this.#closed
-        ? new PatchbayError("closed", `${this.address}: the server is closing`)
+        ? new PatchbayError("closed", `${this.address}: the server is closing`, {
+          details: { notExecuted: true },
+        })
         : new PatchbayError(
           "overloaded",
           `${this.address}: ${this.#maxConcurrent} calls are already running`,

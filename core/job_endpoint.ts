@@ -290,7 +290,7 @@ export class JobEndpoint {
   readonly orphanMs: number;
   readonly #retainMs: number;
   readonly #maxConcurrent: number;
-  readonly #handler: JobHandler<never, never, unknown>;
+  #handler: JobHandler<never, never, unknown>;
   readonly #accept: PerformOptions["accept"];
   readonly #runs = new Map<string, JobRun>();
   #active = 0;
@@ -324,6 +324,18 @@ export class JobEndpoint {
   /** How many jobs run now. */
   get active(): number {
     return this.#active;
+  }
+
+  /**
+   * Puts something round the handler, as the tracing layer does. What is put round it later is
+   * further out.
+   *
+   * @param wrap Takes the handler and returns what is called instead.
+   */
+  instrument(
+    wrap: (handler: JobHandler<never, never, unknown>) => JobHandler<never, never, unknown>,
+  ): void {
+    this.#handler = wrap(this.#handler);
   }
 
   /**

@@ -194,7 +194,7 @@ export class ListenerEndpoint {
   /** Whether events may come twice because several wires lead to one speaker. */
   readonly #several: boolean;
   readonly #contract: SpeakerContract<never, unknown> | undefined;
-  readonly #callback: ListenCallback<never> | undefined;
+  #callback: ListenCallback<never> | undefined;
   readonly #host: ListenerHost;
   readonly #inbox: Inbox<Item>;
   readonly #seen = new Map<string, number>();
@@ -249,6 +249,16 @@ export class ListenerEndpoint {
   /** Whether an address belongs to this listener. */
   accepts(address: string): boolean {
     return matches(this.pattern, address);
+  }
+
+  /**
+   * Puts something round the callback, as the tracing layer does; a listener that is iterated has
+   * none. What is put round it later is further out.
+   *
+   * @param wrap Takes the callback and returns what is called instead.
+   */
+  instrument(wrap: (callback: ListenCallback<never>) => ListenCallback<never>): void {
+    if (this.#callback !== undefined) this.#callback = wrap(this.#callback);
   }
 
   /** A publisher has joined. */

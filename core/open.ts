@@ -13,6 +13,7 @@ import { checkConfig } from "./config.ts";
 import type { Directory } from "./directory.ts";
 import { PatchbayError } from "./errors.ts";
 import type { Layer } from "./layer.ts";
+import { tracing } from "./layers/tracing.ts";
 import type {
   Authorize,
   Availability,
@@ -22,6 +23,7 @@ import type {
   TransportContext,
 } from "./plugin.ts";
 import { Statistics } from "./statistics.ts";
+import type { Telemetry } from "./telemetry.ts";
 import { TimerWheel } from "./timer_wheel.ts";
 
 /** How to open a bay. */
@@ -42,6 +44,11 @@ export interface OpenOptions<Plugins extends readonly Plugin[] = readonly Plugin
   authorize?: Authorize;
   /** Wrapped around every wire, the first outermost: retry, tracing, chaos. */
   layers?: readonly Layer[];
+  /**
+   * Makes spans of calls, shouts and jobs: the {@link tracing} layer, inside all `layers`, so that
+   * each attempt of a retry has a span of its own. Default: none, at no cost.
+   */
+  telemetry?: Telemetry;
   /** The largest message, in bytes. Default 10 MiB. */
   maxMessageBytes?: number;
   /** Called with what nobody awaits: a listener that threw, an undecodable message. */
@@ -85,6 +92,7 @@ const KNOWN_OPTIONS = [
   "directory",
   "authorize",
   "layers",
+  "telemetry",
   "maxMessageBytes",
   "onReport",
 ];
@@ -168,6 +176,8 @@ export async function open<const Plugins extends readonly Plugin[]>(
   const report = options.onReport ?? (() => {});
   const directory = await options.directory?.(identity);
   const table = new CodecTable();
+  const layers = [...options.layers ?? []];
+  if (options.telemetry !== undefined) layers.push(tracing(options.telemetry));
 
   const openWire = async (plugin: Plugin, config: unknown): Promise<Wire> => {
     const available = await availability(plugin, config);
@@ -188,7 +198,7 @@ export async function open<const Plugins extends readonly Plugin[]>(
     };
     try {
       let transport: Transport = await plugin.open(context, config);
-      for (const layer of [...options.layers ?? []].reverse()) {
+      for (const layer of layers.toReversed()) {
         transport = layer(transport, { plugin, timers, statistics: context.statistics });
       }
       return { plugin, transport, detail: available.detail };

@@ -178,6 +178,13 @@ export const METRICS: readonly (NumberFamily | HistogramFamily)[] = [
     samples: transports((t) => [[{}, t.reconnections]]),
   },
   {
+    name: "patchbay_retries_total",
+    type: "counter",
+    help: "Calls started again by the retry layer. Exact.",
+    unit: "{call}",
+    samples: transports((t) => [[{}, t.retries]]),
+  },
+  {
     name: "patchbay_connections",
     type: "gauge",
     help: "Connections open now.",

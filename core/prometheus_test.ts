@@ -100,6 +100,7 @@ function busy(): Statistics {
   uds.bytesOut = 9000;
   const redis = statistics.transport("redis");
   redis.reconnections = 4;
+  redis.retries = 6;
   redis.health = "degraded";
   redis.countError("unavailable");
   redis.countDrop("undecodable");
@@ -121,6 +122,7 @@ Deno.test("prometheus: every metric is written, and strictly by the format", () 
   assert.equal(value("patchbay_drops_total", { reason: "overflow_oldest" }), 7);
   assert.equal(value("patchbay_last_activity_timestamp_seconds", {}), 1_700_000_000.5);
   assert.equal(value("patchbay_reconnections_total", { transport: "redis" }), 4);
+  assert.equal(value("patchbay_retries_total", { transport: "redis" }), 6);
   assert.equal(value("patchbay_health", { transport: "redis" }), 0.5);
   assert.equal(value("patchbay_health", { transport: "uds" }), 1);
   // 3e-7 lies in (2^-22, 2^-21], 2^-10 on a bound, 0.5 on another, 100 above the scale.

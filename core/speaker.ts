@@ -194,10 +194,17 @@ export class Speaker<ValueIn> implements AsyncDisposable {
     if (endpoint.retain) endpoint.last = { value, context };
     if (this.#only !== undefined) return this.#only.shout(value, context);
     let waits: Promise<void>[] | undefined;
+    let refusal: unknown;
     for (const port of this.#ports) {
-      const wait = port.shout(value, context);
-      if (wait !== undefined) (waits ??= []).push(wait);
+      try {
+        const wait = port.shout(value, context);
+        if (wait !== undefined) (waits ??= []).push(wait);
+      } catch (error) {
+        // One wire that refuses must not cost the others their message.
+        refusal = error;
+      }
     }
+    if (refusal !== undefined) throw refusal;
     if (waits !== undefined) return Promise.all(waits).then(() => {});
   }
 }

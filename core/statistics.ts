@@ -100,6 +100,8 @@ export interface TransportSnapshot {
   drops: Record<string, number>;
   /** Connections made again after a loss. */
   reconnections: number;
+  /** Calls started again by the retry layer. */
+  retries: number;
   /** Connections open now. */
   connections: number;
   /** How it does. */
@@ -340,6 +342,8 @@ export class TransportStatistics {
   bytesOut = 0;
   /** Connections made again after a loss. */
   reconnections = 0;
+  /** Calls started again by the retry layer. */
+  retries = 0;
   /** Connections open now. */
   connections = 0;
   /** How it does. */
@@ -388,6 +392,7 @@ export class TransportStatistics {
       errors: Object.fromEntries(this.errors),
       drops: Object.fromEntries(this.drops),
       reconnections: this.reconnections,
+      retries: this.retries,
       connections: this.connections,
       health: this.health,
     };

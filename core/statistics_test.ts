@@ -80,6 +80,7 @@ Deno.test("transport: a snapshot holds every counter", () => {
     errors: { unavailable: 1 },
     drops: { undecodable: 4 },
     reconnections: 2,
+    retries: 0,
     connections: 0,
     health: "degraded",
   });

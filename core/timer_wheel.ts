@@ -108,7 +108,8 @@ export class TimerWheel {
     entry.wheelDelayMs = delayMs;
     if (delayMs === Infinity) return this.#eternal.add(entry);
     this.#fresh.add(entry);
-    const tolerance = delayMs <= 80 ? 2 : delayMs * 0.025;
+    // At most a quarter of a second, so that a long deadline that was met soon keeps no timer.
+    const tolerance = delayMs <= 80 ? 2 : delayMs >= 10_000 ? 250 : delayMs * 0.025;
     if (tolerance < this.#freshToleranceMs) this.#hurry(tolerance);
   }
 
@@ -119,7 +120,9 @@ export class TimerWheel {
    */
   disarm(entry: TimerEntry): void {
     const list = entry.wheelList;
-    if (list !== undefined) list.remove(entry);
+    if (list === undefined) return;
+    list.remove(entry);
+    if (list.first === undefined && list !== this.#fresh) this.#emptied(list);
   }
 
   /**
@@ -151,6 +154,15 @@ export class TimerWheel {
       }
     }
     this.#stamped.clear();
+  }
+
+  /** A list of stamped entries is empty: its time need not be waited for. */
+  #emptied(list: EntryList): void {
+    if (this.#stamped.get(list.atMs) === list) this.#stamped.delete(list.atMs);
+    if (this.#stamped.size > 0 || this.#fresh.first !== undefined) return;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#freshToleranceMs = Infinity;
   }
 
   /** A fresh entry wants a stamp within `tolerance`: makes the timer fire soon enough. */

@@ -1,6 +1,6 @@
 /** @module */
 import assert from "node:assert/strict";
-import type { DirectoryEndpoint, PatchbayError } from "@patchbay/core";
+import { type DirectoryEndpoint, type PatchbayError, TransportStatistics } from "@patchbay/core";
 import { HostDirectory } from "./directory.ts";
 import { MAX_ENTRY_BYTES } from "./entry.ts";
 import { FileLock } from "./lock.ts";
@@ -191,6 +191,25 @@ Deno.test("directory: a watcher notices what is added and removed, and not itsel
   assert.equal(seen.length, before + 1, "statistics are no change, and the stopped is not told");
 });
 
+Deno.test("directory: where files make no events, a look each second notices", async () => {
+  await using folder = new Folder();
+  const { path } = folder;
+  await using watching = await HostDirectory.open(identity("watching"), { path });
+  const watchFs = Deno.watchFs;
+  let told = 0;
+  try {
+    Deno.watchFs = () => {
+      throw new Error("no inotify instance is left");
+    };
+    watching.watch(() => told++);
+  } finally {
+    Deno.watchFs = watchFs;
+  }
+  await using _ = await HostDirectory.open(identity("arm"), { path });
+  await until("it was told", () => told === 1);
+  assert.equal(watching.others[0].module, "arm");
+});
+
 Deno.test("directory: a callback that throws is reported and stops nobody else", async () => {
   await using folder = new Folder();
   const { path } = folder;
@@ -320,24 +339,17 @@ Deno.test("statistics: published when they move, removed on close", async () => 
   await using folder = new Folder();
   const { path } = folder;
   const bay = await HostDirectory.open(identity("bay"), { path });
-  let messages = 1;
-  const transports = () => [{
-    name: "uds",
-    messagesIn: messages,
-    messagesOut: 0,
-    bytesIn: 0,
-    bytesOut: 0,
-    errors: {},
-    drops: {},
-    reconnections: 0,
-    connections: 0,
-    health: "healthy" as const,
-  }];
+  const uds = new TransportStatistics("uds");
+  uds.messagesIn = 1;
   let taken = 0;
-  bay.publishStatistics(() => ({ takenAtMs: ++taken, transports: transports(), endpoints: [] }));
+  bay.publishStatistics(() => ({
+    takenAtMs: ++taken,
+    transports: [uds.snapshot()],
+    endpoints: [],
+  }));
   const published = async () => (await statisticsOf("bay", path))?.transports[0].messagesIn;
   await until("they are published", async () => await published() === 1);
-  messages = 2;
+  uds.messagesIn = 2;
   await until("they are published again", async () => await published() === 2);
   const at = (await statisticsOf("bay", path))?.takenAtMs;
   const before = taken;

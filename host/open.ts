@@ -83,6 +83,7 @@ const KNOWN_OPTIONS: Readonly<Record<keyof HostOpenOptions, true>> = {
   layers: true,
   maxMessageBytes: true,
   onReport: true,
+  telemetry: true,
 };
 
 function checkOptions(options: object): void {
@@ -231,7 +232,7 @@ function reportOnStderr(error: PatchbayError): void {
  * import { open } from "@patchbay/host";
  * import inProcess from "@patchbay/in_process";
  *
- * await using bay = await open({ builtins: [inProcess], module: "desk", discover: false });
+ * await using bay = await open({ builtins: [inProcess], discover: false });
  * await bay.serve("desk/greet", (name) => `Hello ${name}`);
  * console.log(await bay.call("desk/greet", "Ada"));
  * ```
@@ -270,6 +271,7 @@ export async function open<
         directory: (identity) => openDirectory(identity, runtime, plugins, report),
         authorize: options.authorize,
         layers: options.layers,
+        telemetry: options.telemetry,
         maxMessageBytes: settings.maxMessageBytes,
         onReport: report,
       });
@@ -306,11 +308,10 @@ async function openDirectory(
   runtime: string | PatchbayError,
   plugins: readonly Plugin[],
   report: (error: PatchbayError) => void,
-): Promise<Directory> {
+): Promise<Directory | undefined> {
   if (typeof runtime !== "string") {
     noteMissingDirectory(identity, runtime);
-    // Core takes "no directory" as well as it takes one; its type does not say so.
-    return undefined as unknown as Directory;
+    return undefined;
   }
   const processWires = plugins.filter((plugin) => plugin.scope === "process");
   return await HostDirectory.open(identity, {

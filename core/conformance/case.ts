@@ -9,8 +9,8 @@ import type { PatchbayError, Pattern } from "../errors.ts";
 import { open } from "../open.ts";
 import type { Traits } from "../plugin.ts";
 import { FAR_MODULE, type FarRole, type FarSide, openFarSide } from "./far_side.ts";
-import { type Fixture, type Layout, LAYOUTS, type Means, type Meeting } from "./fixture.ts";
-import type { Overrides } from "./fixture.ts";
+import { type Fixture, type Layout, LAYOUTS, type Means, type Meeting } from "./plugin_fixture.ts";
+import type { Overrides } from "./plugin_fixture.ts";
 import type { Args, RoleName } from "./roles.ts";
 import { until } from "./tally.ts";
 

@@ -7,7 +7,7 @@
 
 import type { Bay } from "../bay.ts";
 import { PatchbayError, type WireError } from "../errors.ts";
-import type { Fixture, Json, Meeting, Overrides } from "./fixture.ts";
+import type { Fixture, Json, Meeting, Overrides } from "./plugin_fixture.ts";
 import { type Args, type Order, type RoleName, Stage } from "./roles.ts";
 
 /** A role that the far side plays. */
@@ -59,8 +59,12 @@ abstract class Far implements FarSide {
   async start(role: RoleName, args: Args): Promise<FarRole> {
     const playing = await this.order({ do: "start", role, args }) as number;
     return {
-      ask: async <T>(question: string, more: Args = {}) =>
-        await this.order({ do: "ask", playing, question, args: more }) as T,
+      ask: <T>(question: string, more: Args = {}) => {
+        const answer = this.order({ do: "ask", playing, question, args: more });
+        // Who asks a process that then dies may no longer be waiting.
+        answer.catch(() => {});
+        return answer as Promise<T>;
+      },
       close: async () => void await this.order({ do: "stop", playing }),
     };
   }
@@ -93,7 +97,7 @@ class FarHere extends Far {
   }
 
   async end(): Promise<number> {
-    await this.close();
+    await this.order({ do: "end" });
     return 0;
   }
 }
@@ -152,8 +156,6 @@ class FarThere extends Far {
     const id = ++this.#last;
     const pending = Promise.withResolvers<Json | undefined>();
     this.#pending.set(id, pending);
-    // Whoever asks a process that then dies may no longer be waiting.
-    pending.promise.catch(() => {});
     await this.#writer.write(new TextEncoder().encode(JSON.stringify({ id, order }) + "\n"));
     return await pending.promise;
   }

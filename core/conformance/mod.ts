@@ -8,7 +8,7 @@
  */
 
 export * from "./case.ts";
-export * from "./fixture.ts";
+export * from "./plugin_fixture.ts";
 export { CASES } from "./cases/mod.ts";
 export type { FarRole, FarSide } from "./far_side.ts";
 export { type Args, type RoleName } from "./roles.ts";
@@ -16,7 +16,7 @@ export { type Args, type RoleName } from "./roles.ts";
 import { type Case, layoutsOf, runCase } from "./case.ts";
 import { CASES } from "./cases/mod.ts";
 import { missing, unavailable } from "./cases/whole.ts";
-import { type Fixture, type Layout, MEANS } from "./fixture.ts";
+import { type Fixture, type Layout, MEANS } from "./plugin_fixture.ts";
 
 const TITLE: Readonly<Record<Layout, string>> = {
   alone: "alone",

@@ -9,7 +9,7 @@
  */
 
 import { PatchbayError } from "../errors.ts";
-import type { Fixture, Json } from "./fixture.ts";
+import type { Fixture, Json } from "./plugin_fixture.ts";
 import { type Order, Stage } from "./roles.ts";
 
 async function* lines(): AsyncGenerator<string, void, void> {
@@ -39,7 +39,7 @@ async function main(url: string, place: Json): Promise<void> {
       (error) => writeLine({ id, error: PatchbayError.fromThrown(error).toWire() }),
     );
   }
-  await stage.obey({ do: "close" });
+  await stage.obey({ do: "end" });
 }
 
 if (import.meta.main) await main(Deno.args[0], JSON.parse(Deno.args[1]) as Json);

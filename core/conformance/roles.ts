@@ -7,7 +7,7 @@
 
 import type { Bay } from "../bay.ts";
 import { open } from "../open.ts";
-import type { Json, Meeting, Overrides } from "./fixture.ts";
+import type { Json, Meeting, Overrides } from "./plugin_fixture.ts";
 import { caller, server } from "./roles_callable.ts";
 import { owner, worker } from "./roles_job.ts";
 import { listener, speaker } from "./roles_speaker.ts";
@@ -21,16 +21,25 @@ export interface Playing {
   ask(question: string, args: Args): Promise<Json | undefined>;
   /** Takes it off the wire. */
   close(): Promise<void>;
+  /** Lets go of what it holds back: the case is over. */
+  letGo?(): void;
 }
 
 /** Starts to play. */
 export type Role = (bay: Bay, args: Args) => Promise<Playing>;
 
-/** The roles by name. */
-export const ROLES = { server, caller, speaker, listener, worker, owner } as const;
-
 /** The name of a role. */
-export type RoleName = keyof typeof ROLES;
+export type RoleName = "server" | "caller" | "speaker" | "listener" | "worker" | "owner";
+
+/** The roles by name. */
+export const ROLES: Readonly<Record<RoleName, Role>> = {
+  server,
+  caller,
+  speaker,
+  listener,
+  worker,
+  owner,
+};
 
 /** What the far side can be told. */
 export type Order =
@@ -44,6 +53,7 @@ export type Order =
   }
   | { readonly do: "stop"; readonly playing: number }
   | { readonly do: "close" }
+  | { readonly do: "end" }
   | { readonly do: "statistics" };
 
 /** One far side: at most one bay at a time, and the roles it plays. */
@@ -80,6 +90,9 @@ export class Stage {
       case "stop":
         return void await this.#playing[order.playing].close();
       case "close":
+        return void await this.#bay?.close();
+      case "end":
+        for (const playing of this.#playing) playing.letGo?.();
         return void await this.#bay?.close();
       case "statistics":
         return JSON.parse(JSON.stringify(this.#open().statistics.snapshot(Date.now())));

@@ -9,7 +9,7 @@ import type { HandlerContext } from "../callable.ts";
 import { defineCallable } from "../contract.ts";
 import { PatchbayError } from "../errors.ts";
 import type { StandardSchema } from "../schema.ts";
-import type { Json } from "./fixture.ts";
+import type { Json } from "./plugin_fixture.ts";
 import { describe, make } from "./recipes.ts";
 import type { Role } from "./roles.ts";
 import { Gate, Tally } from "./tally.ts";
@@ -141,6 +141,7 @@ export const server: Role = async (bay: Bay, args) => {
       }
       throw new Error(`a server does not know ${question}`);
     },
+    letGo: gate.open,
     close: async () => {
       gate.open();
       await served.close();

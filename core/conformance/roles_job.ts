@@ -8,7 +8,7 @@ import type { Bay } from "../bay.ts";
 import { PatchbayError } from "../errors.ts";
 import type { JobHandle } from "../job.ts";
 import type { JobContext, PerformOptions } from "../job_endpoint.ts";
-import type { Json } from "./fixture.ts";
+import type { Json } from "./plugin_fixture.ts";
 import { describe } from "./recipes.ts";
 import type { Role } from "./roles.ts";
 import { Gate, Tally } from "./tally.ts";
@@ -30,7 +30,7 @@ export type WorkerKind =
   /** Returns what the context says. */
   | "context";
 
-function accept(manner: Json | undefined): PerformOptions["accept"] {
+function accept(manner: Json | undefined, gate: Gate): PerformOptions["accept"] {
   switch (manner) {
     case undefined:
       return undefined;
@@ -43,7 +43,7 @@ function accept(manner: Json | undefined): PerformOptions["accept"] {
         throw new PatchbayError("forbidden", "not this goal");
       };
     case "hang":
-      return () => new Promise(() => {});
+      return () => gate.opened.then(() => false);
     default:
       return () => Promise.resolve(true);
   }
@@ -114,7 +114,7 @@ export const worker: Role = async (bay: Bay, args) => {
     }
   };
   const served = await bay.perform(args.address as string, work as never, {
-    accept: accept(args.accept),
+    accept: accept(args.accept, gate),
     sharing: args.sharing as "shared" | undefined,
     maxConcurrent: args.maxConcurrent as number | undefined,
     orphanMs: args.orphanMs as number | undefined,
@@ -140,6 +140,7 @@ export const worker: Role = async (bay: Bay, args) => {
       }
       throw new Error(`a worker does not know ${question}`);
     },
+    letGo: gate.open,
     close: async () => {
       gate.open();
       await served.close();

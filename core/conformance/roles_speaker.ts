@@ -7,7 +7,7 @@
 import type { Bay } from "../bay.ts";
 import { PatchbayError } from "../errors.ts";
 import type { EventContext, Listener, ListenOptions } from "../listener.ts";
-import type { Json } from "./fixture.ts";
+import type { Json } from "./plugin_fixture.ts";
 import { describe, make } from "./recipes.ts";
 import type { Role } from "./roles.ts";
 import { Gate, Tally } from "./tally.ts";
@@ -119,6 +119,7 @@ export const listener: Role = async (bay: Bay, args) => {
       }
       throw new Error(`a listener does not know ${question}`);
     },
+    letGo: gate.open,
     close: async () => {
       gate.open();
       await made.close();

@@ -529,6 +529,7 @@ export class Inbound {
   #nobody(address: string, verb: string): PatchbayError {
     return new PatchbayError("not_found", `${address}: nobody ${verb} it there any longer`, {
       address,
+      details: { notExecuted: true },
     });
   }
 

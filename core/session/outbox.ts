@@ -15,6 +15,8 @@ import { Flag, FRAGMENT_BYTES, HEADER_BYTES, Kind, LANES, writeHeader } from "./
 const RESERVE_BYTES = 6 * 1024;
 /** How many bytes may be in the link before the queue is used. */
 const LINK_BYTES = 64 * 1024;
+/** When a turn has committed so many bytes, they are sent without waiting for its end. */
+const FLUSH_BYTES = 16 * 1024;
 /** The most entries that wait, whatever their size. */
 const MAX_ENTRIES = 65_536;
 
@@ -83,6 +85,7 @@ export class Outbox {
   readonly #free: readonly Line[];
   #windowBytes = 0;
   #outstanding = 0;
+  #unflushed = 0;
   #queuedBytes = 0;
   #entries = 0;
   #nextFragment = 0;
@@ -146,6 +149,11 @@ export class Outbox {
    */
   paid(bytes: number): void {
     this.#outstanding += bytes;
+    this.#unflushed += bytes;
+    if (this.#unflushed < FLUSH_BYTES) return;
+    // The peer can begin while this turn goes on.
+    this.#unflushed = 0;
+    this.#link.flush();
   }
 
   /**

@@ -74,8 +74,8 @@ export interface SessionOptions extends SenderOptions {
 const HEARTBEAT_MS = 5000;
 /** So many silent heartbeats end the session. */
 const MISSED_HEARTBEATS = 3;
-/** Credit is returned when so many bytes have been taken up. */
-const CREDIT_STEP_BYTES = 16 * 1024;
+/** Credit is returned when this share of the window has been taken up: each time costs a write. */
+const CREDIT_STEP = 0.5;
 /** The most frames that may come before this side has loaded what was agreed on. */
 const MAX_EARLY = 1024;
 /** The most addresses one peer may bind. */
@@ -439,7 +439,7 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
 
   #takenUp(bytes: number): void {
     this.#owedBytes += bytes;
-    if (this.#owedBytes < CREDIT_STEP_BYTES) return;
+    if (this.#owedBytes < this.#options.windowBytes * CREDIT_STEP) return;
     const owed = this.#owedBytes;
     this.#owedBytes = 0;
     this.sender.control(Kind.credit, 0, owed);

@@ -6,13 +6,12 @@
  */
 
 import { matches } from "../address.ts";
-import type { CallableEndpoint, OutboundCall } from "../callable.ts";
+import type { CallableEndpoint } from "../callable.ts";
 import type { Directory, DirectoryEntry } from "../directory.ts";
 import { PatchbayError, type Pattern } from "../errors.ts";
-import type { OutboundJob } from "../job.ts";
 import type { JobEndpoint } from "../job_endpoint.ts";
 import type { LinkConfig, LinkDriver, LinkListener } from "../link_plugin.ts";
-import type { EventContext, ListenerEndpoint } from "../listener.ts";
+import type { ListenerEndpoint } from "../listener.ts";
 import type {
   CallPort,
   Finding,
@@ -28,9 +27,7 @@ import type { Publication } from "../session/publication.ts";
 import { Session, type SessionOptions } from "../session/session.ts";
 import type { SpeakerEndpoint } from "../speaker.ts";
 import { Peer, type PeerHost } from "./peer.ts";
-
-/** How long a new speaker waits for the listeners that the directory names, in milliseconds. */
-const READY_MS = 1000;
+import { CallWay, JobWay, SpeakWay } from "./ways.ts";
 
 /** A transport over links, with a directory that says who is where. */
 export class DirectoryTransport<Extras> implements Transport<Extras>, SessionHost, PeerHost {
@@ -168,12 +165,12 @@ export class DirectoryTransport<Extras> implements Transport<Extras>, SessionHos
 
   /** As {@link Transport.caller}. */
   caller(address: string): CallPort {
-    return new CallWay(() => this.#peersOf("callable", address), address, this.#context.name);
+    return new CallWay(this.#peersOf("callable", address), address, this.#context.name);
   }
 
   /** As {@link Transport.executor}. */
   executor(address: string): JobPort {
-    return new JobWay(() => this.#peersOf("job", address), address, this.#context.name);
+    return new JobWay(this.#peersOf("job", address), address, this.#context.name);
   }
 
   /** As {@link Transport.close}. */
@@ -333,178 +330,5 @@ export class DirectoryTransport<Extras> implements Transport<Extras>, SessionHos
       this.#join(listener).catch((error) => this.#context.report(PatchbayError.fromThrown(error)));
     }
     this.#context.routesChanged();
-  }
-}
-
-function nobody(address: string, transport: string): PatchbayError {
-  return new PatchbayError("not_found", `${address}: no live module of this host serves it`, {
-    address,
-    transport,
-    remedy: "start the module that serves it; patchbay list shows who is there",
-  });
-}
-
-class CallWay implements CallPort {
-  readonly #find: () => Peer[];
-  readonly #address: string;
-  readonly #transport: string;
-  readonly #peers: readonly Peer[];
-  #turn = 0;
-  /** Calls that wait for a connection, or the session they went over. */
-  readonly #sessions = new WeakMap<OutboundCall, Session>();
-
-  constructor(find: () => Peer[], address: string, transport: string) {
-    this.#find = find;
-    this.#address = address;
-    this.#transport = transport;
-    this.#peers = find();
-  }
-
-  start(call: OutboundCall): void {
-    const peer = this.#next();
-    if (peer === undefined) return call.fail(nobody(this.#address, this.#transport));
-    const { session } = peer;
-    if (session !== undefined) return this.#send(session, call);
-    peer.connect().then((opened) => {
-      // The caller may have given up meanwhile: the port was told, the slot says so.
-      if (call.slot !== GIVEN_UP) this.#send(opened, call);
-    }, (error) => call.fail(error));
-  }
-
-  cancel(call: OutboundCall): void {
-    const session = this.#sessions.get(call);
-    if (session === undefined) call.slot = GIVEN_UP;
-    else session.outbound.cancelRequest(call);
-  }
-
-  close(): void {}
-
-  #send(session: Session, call: OutboundCall): void {
-    this.#sessions.set(call, session);
-    session.outbound.request(call);
-  }
-
-  #next(): Peer | undefined {
-    const peers = this.#peers.length > 0 ? this.#peers : this.#find();
-    if (peers.length <= 1) return peers[0];
-    this.#turn = (this.#turn + 1) % peers.length;
-    return peers[this.#turn];
-  }
-}
-
-const GIVEN_UP = Symbol("given up");
-
-class JobWay implements JobPort {
-  readonly #peers: readonly Peer[];
-  readonly #address: string;
-  readonly #transport: string;
-  #peer: Peer | undefined;
-
-  constructor(find: () => Peer[], address: string, transport: string) {
-    this.#peers = find();
-    this.#address = address;
-    this.#transport = transport;
-  }
-
-  start(job: OutboundJob): void {
-    // Spread over the servers that share the address; afterwards the job stays where it is.
-    const peer = this.#peers[Math.floor(Math.random() * this.#peers.length)];
-    if (peer === undefined) return job.fail(nobody(this.#address, this.#transport));
-    this.#peer = peer;
-    void peer.execute(job);
-  }
-
-  cancel(job: OutboundJob, reason: string | undefined): void {
-    this.#peer?.session?.outbound.cancelJob(job, reason, false);
-  }
-
-  abandon(job: OutboundJob): void {
-    this.#peer?.session?.outbound.cancelJob(job, "the job's owner has given up", true);
-    this.#peer?.forget(job);
-  }
-
-  close(): void {}
-}
-
-/** The sending side of one speaker on this wire. */
-export class SpeakWay implements SpeakerPort {
-  readonly #endpoint: SpeakerEndpoint;
-  readonly #transport: {
-    silence(way: SpeakWay): void;
-    listenersOf(address: string): Promise<string[]>;
-  };
-  #publications: readonly Publication[] = [];
-  #onJoin: (() => void) | undefined;
-
-  /** @ignore Made by the transport. */
-  constructor(
-    endpoint: SpeakerEndpoint,
-    transport: {
-      silence(way: SpeakWay): void;
-      listenersOf(address: string): Promise<string[]>;
-    },
-  ) {
-    this.#endpoint = endpoint;
-    this.#transport = transport;
-  }
-
-  /** How many listeners have joined. */
-  get listeners(): number {
-    return this.#publications.length;
-  }
-
-  /** As {@link SpeakerPort.shout}. */
-  shout(value: unknown, context: EventContext): void | Promise<void> {
-    const publications = this.#publications;
-    if (publications.length === 1) return publications[0].publish(this.#endpoint, value, context);
-    let waits: Promise<void>[] | undefined;
-    for (const publication of publications) {
-      const wait = publication.publish(this.#endpoint, value, context);
-      if (wait !== undefined) (waits ??= []).push(wait);
-    }
-    if (waits !== undefined) return Promise.all(waits).then(() => {});
-  }
-
-  /** As {@link SpeakerPort.ready}. */
-  async ready(): Promise<void> {
-    const expected = await this.#transport.listenersOf(this.#endpoint.address);
-    const missing = () => {
-      const there = new Set(this.#publications.map((one) => one.subscriber));
-      return expected.some((id) => !there.has(id));
-    };
-    if (!missing()) return;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    await new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, READY_MS);
-      this.#onJoin = () => {
-        if (!missing()) resolve();
-      };
-    });
-    clearTimeout(timer);
-    this.#onJoin = undefined;
-  }
-
-  /** @ignore A peer has subscribed. */
-  add(publication: Publication): void {
-    if (!publication.wants(this.#endpoint.address)) return;
-    this.#publications = [...this.#publications, publication];
-    const { last } = this.#endpoint;
-    if (publication.terms.retained && last !== undefined) {
-      void publication.publish(this.#endpoint, last.value, { ...last.context, retained: true });
-    }
-    this.#onJoin?.();
-  }
-
-  /** @ignore A peer has unsubscribed, or is gone. */
-  delete(publication: Publication): void {
-    if (!this.#publications.includes(publication)) return;
-    this.#publications = this.#publications.filter((one) => one !== publication);
-  }
-
-  /** As {@link SpeakerPort.close}. */
-  close(): Promise<void> {
-    this.#publications = [];
-    this.#transport.silence(this);
-    return Promise.resolve();
   }
 }

@@ -47,7 +47,10 @@ export class Peer {
   readonly #where: string;
   readonly #host: PeerHost;
   readonly #listeners = new Map<ListenerEndpoint, Subscription | undefined>();
+  readonly #joins = new Map<ListenerEndpoint, Promise<void>>();
   readonly #jobs = new Set<OutboundJob>();
+  /** Jobs to be cancelled as soon as there is a connection, with the reason. */
+  readonly #cancels = new Map<OutboundJob, string | undefined>();
   readonly #stop = new AbortController();
   #session: Session | undefined;
   #connecting: Promise<Session> | undefined;
@@ -94,8 +97,14 @@ export class Peer {
    *
    * @param listener The listener.
    */
-  async join(listener: ListenerEndpoint): Promise<void> {
-    if (this.#listeners.has(listener)) return;
+  join(listener: ListenerEndpoint): Promise<void> {
+    // A change of the directory may have begun to join it already: both wait for the same answer.
+    let joining = this.#joins.get(listener);
+    if (joining === undefined) this.#joins.set(listener, joining = this.#join(listener));
+    return joining;
+  }
+
+  async #join(listener: ListenerEndpoint): Promise<void> {
     this.#listeners.set(listener, undefined);
     try {
       await this.#subscribe(await this.connect(), listener);
@@ -104,6 +113,7 @@ export class Peer {
       // A refusal is final; anything else is tried again until the peer is gone.
       if (known.code === "forbidden" || known.code === "invalid") {
         this.#listeners.delete(listener);
+        this.#joins.delete(listener);
         throw known;
       }
       this.#lastError = known;
@@ -119,6 +129,7 @@ export class Peer {
   leave(listener: ListenerEndpoint): void {
     this.#listeners.get(listener)?.close();
     this.#listeners.delete(listener);
+    this.#joins.delete(listener);
   }
 
   /**
@@ -130,8 +141,9 @@ export class Peer {
     this.#jobs.add(job);
     try {
       const session = await this.connect();
-      if (job.ended) this.#jobs.delete(job);
-      else session.outbound.goal(job);
+      if (job.ended) return this.forget(job);
+      session.outbound.goal(job);
+      this.#cancelLate(session, job);
     } catch (error) {
       this.#jobs.delete(job);
       job.fail(error);
@@ -145,6 +157,28 @@ export class Peer {
    */
   forget(job: OutboundJob): void {
     this.#jobs.delete(job);
+    this.#cancels.delete(job);
+  }
+
+  /**
+   * Asks the worker to stop: now, or when there is a connection again.
+   *
+   * @param job The job.
+   * @param reason Why.
+   */
+  cancel(job: OutboundJob, reason: string | undefined): void {
+    if (this.#session !== undefined) this.#session.outbound.cancelJob(job, reason, false);
+    else if (this.#jobs.has(job)) this.#cancels.set(job, reason);
+  }
+
+  /**
+   * Cancels a job whose outcome nobody wants.
+   *
+   * @param job The job.
+   */
+  abandon(job: OutboundJob): void {
+    this.#session?.outbound.cancelJob(job, "the job's owner has given up", true);
+    this.forget(job);
   }
 
   /**
@@ -156,8 +190,10 @@ export class Peer {
     this.#stop.abort(reason);
     this.#pause?.over.resolve();
     this.#listeners.clear();
+    this.#joins.clear();
     const jobs = [...this.#jobs];
     this.#jobs.clear();
+    this.#cancels.clear();
     const session = this.#session;
     this.#session = undefined;
     await session?.close(reason);
@@ -249,13 +285,22 @@ export class Peer {
   /** The connection is back: listeners join again, jobs are attached again. */
   async #restore(session: Session): Promise<void> {
     for (const job of this.#jobs) {
-      if (job.ended) this.#jobs.delete(job);
-      else session.outbound.attach(job);
+      if (job.ended) this.forget(job);
+      else {
+        session.outbound.attach(job);
+        this.#cancelLate(session, job);
+      }
     }
     const missing = [...this.#listeners].filter(([, subscription]) => subscription === undefined);
     await Promise.all(missing.map(([listener]) => this.#subscribe(session, listener)));
     this.#lastError = undefined;
     this.#host.peerChanged();
+  }
+
+  #cancelLate(session: Session, job: OutboundJob): void {
+    if (!this.#cancels.has(job)) return;
+    session.outbound.cancelJob(job, this.#cancels.get(job), false);
+    this.#cancels.delete(job);
   }
 
   async #subscribe(session: Session, listener: ListenerEndpoint): Promise<void> {

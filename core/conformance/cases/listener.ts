@@ -107,13 +107,14 @@ export const LISTENER: readonly Case[] = ofPattern("speaker", [
   },
   {
     name: "listener: who does not await a held shout is told, and the other listeners miss nothing",
-    run: async ({ near, play, wait, traits, until }) => {
+    run: async ({ near, play, wait, traits, until, open }) => {
       if (!traits.backpressure) return;
+      const ear = await open("ear");
       const speaker = await near.speaker<number>("near/flood");
       const options = { overflow: "block", maxQueue: 2 };
       await play("listener", { pattern: "near/flood", kind: "unread", options });
       const other = new Tally<number>();
-      await near.listen<number>("near/flood", (n) => other.add(n), { maxQueue: 100_000 });
+      await ear.listen<number>("near/flood", (n) => other.add(n), { maxQueue: 100_000 });
       await until("both to join", () => speaker.listeners === 2);
       let refusal: unknown;
       let sent = 0;
@@ -143,10 +144,10 @@ export const LISTENER: readonly Case[] = ofPattern("speaker", [
   },
   {
     name: "listener: a slow one holds up nobody else",
-    run: async ({ near, play, wait }) => {
+    run: async ({ near, play, wait, open }) => {
       await play("listener", { pattern: "near/tick", kind: "gate" });
       const heard = new Tally<number>();
-      await near.listen<number>("near/tick", (n) => heard.add(n));
+      await (await open("ear")).listen<number>("near/tick", (n) => heard.add(n));
       const speaker = await near.speaker<number>("near/tick");
       for (const n of range(1, 200)) await speaker.shout(n);
       equal(await wait("the quick one", heard.reach(200)), range(1, 200));

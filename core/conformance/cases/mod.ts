@@ -8,6 +8,7 @@ import type { Case } from "../case.ts";
 import { CALLABLE } from "./callable.ts";
 import { FAILURE } from "./failure.ts";
 import { JOB } from "./job.ts";
+import { JOB_ENDS } from "./job_ends.ts";
 import { LIFECYCLE } from "./lifecycle.ts";
 import { LISTENER } from "./listener.ts";
 import { PAYLOADS } from "./payloads.ts";
@@ -23,5 +24,6 @@ export const CASES: readonly Case[] = [
   ...SPEAKER,
   ...LISTENER,
   ...JOB,
+  ...JOB_ENDS,
   ...FAILURE,
 ];

@@ -84,9 +84,11 @@ export const SERVERS: readonly Case[] = ofPattern("callable", [
       });
       await wait("one to close", first.close());
       await until("the other to take all", async () => {
-        return await callable.call(2).then((tag) => tag === "second", () => false);
+        for (let n = 0; n < 10; n++) {
+          if (await callable.call(n).catch(() => "nobody") !== "second") return false;
+        }
+        return true;
       });
-      for (const n of range(1, 10)) equal(await callable.call(n), "second");
     },
   },
   {

@@ -27,11 +27,12 @@ interface Heard {
 export const SPEAKER: readonly Case[] = ofPattern("speaker", [
   {
     name: "speaker: every listener gets every shout once, in order",
-    run: async ({ near, play, wait, traits }) => {
+    run: async ({ near, play, wait, traits, open }) => {
+      const ear = await open("ear");
       const there = await play("listener", { pattern: "near/tick", options: { maxQueue: 5000 } });
       const here = [new Tally<number>(), new Tally<number>()];
       for (const tally of here) {
-        await near.listen<number>("near/tick", (n) => tally.add(n), { maxQueue: 5000 });
+        await ear.listen<number>("near/tick", (n) => tally.add(n), { maxQueue: 5000 });
       }
       const speaker = await near.speaker<number>("near/tick");
       const numbers = range(1, 2000);
@@ -89,9 +90,9 @@ export const SPEAKER: readonly Case[] = ofPattern("speaker", [
   },
   {
     name: "speaker: two speakers of one address are both heard",
-    run: async ({ near, play, wait }) => {
+    run: async ({ near, play, wait, open }) => {
       const heard = new Tally<unknown>();
-      await near.listen("both/tick", (value) => heard.add(value));
+      await (await open("ear")).listen("both/tick", (value) => heard.add(value));
       const far = await play("speaker", { address: "both/tick" });
       const speaker = await near.speaker<number>("both/tick");
       for (const n of range(1, 10)) {
@@ -228,12 +229,13 @@ export const SPEAKER: readonly Case[] = ofPattern("speaker", [
   },
   {
     name: "speaker: a schema refuses at the speaker, and the listener gets its output",
-    run: async ({ near, play, wait, reports }) => {
+    run: async ({ near, play, wait, reports, open }) => {
+      const ear = await open("ear");
       const contract = defineSpeaker({ address: "near/text", value: numericText() });
       const later = defineSpeaker({ address: "near/text", value: numericText(true) });
       const heard = [new Tally<number>(), new Tally<number>()];
-      await near.listen(contract, (value) => heard[0].add(value));
-      await near.listen(later, (value) => heard[1].add(value));
+      await ear.listen(contract, (value) => heard[0].add(value));
+      await ear.listen(later, (value) => heard[1].add(value));
       const speaker = await near.speaker(contract);
       const shout = async () => await speaker.shout("no number");
       await refused(shout(), "invalid", "a shout that fails its schema");
@@ -248,11 +250,12 @@ export const SPEAKER: readonly Case[] = ofPattern("speaker", [
       for (const tally of heard) await wait("the next number", tally.reach(21));
       ok(reports.length >= 2, "a refused event is reported");
       ok(reports.every((report) => report.code === "invalid"), "as invalid");
-      equal(counters(near, "listener", "near/text").drops, { invalid: 2 });
+      equal(counters(ear, "listener", "near/text").drops, { invalid: 2 });
     },
   },
   {
     name: "speaker: a shout from within a listener keeps the order for the others",
+    layouts: ["alone"],
     run: async ({ near, play, wait, traits }) => {
       const speaker = await near.speaker<number>("near/echo");
       await near.listen<number>("near/echo", (n) => {
@@ -278,10 +281,10 @@ export const SPEAKER: readonly Case[] = ofPattern("speaker", [
   {
     name: "speaker: a listener that dies is forgotten, and the speaker goes on",
     layouts: ["two_processes"],
-    run: async ({ near, play, wait, until, far, traits }) => {
+    run: async ({ near, play, wait, until, far, traits, open }) => {
       await play("listener", { pattern: "near/tick", kind: "unread" });
       const heard = new Tally<number>();
-      await near.listen<number>("near/tick", (n) => heard.add(n));
+      await (await open("ear")).listen<number>("near/tick", (n) => heard.add(n));
       const speaker = await near.speaker<number>("near/tick");
       await until("both to join", () => speaker.listeners === 2);
       await wait("the far process to be killed", far.kill());

@@ -10,7 +10,7 @@ import type { Pattern } from "../../errors.ts";
 import { open } from "../../open.ts";
 import type { Plugin } from "../../plugin.ts";
 import { ok, refused } from "../expect.ts";
-import type { Fixture } from "../fixture.ts";
+import type { Fixture } from "../plugin_fixture.ts";
 
 type Whole = readonly [title: string, run: () => Promise<void>];
 

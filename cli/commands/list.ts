@@ -1,0 +1,180 @@
+/**
+ * `patchbay list`: who lives on this host, what they offer, over which wires, and their counters.
+ *
+ * @module
+ */
+
+import type {
+  DirectoryEndpoint,
+  DirectoryEntry,
+  EndpointSnapshot,
+  StatisticsSnapshot,
+} from "@patchbay/core";
+import type { CommonOptions, Context } from "../context.ts";
+import { EXIT } from "../complaint.ts";
+import { formatAge, formatBytes, formatCount, formatDuration } from "../units.ts";
+import { until } from "../until.ts";
+
+/** The options of `list`. */
+export interface ListCommandOptions extends CommonOptions {
+  /** Go on and show changes. */
+  readonly watch?: boolean;
+}
+
+/** How often `--watch` looks, in milliseconds: counters are published once a second. */
+const LOOK_MS = 500;
+
+interface Row {
+  readonly pattern: string;
+  readonly role: string;
+  readonly address: string;
+  readonly wires: readonly string[];
+  readonly shared?: boolean;
+  readonly counters?: EndpointSnapshot;
+}
+
+interface Module {
+  readonly entry: DirectoryEntry;
+  readonly statistics: StatisticsSnapshot | undefined;
+  readonly rows: readonly Row[];
+}
+
+/**
+ * Lists the live modules.
+ *
+ * @param context The surroundings.
+ * @param options Whether to go on, and what every command has.
+ */
+export async function list(context: Context, options: ListCommandOptions): Promise<number> {
+  const { screen } = context;
+  const runtimeDir = await context.runtimeDir();
+  const look = () => context.within("looking", () => lookAt(runtimeDir, options.via));
+  let modules = await look();
+  if (options.watch !== true) {
+    if (screen.json) { for (const each of modules) screen.value(plain(each)); }
+    else draw(context, modules, runtimeDir);
+    return EXIT.ok;
+  }
+  const stop = context.interrupted;
+  let shown = "";
+  for (;;) {
+    const now = JSON.stringify(modules.map(plain));
+    if (now !== shown || screen.live) {
+      if (screen.json) screen.value({ event: "modules", atMs: Date.now(), modules: modules.map(plain) });
+      else {
+        screen.clear();
+        if (!screen.live && shown !== "") screen.line();
+        draw(context, modules, runtimeDir);
+      }
+      shown = now;
+    }
+    if (await until(stop, { timeoutMs: LOOK_MS }) === "stopped") return EXIT.ok;
+    modules = await look();
+  }
+}
+
+async function lookAt(runtimeDir: string, via: readonly string[] | undefined): Promise<Module[]> {
+  const { listModules, statisticsOf } = await import("@patchbay/host");
+  const entries = await listModules(runtimeDir);
+  const modules = await Promise.all(entries.map(async (entry) => {
+    const statistics = await statisticsOf(entry.instance, runtimeDir);
+    return { entry, statistics, rows: rowsOf(entry, statistics) };
+  }));
+  if (via === undefined) return modules;
+  return modules.flatMap((each) => {
+    const rows = each.rows.filter((row) => row.wires.some((wire) => via.includes(wire)));
+    return rows.length > 0 ? [{ ...each, rows }] : [];
+  });
+}
+
+/** What the directory names, and the callers and owners that only the counters know. */
+function rowsOf(entry: DirectoryEntry, statistics: StatisticsSnapshot | undefined): Row[] {
+  const counted = statistics?.endpoints ?? [];
+  const named = entry.endpoints.map(({ pattern, role, address, wires, shared }) => ({
+    pattern,
+    role: role as string,
+    address,
+    wires,
+    shared,
+    counters: counted.find((one) => matches(one, { pattern, role, address, wires })),
+  }));
+  const clients = counted
+    .filter((one) => one.role === "client" && !one.address.startsWith("("))
+    .map((one) => ({
+      pattern: one.pattern,
+      role: one.role as string,
+      address: one.address,
+      wires: one.transport.split(","),
+      counters: one,
+    }));
+  return [...named, ...clients].sort((a, b) =>
+    a.address < b.address ? -1 : a.address > b.address ? 1 : a.role < b.role ? -1 : 1
+  );
+}
+
+function matches(one: EndpointSnapshot, endpoint: DirectoryEndpoint): boolean {
+  return one.pattern === endpoint.pattern && one.role === endpoint.role &&
+    one.address === endpoint.address && one.transport === endpoint.wires.join(",");
+}
+
+function plain({ entry, statistics, rows }: Module): Record<string, unknown> {
+  const { module, instance, pid, startedAtMs, wires } = entry;
+  const endpoints = rows.map(({ counters, ...row }) => {
+    const { pattern: _p, role: _r, address: _a, transport: _t, ...counts } = counters ?? {};
+    return counters === undefined ? row : { ...row, counters: counts };
+  });
+  return { module, instance, pid, startedAtMs, wires, endpoints, transports: statistics?.transports };
+}
+
+function draw({ screen }: Context, modules: readonly Module[], runtimeDir: string): void {
+  const { paint } = screen;
+  if (modules.length === 0) {
+    screen.line(paint.dim(`nobody is there (${runtimeDir})`));
+    return;
+  }
+  const rows: string[][] = [];
+  const headings = ["ENDPOINT", "PATTERN", "ROLE", "WIRES", "IN", "OUT", "BYTES", "ERR", "DROP", "P50", "P99"];
+  rows.push(headings.map((each) => paint.dim(each)));
+  for (const { entry, rows: endpoints } of modules) {
+    const name = entry.instance === entry.module
+      ? paint.bold(entry.module)
+      : `${paint.bold(entry.module)} ${paint.dim(entry.instance)}`;
+    const age = formatAge(Date.now() - entry.startedAtMs);
+    rows.push([`${name} ${paint.dim(`pid ${entry.pid}, up ${age}`)}`]);
+    for (const row of endpoints) rows.push(endpointCells(row, paint));
+    if (endpoints.length === 0) rows.push([`  ${paint.dim("(no endpoints)")}`]);
+  }
+  // The line of a module spans the table: it does not widen the first column.
+  const cells = rows.filter((row) => row.length > 1);
+  const lines = tableLines(screen, cells);
+  let next = 0;
+  for (const row of rows) screen.line(row.length > 1 ? lines[next++] : row[0]);
+}
+
+function tableLines(screen: Context["screen"], cells: string[][]): string[] {
+  return screen.layout(cells, { right: [4, 5, 6, 7, 8, 9, 10], columns: 1000 });
+}
+
+function endpointCells(row: Row, paint: Context["screen"]["paint"]): string[] {
+  const { counters } = row;
+  const count = (n: number | undefined) => n === undefined ? paint.dim("–") : formatCount(n);
+  const sum = (counts: Record<string, number> | undefined) =>
+    counts === undefined ? undefined : Object.values(counts).reduce((a, b) => a + b, 0);
+  const faulty = (n: number | undefined) => n ? paint.red(formatCount(n)) : count(n);
+  const bytes = counters === undefined ? paint.dim("–") : formatBytes(counters.bytesIn + counters.bytesOut);
+  const time = (seconds: number | undefined) =>
+    seconds === undefined ? paint.dim("–") : formatDuration(seconds * 1000);
+  return [
+    `  ${paint.cyan(row.address)}`,
+    row.pattern,
+    row.shared ? `${row.role} (shared)` : row.role,
+    row.wires.join(" "),
+    count(counters?.messagesIn),
+    count(counters?.messagesOut),
+    bytes,
+    faulty(sum(counters?.errors)),
+    faulty(sum(counters?.drops)),
+    time(counters?.durations?.p50),
+    time(counters?.durations?.p99),
+  ];
+}
