@@ -89,41 +89,64 @@ export function grammar(io: Io, color: boolean, outcome: Outcome): Command {
 
   const call = add(program, "call <address> [json]", "call ADDRESS and print the response", TALK)
     .addOption(header());
-  runs(common(call), async (...given: Parameters<typeof import("./commands/call.ts").call>) =>
-    (await import("./commands/call.ts")).call(...given));
+  runs(
+    common(call),
+    async (...given: Parameters<typeof import("./commands/call.ts").call>) =>
+      (await import("./commands/call.ts")).call(...given),
+  );
 
   const serve = add(program, "serve <address>", "serve ADDRESS until Ctrl-C", TALK)
     .option("--echo", "answer each call with its request")
     .option("--reply <json>", "answer each call with this");
-  runs(common(serve), async (...given: Parameters<typeof import("./commands/serve.ts").serve>) =>
-    (await import("./commands/serve.ts")).serve(...given));
+  runs(
+    common(serve),
+    async (...given: Parameters<typeof import("./commands/serve.ts").serve>) =>
+      (await import("./commands/serve.ts")).serve(...given),
+  );
 
   const shout = add(program, "shout <topic> [json]", "shout a value to everyone who listens", TALK)
     .option("-n, --count <n>", "how often (default: 1)", count)
     .option("--rate <hz>", "how many a second (default: as fast as it goes)", positive)
     .option("--retain", "keep the last value for late listeners: stays until Ctrl-C or --timeout")
     .addOption(header());
-  runs(common(shout), async (...given: Parameters<typeof import("./commands/shout.ts").shout>) =>
-    (await import("./commands/shout.ts")).shout(...given));
+  runs(
+    common(shout),
+    async (...given: Parameters<typeof import("./commands/shout.ts").shout>) =>
+      (await import("./commands/shout.ts")).shout(...given),
+  );
 
   const listen = add(program, "listen <topic>", "print what is shouted; * and ** are wild", TALK)
     .option("-n, --count <n>", "end after so many (default: go on until Ctrl-C)", count)
     .option("--retained", "begin with the last values that speakers have retained")
     .option("--max-silence <ms>", "warn when nothing came for so long, once each time", positive);
-  runs(common(listen), async (...given: Parameters<typeof import("./commands/listen.ts").listen>) =>
-    (await import("./commands/listen.ts")).listen(...given));
+  runs(
+    common(listen),
+    async (...given: Parameters<typeof import("./commands/listen.ts").listen>) =>
+      (await import("./commands/listen.ts")).listen(...given),
+  );
 
   const job = add(program, "job <address> [json]", "run a job; Ctrl-C cancels it", TALK)
     .addOption(header());
-  runs(common(job), async (...given: Parameters<typeof import("./commands/job.ts").job>) =>
-    (await import("./commands/job.ts")).job(...given));
+  runs(
+    common(job),
+    async (...given: Parameters<typeof import("./commands/job.ts").job>) =>
+      (await import("./commands/job.ts")).job(...given),
+  );
 
   const listing = add(program, "list", "live modules, their endpoints, wires and counters", LOOK)
     .option("-w, --watch", "show changes until Ctrl-C");
-  runs(common(listing), async (...given: Parameters<typeof import("./commands/list.ts").list>) =>
-    (await import("./commands/list.ts")).list(...given));
+  runs(
+    common(listing),
+    async (...given: Parameters<typeof import("./commands/list.ts").list>) =>
+      (await import("./commands/list.ts")).list(...given),
+  );
 
-  const hz = add(program, "hz <topic>", "measure how often and how evenly a topic is shouted", LOOK);
+  const hz = add(
+    program,
+    "hz <topic>",
+    "measure how often and how evenly a topic is shouted",
+    LOOK,
+  );
   runs(
     common(measuring(hz)),
     async (...given: Parameters<typeof import("./commands/hz.ts").hz>) =>
@@ -137,7 +160,12 @@ export function grammar(io: Io, color: boolean, outcome: Outcome): Command {
       (await import("./commands/bw.ts")).bw(...given),
   );
 
-  const explain = add(program, "explain <address>", "which wire leads there, and why not the others", LOOK)
+  const explain = add(
+    program,
+    "explain <address>",
+    "which wire leads there, and why not the others",
+    LOOK,
+  )
     .addOption(
       new Option("--pattern <pattern>", "what the address is").choices([
         "callable",
@@ -153,13 +181,26 @@ export function grammar(io: Io, color: boolean, outcome: Outcome): Command {
       (await import("./commands/explain.ts")).explain(...given),
   );
 
-  const doctor = add(program, "doctor [wire...]", "what every wire is, needs, and why it may fail", LOOK)
+  const doctor = add(
+    program,
+    "doctor [wire...]",
+    "what every wire is, needs, and why it may fail",
+    LOOK,
+  )
     .option("-v, --verbose", "more: where it comes from, and its configuration")
     .option("--config-table", "the configuration of every wire");
-  runs(common(doctor), async (...given: Parameters<typeof import("./commands/doctor.ts").doctor>) =>
-    (await import("./commands/doctor.ts")).doctor(...given));
+  runs(
+    common(doctor),
+    async (...given: Parameters<typeof import("./commands/doctor.ts").doctor>) =>
+      (await import("./commands/doctor.ts")).doctor(...given),
+  );
 
-  const run = add(program, "run <module> [args...]", "start a module; stop it cleanly on Ctrl-C", MAKE)
+  const run = add(
+    program,
+    "run <module> [args...]",
+    "start a module; stop it cleanly on Ctrl-C",
+    MAKE,
+  )
     .usage("[options] <module> [args...]")
     .option("-A, --allow-all", "grant everything instead of the exact permissions")
     .option("--print-permissions", "print the exact Deno flags, and start nothing")
@@ -168,16 +209,23 @@ export function grammar(io: Io, color: boolean, outcome: Outcome): Command {
     .option("--deno <flag>", "one more flag for deno, such as --allow-env=HOME", collect)
     .passThroughOptions()
     .addHelpText("after", RUN_HELP);
-  runs(common(run), async (...given: Parameters<typeof import("./commands/run.ts").run>) =>
-    (await import("./commands/run.ts")).run(...given));
+  runs(
+    common(run),
+    async (...given: Parameters<typeof import("./commands/run.ts").run>) =>
+      (await import("./commands/run.ts")).run(...given),
+  );
 
   const make = add(program, "new", "begin a module or a plugin", MAKE).usage("<what> <name>");
   const newModule = add(make, "module <name>", "a folder modules/NAME: code, test, README", MAKE);
-  runs(common(newModule, false, false), async (context, name) =>
-    (await import("./commands/new.ts")).createModule(context, name));
+  runs(
+    common(newModule, false, false),
+    async (context, name) => (await import("./commands/new.ts")).createModule(context, name),
+  );
   const newPlugin = add(make, "plugin <name>", "a folder plugins/NAME: a wire that works", MAKE);
-  runs(common(newPlugin, false, false), async (context, name) =>
-    (await import("./commands/new.ts")).createPlugin(context, name));
+  runs(
+    common(newPlugin, false, false),
+    async (context, name) => (await import("./commands/new.ts")).createPlugin(context, name),
+  );
   return program;
 }
 

@@ -86,7 +86,9 @@ function commandOf(args: readonly string[]): string[] {
   const at = args.findIndex((arg) => COMMANDS.has(arg));
   if (at < 0) return [];
   const kind = args[at + 1];
-  return args[at] === "new" && (kind === "module" || kind === "plugin") ? ["new", kind] : [args[at]];
+  return args[at] === "new" && (kind === "module" || kind === "plugin")
+    ? ["new", kind]
+    : [args[at]];
 }
 
 const COMMANDS: ReadonlySet<string> = new Set(

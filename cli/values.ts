@@ -82,7 +82,8 @@ export function jsonLine(value: unknown): string {
   return JSON.stringify(value, replace) ?? "null";
 }
 
-const TOKENS = /("(?:[^"\\]|\\.)*")(\s*:)?|\b(?:true|false|null)\b|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
+const TOKENS =
+  /("(?:[^"\\]|\\.)*")(\s*:)?|\b(?:true|false|null)\b|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 
 /**
  * A value for a person: JSON on one line if it fits, else indented, coloured.

@@ -28,7 +28,7 @@
  * unavailable        oven/heat is already served by oven (pid …)
  *   to do: stop oven (pid …), or serve both with sharing: "shared"
  * the call was aborted: no code, but the signal's own reason: I am no longer hungry
- * closed             oven/slow: the bay was closed
+ * closed             kitchen has closed
  *   to do: call again when it is back
  * ```
  *
@@ -54,8 +54,10 @@ await oven.serve(Heat, ({ celsius }) => {
   if (celsius > 250) throw new RangeError("the oven is on fire");
 });
 await oven.serve(Secret, () => "the recipe");
+let reached = Promise.withResolvers<void>();
 await oven.serve(Slow, (_request, { signal }) =>
   new Promise<string>((resolve) => {
+    reached.resolve();
     signal.addEventListener("abort", () => resolve("nobody listens any more"), { once: true });
   }), { maxConcurrent: 1 });
 
@@ -102,7 +104,9 @@ await show(kitchen.call(Heat, { celsius: 300 }));
 await show(kitchen.call(Slow, null, { timeoutMs: 50 }));
 {
   const enough = new AbortController();
+  reached = Promise.withResolvers();
   const first = kitchen.call(Slow, null, { signal: enough.signal }).catch(() => {});
+  await reached.promise;
   await show(kitchen.call(Slow, null));
   enough.abort();
   await first;
@@ -118,7 +122,8 @@ await kitchen.call(Heat, { celsius: 200 }, { signal: hungry.signal }).catch((err
 });
 
 // What is pending when a bay closes, this one or the other, or when the other process dies.
-const pending = kitchen.call(Slow, null);
-const seen = show(pending);
+reached = Promise.withResolvers();
+const seen = show(kitchen.call(Slow, null));
+await reached.promise;
 await kitchen.close();
 await seen;

@@ -46,14 +46,12 @@ export async function doctor(
     : bayPermissions({ module: "module", runtimeDir: runtimeDirectory });
   if (context.screen.json) printJson(context, report, chosen, base);
   else print(context, report, chosen, base, wanted.length > 0, options);
-  const failing = wanted.length === 0
-    ? []
-    : [
-      ...chosen.plugins.flatMap(({ name, availability }) =>
-        availability.available ? [] : [{ name, ...availability }]
-      ),
-      ...chosen.broken,
-    ];
+  const failing = wanted.length === 0 ? [] : [
+    ...chosen.plugins.flatMap(({ name, availability }) =>
+      availability.available ? [] : [{ name, ...availability }]
+    ),
+    ...chosen.broken,
+  ];
   const [first] = failing;
   if (first === undefined) return EXIT.ok;
   throw new PatchbayError("unavailable", `${first.name} cannot be used here: ${first.reason}`, {

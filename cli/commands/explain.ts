@@ -68,8 +68,10 @@ export async function explain(
     if (outcome === "rejected") continue;
     measured.set(
       transport,
-      await context.within("measuring", (signal) =>
-        measure(bay, probe, transport, request, options, real, signal)),
+      await context.within(
+        "measuring",
+        (signal) => measure(bay, probe, transport, request, options, real, signal),
+      ),
     );
   }
   if (screen.json) {
@@ -156,7 +158,8 @@ async function measure(
       signal.throwIfAborted();
       const { code, message } = complaintOf(error);
       // Refused by the other side: the trip was made. That nobody is known there is said by ours.
-      const made = !real && code === "not_found" && !/no wire leads there|no live module/.test(message);
+      const made = !real && code === "not_found" &&
+        !/no wire leads there|no live module/.test(message);
       return made ? performance.now() - startMs : message;
     }
   };
@@ -171,7 +174,8 @@ async function measure(
     times.push(time);
   }
   times.sort((a, b) => a - b);
-  const at = (q: number) => times[Math.min(times.length - 1, Math.floor(q * times.length))] ?? first;
+  const at = (q: number) =>
+    times[Math.min(times.length - 1, Math.floor(q * times.length))] ?? first;
   const what = real ? "call" : "round trip";
   return { what, firstMs: first, p50Ms: at(0.5), p99Ms: at(0.99), count: times.length };
 }

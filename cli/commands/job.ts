@@ -57,7 +57,9 @@ export async function job(
     },
   });
   stop.removeEventListener("abort", giveUp);
-  if (screen.json) screen.value({ event: "accepted", address, id: handle.id, wire: handle.transport });
+  if (screen.json) {
+    screen.value({ event: "accepted", address, id: handle.id, wire: handle.transport });
+  }
   screen.note(`${address} accepted over ${handle.transport}; Ctrl-C cancels it`);
   const cancel = () => {
     screen.note("cancelling; once more Ctrl-C leaves at once");

@@ -60,8 +60,9 @@ export async function list(context: Context, options: ListCommandOptions): Promi
   for (;;) {
     const now = JSON.stringify(modules.map(plain));
     if (now !== shown || screen.live) {
-      if (screen.json) screen.value({ event: "modules", atMs: Date.now(), modules: modules.map(plain) });
-      else {
+      if (screen.json) {
+        screen.value({ event: "modules", atMs: Date.now(), modules: modules.map(plain) });
+      } else {
         screen.clear();
         if (!screen.live && shown !== "") screen.line();
         draw(context, modules, runtimeDir);
@@ -123,7 +124,15 @@ function plain({ entry, statistics, rows }: Module): Record<string, unknown> {
     const { pattern: _p, role: _r, address: _a, transport: _t, ...counts } = counters ?? {};
     return counters === undefined ? row : { ...row, counters: counts };
   });
-  return { module, instance, pid, startedAtMs, wires, endpoints, transports: statistics?.transports };
+  return {
+    module,
+    instance,
+    pid,
+    startedAtMs,
+    wires,
+    endpoints,
+    transports: statistics?.transports,
+  };
 }
 
 function draw({ screen }: Context, modules: readonly Module[], runtimeDir: string): void {
@@ -133,7 +142,19 @@ function draw({ screen }: Context, modules: readonly Module[], runtimeDir: strin
     return;
   }
   const rows: string[][] = [];
-  const headings = ["ENDPOINT", "PATTERN", "ROLE", "WIRES", "IN", "OUT", "BYTES", "ERR", "DROP", "P50", "P99"];
+  const headings = [
+    "ENDPOINT",
+    "PATTERN",
+    "ROLE",
+    "WIRES",
+    "IN",
+    "OUT",
+    "BYTES",
+    "ERR",
+    "DROP",
+    "P50",
+    "P99",
+  ];
   rows.push(headings.map((each) => paint.dim(each)));
   for (const { entry, rows: endpoints } of modules) {
     const name = entry.instance === entry.module
@@ -161,7 +182,9 @@ function endpointCells(row: Row, paint: Context["screen"]["paint"]): string[] {
   const sum = (counts: Record<string, number> | undefined) =>
     counts === undefined ? undefined : Object.values(counts).reduce((a, b) => a + b, 0);
   const faulty = (n: number | undefined) => n ? paint.red(formatCount(n)) : count(n);
-  const bytes = counters === undefined ? paint.dim("–") : formatBytes(counters.bytesIn + counters.bytesOut);
+  const bytes = counters === undefined
+    ? paint.dim("–")
+    : formatBytes(counters.bytesIn + counters.bytesOut);
   const time = (seconds: number | undefined) =>
     seconds === undefined ? paint.dim("–") : formatDuration(seconds * 1000);
   return [

@@ -51,7 +51,9 @@ export async function shout(
     for (let sent = 0; sent < count; sent++) {
       const dueMs = rate === undefined ? 0 : startedMs + sent * 1000 / rate - performance.now();
       // Without a rate others get a turn now and then; with one, when there is time to wait.
-      if (dueMs > 0 || (rate === undefined && sent % BURST === BURST - 1)) await turn(dueMs, signal);
+      if (dueMs > 0 || (rate === undefined && sent % BURST === BURST - 1)) {
+        await turn(dueMs, signal);
+      }
       signal.throwIfAborted();
       await speaker.shout(value, { headers });
       heard = Math.max(heard, speaker.listeners);

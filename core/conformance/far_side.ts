@@ -7,6 +7,7 @@
 
 import type { Bay } from "../bay.ts";
 import { PatchbayError, type WireError } from "../errors.ts";
+import type { StatisticsSnapshot } from "../statistics.ts";
 import type { Fixture, Json, Meeting, Overrides } from "./plugin_fixture.ts";
 import { type Args, type Order, type RoleName, Stage } from "./roles.ts";
 
@@ -32,6 +33,8 @@ export interface FarSide {
    * @param args How.
    */
   start(role: RoleName, args: Args): Promise<FarRole>;
+  /** What its bay has counted. */
+  statistics(): Promise<StatisticsSnapshot>;
   /** Closes its bay in an orderly way. */
   close(): Promise<void>;
   /** Opens a new bay there, under the same module name, after the first was closed. */
@@ -67,6 +70,10 @@ abstract class Far implements FarSide {
       },
       close: async () => void await this.order({ do: "stop", playing }),
     };
+  }
+
+  async statistics(): Promise<StatisticsSnapshot> {
+    return await this.order({ do: "statistics" }) as unknown as StatisticsSnapshot;
   }
 
   async close(): Promise<void> {

@@ -85,7 +85,6 @@ export class Outbox {
   readonly #free: readonly Line[];
   #windowBytes = 0;
   #outstanding = 0;
-  #unflushed = 0;
   #queuedBytes = 0;
   #entries = 0;
   #nextFragment = 0;
@@ -149,11 +148,8 @@ export class Outbox {
    */
   paid(bytes: number): void {
     this.#outstanding += bytes;
-    this.#unflushed += bytes;
-    if (this.#unflushed < FLUSH_BYTES) return;
     // The peer can begin while this turn goes on.
-    this.#unflushed = 0;
-    this.#link.flush();
+    if (this.#link.buffered >= FLUSH_BYTES) this.#link.flush();
   }
 
   /**

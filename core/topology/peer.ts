@@ -49,7 +49,7 @@ export class Peer {
   readonly #listeners = new Map<ListenerEndpoint, Subscription | undefined>();
   readonly #joins = new Map<ListenerEndpoint, Promise<void>>();
   readonly #jobs = new Set<OutboundJob>();
-  /** Jobs to be cancelled as soon as there is a connection, with the reason. */
+  /** Jobs that are to stop, with the reason: told again after each reconnection. */
   readonly #cancels = new Map<OutboundJob, string | undefined>();
   readonly #stop = new AbortController();
   #session: Session | undefined;
@@ -167,8 +167,10 @@ export class Peer {
    * @param reason Why.
    */
   cancel(job: OutboundJob, reason: string | undefined): void {
-    if (this.#session !== undefined) this.#session.outbound.cancelJob(job, reason, false);
-    else if (this.#jobs.has(job)) this.#cancels.set(job, reason);
+    if (!this.#jobs.has(job)) return;
+    // Kept until the job ends: a connection that has just broken may swallow the message.
+    this.#cancels.set(job, reason);
+    this.#session?.outbound.cancelJob(job, reason, false);
   }
 
   /**
@@ -298,9 +300,7 @@ export class Peer {
   }
 
   #cancelLate(session: Session, job: OutboundJob): void {
-    if (!this.#cancels.has(job)) return;
-    session.outbound.cancelJob(job, this.#cancels.get(job), false);
-    this.#cancels.delete(job);
+    if (this.#cancels.has(job)) session.outbound.cancelJob(job, this.#cancels.get(job), false);
   }
 
   async #subscribe(session: Session, listener: ListenerEndpoint): Promise<void> {
