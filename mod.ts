@@ -54,7 +54,7 @@ export type OpenOptions<
  * @throws {PatchbayError} `invalid`: an unknown option or configuration key; `unavailable`: the
  * instance name that was given is taken by a live process.
  */
-async function open<
+export async function open<
   const Plugins extends readonly Plugin[] = readonly [],
   const Discover extends boolean = true,
 >(

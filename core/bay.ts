@@ -51,7 +51,8 @@ export type Via<Plugins extends readonly Plugin[], P extends Pattern> = Plugins[
   : never
   : never;
 
-type WithVia<Options, Plugins extends readonly Plugin[], P extends Pattern> =
+/** Options whose `via` knows the names of the bay's plugins that have the pattern. */
+export type WithVia<Options, Plugins extends readonly Plugin[], P extends Pattern> =
   & Omit<Options, "via">
   & {
     /** The wires to use, by plugin name, in order of preference. */

@@ -47,8 +47,6 @@ export interface JobOptions extends ContractOptions {
   timeoutMs?: number;
 }
 
-declare const PHANTOM: unique symbol;
-
 /** Request in, response out. */
 export interface CallableContract<RequestIn, RequestOut, ResponseIn, ResponseOut>
   extends Readonly<CallableOptions> {
@@ -59,7 +57,7 @@ export interface CallableContract<RequestIn, RequestOut, ResponseIn, ResponseOut
   /** The response's validator. */
   readonly response?: StandardSchema;
   /** Types only. */
-  readonly [PHANTOM]?: [(value: RequestIn) => ResponseOut, (value: ResponseIn) => RequestOut];
+  readonly "~types"?: [(value: RequestIn) => ResponseOut, (value: ResponseIn) => RequestOut];
 }
 
 /** A value for every listener. */
@@ -69,7 +67,7 @@ export interface SpeakerContract<ValueIn, ValueOut> extends Readonly<SpeakerOpti
   /** The value's validator. */
   readonly value?: StandardSchema;
   /** Types only. */
-  readonly [PHANTOM]?: (value: ValueIn) => ValueOut;
+  readonly "~types"?: (value: ValueIn) => ValueOut;
 }
 
 /** A goal in, feedback and a result out. */
@@ -84,7 +82,7 @@ export interface JobContract<GoalIn, GoalOut, FeedbackIn, FeedbackOut, ResultIn,
   /** The result's validator. */
   readonly result?: StandardSchema;
   /** Types only. */
-  readonly [PHANTOM]?: [
+  readonly "~types"?: [
     (value: GoalIn) => [FeedbackOut, ResultOut],
     (value: [FeedbackIn, ResultIn]) => GoalOut,
   ];
@@ -95,8 +93,6 @@ export type AnyContract =
   | CallableContract<never, unknown, never, unknown>
   | SpeakerContract<never, unknown>
   | JobContract<never, unknown, never, unknown, never, unknown>;
-
-type Maybe = StandardSchema | undefined;
 
 const KEYS = {
   callable: ["idempotent", "timeoutMs", "request", "response"],
@@ -152,8 +148,8 @@ function build<T>(pattern: keyof typeof KEYS, options: ContractOptions): T {
  * ```
  */
 export function defineCallable<
-  Request extends Maybe = undefined,
-  Response extends Maybe = undefined,
+  Request extends StandardSchema | undefined = undefined,
+  Response extends StandardSchema | undefined = undefined,
 >(
   options: CallableOptions & { request?: Request; response?: Response },
 ): CallableContract<
@@ -190,7 +186,7 @@ export function defineCallable(
  * console.log(Pose.address);
  * ```
  */
-export function defineSpeaker<Value extends Maybe = undefined>(
+export function defineSpeaker<Value extends StandardSchema | undefined = undefined>(
   options: SpeakerOptions & { value?: Value },
 ): SpeakerContract<InputOf<Value>, OutputOf<Value>>;
 /**
@@ -220,9 +216,9 @@ export function defineSpeaker(options: SpeakerOptions): SpeakerContract<unknown,
  * ```
  */
 export function defineJob<
-  Goal extends Maybe = undefined,
-  Feedback extends Maybe = undefined,
-  Result extends Maybe = undefined,
+  Goal extends StandardSchema | undefined = undefined,
+  Feedback extends StandardSchema | undefined = undefined,
+  Result extends StandardSchema | undefined = undefined,
 >(
   options: JobOptions & { goal?: Goal; feedback?: Feedback; result?: Result },
 ): JobContract<

@@ -6,6 +6,7 @@
 
 import { CallableEndpoint, type HandlerContext } from "./callable.ts";
 import { defineCallable, defineSpeaker } from "./contract.ts";
+import { Wait } from "./derived_job_ask.ts";
 import {
   type Answer,
   type Ending,
@@ -313,22 +314,22 @@ class Work extends TimerEntry implements JobSink {
 
   /** Resolves at the job's end, after some time, or when the one who asked is gone. */
   async wait(waitMs: number, signal: AbortSignal): Promise<void> {
-    const wait = new Wait();
-    const gone = () => wait.expire();
+    const wait = new Wait(this.#timers, waitMs);
+    const gone = () => wait.end();
     this.#waits.add(wait);
     this.#timers.disarm(this);
-    this.#timers.arm(wait, waitMs);
     signal.addEventListener("abort", gone, { once: true });
     await wait.over;
     signal.removeEventListener("abort", gone);
-    this.#timers.disarm(wait);
     this.#waits.delete(wait);
     this.#watch();
   }
 
   /** The worker is taken off the wire. */
   release(): void {
-    this.#end(new PatchbayError("closed", `${this.#worker.endpoint.address}: the worker was closed`));
+    this.#end(
+      new PatchbayError("closed", `${this.#worker.endpoint.address}: the worker was closed`),
+    );
   }
 
   /** While nobody asks for the result the owner may be gone. */
@@ -343,25 +344,7 @@ class Work extends TimerEntry implements JobSink {
     this.#timers.disarm(this);
     this.#worker.ended(this);
     this.#refuse(error);
-    for (const wait of this.#waits) wait.expire();
-  }
-}
-
-class Wait extends TimerEntry {
-  readonly over: Promise<void>;
-  #end!: () => void;
-
-  constructor() {
-    super();
-    this.over = new Promise((resolve) => this.#end = resolve);
-  }
-
-  override expire(): void {
-    this.#end();
-  }
-
-  override discard(): void {
-    this.#end();
+    for (const wait of this.#waits) wait.end();
   }
 }
 

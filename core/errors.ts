@@ -121,6 +121,8 @@ export class PatchbayError extends Error {
   readonly remedy?: string;
 
   /**
+   * Makes an error; nothing is sent or counted by that.
+   *
    * @param code What went wrong, in one word.
    * @param message What happened, to what, in one sentence.
    * @param options Everything else that is known.

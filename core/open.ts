@@ -180,17 +180,20 @@ export async function open<const Plugins extends readonly Plugin[]>(
   if (options.telemetry !== undefined) layers.push(tracing(options.telemetry));
 
   const openWire = async (plugin: Plugin, config: unknown): Promise<Wire> => {
+    const counters = statistics.transport(plugin.name);
+    const down = (reason: string, remedy: string | undefined): Wire => {
+      counters.askHealth = () => ({ status: "down", reason });
+      return { plugin, transport: undefined, reason, remedy };
+    };
     const available = await availability(plugin, config);
-    if (!available.available) {
-      return { plugin, transport: undefined, reason: available.reason, remedy: available.remedy };
-    }
+    if (!available.available) return down(available.reason, available.remedy);
     const context: TransportContext = {
       name: plugin.name,
       identity,
       timers,
       codecs: table,
       directory,
-      statistics: statistics.transport(plugin.name),
+      statistics: counters,
       authorize: options.authorize,
       maxMessageBytes: options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES,
       routesChanged: () => epoch.value++,
@@ -201,10 +204,12 @@ export async function open<const Plugins extends readonly Plugin[]>(
       for (const layer of layers.toReversed()) {
         transport = layer(transport, { plugin, timers, statistics: context.statistics });
       }
+      const opened = transport;
+      counters.askHealth = () => opened.health();
       return { plugin, transport, detail: available.detail };
     } catch (error) {
       const known = PatchbayError.fromThrown(error);
-      return { plugin, transport: undefined, reason: known.message, remedy: known.remedy };
+      return down(known.message, known.remedy);
     }
   };
   const wires = await Promise.all(options.plugins.map((p, i) => openWire(p, configs[i])));

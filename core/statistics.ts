@@ -106,6 +106,8 @@ export interface TransportSnapshot {
   connections: number;
   /** How it does. */
   health: HealthStatus;
+  /** Why it is not healthy. */
+  healthReason?: string;
 }
 
 /** All counters of a bay at one moment, as plain JSON. */
@@ -346,8 +348,11 @@ export class TransportStatistics {
   retries = 0;
   /** Connections open now. */
   connections = 0;
-  /** How it does. */
+  /** How it does, where nobody is asked. */
   health: HealthStatus = "healthy";
+  /** Asked at each snapshot how the transport does. */
+  askHealth: (() => { readonly status: HealthStatus; readonly reason?: string }) | undefined =
+    undefined;
   /** Failures by code. */
   readonly errors: Map<ErrorCode, number> = new Map();
   /** Messages not delivered, by reason. */
@@ -383,7 +388,8 @@ export class TransportStatistics {
 
   /** The counters now, as plain JSON. */
   snapshot(): TransportSnapshot {
-    return {
+    const { status, reason } = this.askHealth?.() ?? { status: this.health };
+    const snapshot: TransportSnapshot = {
       name: this.name,
       messagesIn: this.messagesIn,
       messagesOut: this.messagesOut,
@@ -394,8 +400,10 @@ export class TransportStatistics {
       reconnections: this.reconnections,
       retries: this.retries,
       connections: this.connections,
-      health: this.health,
+      health: status,
     };
+    if (reason !== undefined) snapshot.healthReason = reason;
+    return snapshot;
   }
 }
 

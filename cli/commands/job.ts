@@ -4,7 +4,6 @@
  * @module
  */
 
-import type { JobHandle } from "@patchbay/core";
 import type { CommonOptions, Context } from "../context.ts";
 import { EXIT } from "../complaint.ts";
 import type { Paint } from "../paint.ts";
@@ -44,9 +43,8 @@ export async function job(
   await using bay = await context.openBay();
   const startedMs = performance.now();
   let progress: number | undefined;
-  let handle: JobHandle<unknown, unknown>;
   stop.throwIfAborted();
-  handle = await bay.execute(address, goal, {
+  const handle = await bay.execute(address, goal, {
     via,
     timeoutMs,
     headers,

@@ -37,7 +37,31 @@ export const MAX_FRAME_BYTES = HEADER_BYTES + MAX_HEADERS_BYTES + FRAGMENT_BYTES
 export const DEFAULT_TTL = 8;
 
 /** What a frame is. Below 16: control. */
-export const Kind = {
+export const Kind: {
+  readonly hello: 1;
+  readonly helloAck: 2;
+  readonly goodbye: 3;
+  readonly heartbeat: 4;
+  readonly credit: 5;
+  readonly route: 6;
+  readonly fragment: 7;
+  readonly request: 16;
+  readonly response: 17;
+  readonly error: 18;
+  readonly cancel: 19;
+  readonly send: 20;
+  readonly subscribe: 32;
+  readonly subscribeAck: 33;
+  readonly unsubscribe: 34;
+  readonly event: 35;
+  readonly broadcast: 36;
+  readonly goal: 48;
+  readonly accepted: 49;
+  readonly feedback: 50;
+  readonly result: 51;
+  readonly cancelJob: 52;
+  readonly attach: 53;
+} = {
   hello: 1,
   helloAck: 2,
   goodbye: 3,
@@ -61,24 +85,30 @@ export const Kind = {
   result: 51,
   cancelJob: 52,
   attach: 53,
-} as const;
+};
 
 /** A kind's number. */
 export type Kind = (typeof Kind)[keyof typeof Kind];
 
 /** Bits of the flags byte. */
-export const Flag = {
+export const Flag: {
   /** The body is compressed by the negotiated compressor. */
-  compressed: 1,
+  readonly compressed: 1;
   /** The event is the speaker's retained last value. */
-  retained: 2,
+  readonly retained: 2;
   /** The fragment is the last of its message. */
-  last: 4,
+  readonly last: 4;
   /** The feedback is a progress report: the body is a JSON number. */
-  progress: 8,
+  readonly progress: 8;
   /** The job is abandoned: no outcome is wanted. */
+  readonly abandon: 16;
+} = {
+  compressed: 1,
+  retained: 2,
+  last: 4,
+  progress: 8,
   abandon: 16,
-} as const;
+};
 
 /** The four lanes by priority: 192–255, 128–191, 64–127, 0–63. */
 export const LANES = 4;

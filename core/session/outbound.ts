@@ -134,10 +134,15 @@ export class Outbound {
     }
   }
 
-  /** The caller has given up. */
-  cancelRequest(call: OutboundCall): void {
+  /**
+   * The caller has given up.
+   *
+   * @returns False if the call did not go over this session, or has ended.
+   */
+  cancelRequest(call: OutboundCall): boolean {
     const id = call.slot as number;
-    if (!this.#calls.delete(id)) return;
+    if (this.#calls.get(id) !== call) return false;
+    this.#calls.delete(id);
     const queued = this.#waiting.get(call);
     this.#waiting.delete(call);
     const bytes = queued?.waiting?.bytes;
@@ -147,6 +152,7 @@ export class Outbound {
       this.#host.sender.outbox.changed(-bytes.length);
     }
     this.#host.sender.control(Kind.cancel, id, 0);
+    return true;
   }
 
   /** Sends a goal. */

@@ -55,6 +55,8 @@ export class DirectoryTransport<Extras> implements Transport<Extras>, SessionHos
   version = 0;
 
   /**
+   * Makes a transport; nothing is listened on or dialled yet.
+   *
    * @param context What core gives the plugin.
    * @param directory The directory.
    * @param driver How to listen and dial.
@@ -331,4 +333,25 @@ export class DirectoryTransport<Extras> implements Transport<Extras>, SessionHos
     }
     this.#context.routesChanged();
   }
+}
+
+/**
+ * Makes a transport of a link driver: callers and listeners dial the processes that the directory
+ * names, and all three patterns run over sessions.
+ *
+ * @typeParam Extras What only this wire has.
+ * @param context What core gave the plugin.
+ * @param directory Who is where.
+ * @param driver How to listen and dial.
+ * @param config The checked configuration.
+ * @param extras What only this wire has.
+ */
+export function directoryTransport<Extras>(
+  context: TransportContext,
+  directory: Directory,
+  driver: LinkDriver,
+  config: LinkConfig,
+  extras: Extras,
+): Transport<Extras> {
+  return new DirectoryTransport(context, directory, driver, config, extras);
 }

@@ -9,7 +9,7 @@ import { configSchema, type Plugin } from "@patchbay/core";
 import { Room } from "./room.ts";
 import { InProcess } from "./transport.ts";
 
-export { Room } from "./room.ts";
+export { Room, Stand } from "./room.ts";
 
 /** The configuration of in_process. */
 export interface InProcessConfig {

@@ -81,6 +81,13 @@ export class Room {
    * @throws {PatchbayError} `unavailable` if the address is taken.
    */
   serve(endpoint: CallableEndpoint, pattern: "callable"): () => void;
+  /**
+   * Adds a worker of an address.
+   *
+   * @param endpoint The job.
+   * @param pattern Which of the two it is.
+   * @returns Takes it out again.
+   */
   serve(endpoint: JobEndpoint, pattern: "job"): () => void;
   serve(endpoint: CallableEndpoint | JobEndpoint, pattern: "callable" | "job"): () => void {
     const desks: Map<string, Desk<CallableEndpoint | JobEndpoint>> = pattern === "callable"

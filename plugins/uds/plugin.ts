@@ -5,7 +5,7 @@
  */
 
 import {
-  DirectoryTransport,
+  directoryTransport,
   type LinkConfig,
   linkConfig,
   type LinkDriver,
@@ -96,7 +96,7 @@ export function createUds(hooks: UdsHooks = {}): Uds {
       const directory = requireHostDirectory(context);
       const path = socketPath(directory.path, context.identity.instance);
       const extras = { path };
-      return new DirectoryTransport(
+      return directoryTransport(
         context,
         directory,
         driver(path, context, hooks),
