@@ -55,6 +55,7 @@ export class Peer {
   #session: Session | undefined;
   #connecting: Promise<Session> | undefined;
   #pause: Pause | undefined;
+  #trying = false;
   #connectedBefore = false;
   #failures = 0;
   #lastError: PatchbayError | undefined;
@@ -110,8 +111,7 @@ export class Peer {
       await this.#subscribe(await this.connect(), listener);
     } catch (error) {
       const known = PatchbayError.fromThrown(error);
-      // A refusal is final; anything else is tried again until the peer is gone.
-      if (known.code === "forbidden" || known.code === "invalid") {
+      if (final(known)) {
         this.#listeners.delete(listener);
         this.#joins.delete(listener);
         throw known;
@@ -262,7 +262,17 @@ export class Peer {
 
   /** Reconnects for the listeners and jobs that need it, until the peer is gone. */
   async #keepTrying(): Promise<void> {
-    if (this.#pause !== undefined) return;
+    if (this.#trying) return;
+    this.#trying = true;
+    await this.#tryUntilRestored();
+    this.#trying = false;
+    // Somebody may have come to need it in the very moment the last attempt ended.
+    if (this.#session === undefined && this.needed && !this.#stop.signal.aborted) {
+      void this.#keepTrying();
+    }
+  }
+
+  async #tryUntilRestored(): Promise<void> {
     const { config, timers } = this.#host;
     while (this.needed && !this.#stop.signal.aborted) {
       const pause = this.#pause = new Pause();
@@ -288,15 +298,27 @@ export class Peer {
   async #restore(session: Session): Promise<void> {
     for (const job of this.#jobs) {
       if (job.ended) this.forget(job);
-      else {
+      // One that was not accepted has not been sent yet: execute() is about to.
+      else if (job.isAccepted) {
         session.outbound.attach(job);
         this.#cancelLate(session, job);
       }
     }
     const missing = [...this.#listeners].filter(([, subscription]) => subscription === undefined);
-    await Promise.all(missing.map(([listener]) => this.#subscribe(session, listener)));
+    await Promise.all(missing.map(([listener]) => this.#rejoin(session, listener)));
     this.#lastError = undefined;
     this.#host.peerChanged();
+  }
+
+  async #rejoin(session: Session, listener: ListenerEndpoint): Promise<void> {
+    try {
+      await this.#subscribe(session, listener);
+    } catch (error) {
+      const known = PatchbayError.fromThrown(error);
+      if (!final(known)) throw known;
+      this.leave(listener);
+      listener.fail(known);
+    }
   }
 
   #cancelLate(session: Session, job: OutboundJob): void {
@@ -310,4 +332,10 @@ export class Peer {
       this.#listeners.set(listener, subscription);
     } else subscription.close();
   }
+}
+
+/** A refusal is final; anything else is tried again until the peer is gone. */
+function final(error: PatchbayError): boolean {
+  return error.code === "forbidden" || error.code === "invalid" ||
+    error.code === "unauthenticated";
 }

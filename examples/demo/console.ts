@@ -80,6 +80,8 @@ await bay.listen(Temperature, (_celsius, context) => {
 }, { retained: true });
 
 const calls = { made: 0, answered: 0, refused: new Map<string, number>(), unexplained: 0 };
+/** How long each call took, in milliseconds; `undefined`: it was refused. */
+const trace: (number | undefined)[] = [];
 const answers = new Rate();
 const roundTrips = new Durations();
 let armOutage: Outage | undefined;
@@ -97,6 +99,7 @@ async function callForEver(): Promise<void> {
       calls.answered++;
       answers.add();
       roundTrips.add(nowMs - startedMs);
+      trace.push(nowMs - startedMs);
       if (armOutage?.deadMs !== undefined && armOutage.deadMs < startedMs) {
         armOutage.untilMs ??= nowMs;
       }
@@ -111,6 +114,7 @@ function refused(error: unknown, startedMs: number): void {
   const code = error instanceof PatchbayError ? error.code : String(error);
   calls.refused.set(code, (calls.refused.get(code) ?? 0) + 1);
   const inOutage = armOutage !== undefined && armOutage.untilMs === undefined;
+  if (answers.total > 0) trace.push(undefined);
   if (inOutage && ["closed", "not_found", "unavailable"].includes(code)) {
     if (calls.refused.get(code) === 1) screen.say(`calls to the arm reject ${red(code)}, at once`);
   } else if (answers.total > 0) {
@@ -195,7 +199,7 @@ async function watch<Feedback>(
   else show("lost", "lost");
 }
 
-const showing = setInterval(() => screen.draw(rows(), shown), 80);
+const showing = setInterval(() => screen.draw(rows(), trace, shown), 80);
 
 // ----- the story -----
 
@@ -346,7 +350,7 @@ try {
 running = false;
 await calling;
 clearInterval(showing);
-screen.draw(rows(), shown);
+screen.draw(rows(), trace, shown);
 screen.end(rows());
 
 // ----- the summary -----

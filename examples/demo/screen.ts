@@ -54,6 +54,7 @@ export interface Bar {
 
 const WIDTH = 78;
 const BAR = 36;
+const TRACE = 60;
 const HEAD = `  ${"endpoint".padEnd(20)}${"pattern".padEnd(8)}${"wire".padEnd(6)}` +
   `${"messages".padStart(8)}${"rate".padStart(8)}${"p50".padStart(10)}` +
   `${"p99".padStart(9)}${"drops".padStart(7)}`;
@@ -77,6 +78,17 @@ function bar({ address, fraction, note, state }: Bar): string {
     ` ${right(`${Math.round(fraction * 100)} %`, 5)}  ${paint(note)}`;
 }
 
+/** One block for each call: its height tells how long it took, a cross that it was refused. */
+function trace(calls: readonly (number | undefined)[]): string {
+  const blocks = calls.slice(-TRACE).map((ms) =>
+    // Each block stands for twice the time of the one before; the lowest for up to 0.25 ms.
+    ms === undefined
+      ? red("×")
+      : cyan("▁▂▃▄▅▆▇█"[Math.min(7, Math.max(0, Math.ceil(Math.log2(ms / 0.25))))])
+  );
+  return `  ${left(bold("arm/joint"), 15)}${blocks.join("")}`;
+}
+
 /** Where the console writes. */
 export class Screen {
   readonly #live: boolean = Deno.stdout.isTerminal();
@@ -97,8 +109,12 @@ export class Screen {
     if (!this.#live) console.log(event);
   }
 
-  /** Shows how things stand. */
-  draw(rows: readonly Row[], job: Bar | undefined): void {
+  /** Shows how things stand: the table, the last calls (undefined: refused), and the job. */
+  draw(
+    rows: readonly Row[],
+    calls: readonly (number | undefined)[],
+    job: Bar | undefined,
+  ): void {
     if (!this.#live) return this.#status(rows);
     let size = { columns: 80, rows: 24 };
     try {
@@ -112,6 +128,7 @@ export class Screen {
       dim(HEAD),
       ...rows.map(line),
       "",
+      trace(calls),
       job === undefined ? "" : bar(job),
       "",
     ];

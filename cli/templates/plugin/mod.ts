@@ -8,7 +8,7 @@
  */
 
 import {
-  DirectoryTransport,
+  directoryTransport,
   type LinkConfig,
   linkConfig,
   type LinkDriver,
@@ -125,7 +125,7 @@ export function createMyWire(hooks: MyWireHooks = {}): MyWire {
     // deno-lint-ignore require-await -- a missing directory must reject, not throw
     async open(context, config) {
       const directory = requireHostDirectory(context);
-      return new DirectoryTransport(context, directory, driver(context, hooks), config, {});
+      return directoryTransport(context, directory, driver(context, hooks), config, {});
     },
   };
 }
