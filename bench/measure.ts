@@ -85,7 +85,7 @@ function summary(rounds: readonly Round[]): Side {
 }
 
 /**
- * Makes a comparison: one round to warm up, then `rounds` rounds, each of which measures the floor
+ * Makes a comparison: two rounds to warm up, then `rounds` rounds, each of which measures the floor
  * and ours one after the other, in changing order.
  *
  * @param effort How long.
@@ -95,7 +95,7 @@ export async function compare(effort: Effort, comparison: Comparison): Promise<R
   const { figure, unit, ours, floor, floorName, target } = comparison;
   const mine: Round[] = [];
   const bare: Round[] = [];
-  for (let round = -1; round < effort.rounds; round++) {
+  for (let round = -2; round < effort.rounds; round++) {
     const turns = [
       async () => mine.push(await once(ours, effort.roundMs)),
       async () => floor !== undefined && bare.push(await once(floor, effort.roundMs)),
@@ -118,19 +118,23 @@ export const BATCH = 1000;
  *
  * @param batch Does so many operations, one after the other. Each contender has its own loop: one
  * that is shared would make the compiler's guesses worse for all.
+ * @param size How many are timed together.
  */
-export function batches(batch: (operations: number) => void | Promise<void>): Contender {
+export function batches(
+  batch: (operations: number) => void | Promise<void>,
+  size: number = BATCH,
+): Contender {
   return {
     async run(roundMs) {
       const means: number[] = [];
       const start = performance.now();
       for (let now = start; now - start < roundMs;) {
-        await batch(BATCH);
+        await batch(size);
         const then = performance.now();
-        means.push((then - now) * 1e6 / BATCH);
+        means.push((then - now) * 1e6 / size);
         now = then;
       }
-      return { value: median(means), operations: means.length * BATCH };
+      return { value: median(means), operations: means.length * size };
     },
   };
 }

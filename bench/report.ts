@@ -84,7 +84,9 @@ export function withUnit(value: number, unit: Unit): string {
     if (value < 1000) return `${short(value)} /s`;
     return value < 1e6 ? `${short(value / 1e3)} k/s` : `${short(value / 1e6)} M/s`;
   }
-  if (unit === "B") return Math.abs(value) < 1000 ? `${short(value)} B` : `${short(value / 1e3)} KB`;
+  if (unit === "B") {
+    return Math.abs(value) < 1000 ? `${short(value)} B` : `${short(value / 1e3)} KB`;
+  }
   return short(value);
 }
 
@@ -131,7 +133,9 @@ export function textTable(rows: readonly Row[]): string {
   const used = HEAD.map((_, column) => table.slice(1).some((line) => line[column] !== ""));
   const widths = HEAD.map((_, column) => Math.max(...table.map((line) => line[column].length)));
   return table.map((line) =>
-    line.map((cell, column) => column === 0 ? cell.padEnd(widths[0]) : cell.padStart(widths[column]))
+    line.map((cell, column) =>
+      column === 0 ? cell.padEnd(widths[0]) : cell.padStart(widths[column])
+    )
       .filter((_, column) => used[column]).join("  ")
   ).join("\n");
 }

@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { compare, type Contender, latencies } from "./measure.ts";
 import type { Row } from "./report.ts";
 import { pinned, type Suite, type SuiteContext } from "./suite.ts";
-import { type Message, MESSAGE, openUds, readLines, writeAll } from "./uds_far.ts";
+import { MESSAGE, type Message, openUds, readLines, writeAll } from "./uds_far.ts";
 
 /** How many calls are made at once where the rate is measured. */
 const IN_FLIGHT = 64;

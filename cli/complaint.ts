@@ -45,9 +45,12 @@ export class Interrupted extends Error {
   /** Which signal. */
   readonly signal: Deno.Signal;
 
-  /** @param signal Which signal. */
-  constructor(signal: Deno.Signal) {
-    super("interrupted");
+  /**
+   * @param signal Which signal.
+   * @param message What it has ended.
+   */
+  constructor(signal: Deno.Signal, message = "interrupted") {
+    super(message);
     this.signal = signal;
   }
 }
@@ -91,7 +94,11 @@ function isPatchbayError(error: unknown): error is PatchbayError {
  */
 export function complaintOf(error: unknown): Complaint {
   if (isPatchbayError(error)) {
-    const { code, message, remedy, details, address, transport } = error;
+    const { code, details, address, transport } = error;
+    // What a handler threw says nothing about where.
+    const where = code === "remote" && address !== undefined ? `${address}: ` : "";
+    const remedy = error.remedy?.replace("pass a longer timeoutMs", "a longer --timeout");
+    const message = `${where}${error.message}`;
     return { exit: EXIT.failure, code, message, remedy, details, address, transport };
   }
   if (error instanceof UsageError) {

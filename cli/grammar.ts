@@ -201,13 +201,12 @@ export function grammar(io: Io, color: boolean, outcome: Outcome): Command {
     "start a module; stop it cleanly on Ctrl-C",
     MAKE,
   )
-    .usage("[options] <module> [args...]")
+    .usage("[options] <module> [args...] [-- args...]")
     .option("-A, --allow-all", "grant everything instead of the exact permissions")
     .option("--print-permissions", "print the exact Deno flags, and start nothing")
     .option("--module <name>", "the module's name (default: read from the file, else its name)")
     .option("--peer <instances>", "the modules it calls or listens to", list)
     .option("--deno <flag>", "one more flag for deno, such as --allow-env=HOME", collect)
-    .passThroughOptions()
     .addHelpText("after", RUN_HELP);
   runs(
     common(run),
@@ -215,7 +214,8 @@ export function grammar(io: Io, color: boolean, outcome: Outcome): Command {
       (await import("./commands/run.ts")).run(...given),
   );
 
-  const make = add(program, "new", "begin a module or a plugin", MAKE).usage("<what> <name>");
+  const make = add(program, "new", "begin a module or a plugin", MAKE).usage("<what> <name>")
+    .helpCommand(false);
   const newModule = add(make, "module <name>", "a folder modules/NAME: code, test, README", MAKE);
   runs(
     common(newModule, false, false),
@@ -237,7 +237,7 @@ const RUN_HELP = `
 MODULE is a file, or a folder with a main.ts. It runs with exactly the permissions that a bay of its
 name needs here: the runtime directory, its own socket, and those of every --peer (Deno grants Unix
 sockets by their exact path only). What the module itself needs besides is granted with --deno, or
-everything with -A. SIGINT, SIGTERM and SIGQUIT are passed on to it; after 10 s it is killed. Its exit
+everything with -A. Its own options follow after --. SIGINT, SIGTERM and SIGQUIT are passed on to it; after 10 s it is killed. Its exit
 code is passed on.`;
 
 function collect(text: string, before: readonly string[] = []): string[] {

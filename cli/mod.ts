@@ -70,6 +70,11 @@ function parsingComplaint(error: CommanderError, args: readonly string[]): Compl
   // Without a command it prints its help on stderr.
   if (error.code === "commander.help") return { exit: EXIT.usage, code: "usage", message: "" };
   const text = error.message.replace(/^error: /, "");
+  const [, foreign] = /^unknown option '([^']*)'/.exec(text) ?? [];
+  if (foreign !== undefined && commandOf(args)[0] === "run") {
+    const remedy = `options of the module itself after --: patchbay run … -- ${foreign}`;
+    return { exit: EXIT.usage, code: "usage", message: `unknown option '${foreign}'`, remedy };
+  }
   const [, message, meant] = /^([^]*?)(?:\s*\(Did you mean ([^]*)\?\))?$/.exec(text) ?? [];
   return {
     exit: EXIT.usage,

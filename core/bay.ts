@@ -148,6 +148,10 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
       },
       timers: parts.timers,
       bindCall: (address, via) => this.#bindCall(address, via),
+      release: (binding) => {
+        binding.port.close();
+        parts.statistics.remove(binding.statistics);
+      },
     };
   }
 
@@ -568,7 +572,7 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     register: (transport: Transport) => Promise<Registration> | undefined,
   ): Promise<Served> {
     const { address, shared } = endpoint;
-    this.#claim(address, shared);
+    this.#claim(pattern, address, shared);
     const entry = this.#entry(pattern, "server", address, wires, shared);
     let registrations: Registration[] = [];
     const withdraw = async () => {
@@ -577,7 +581,7 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
       if (endpoint instanceof JobEndpoint) endpoint.giveUp();
       for (const registration of registrations) await registration.close();
       this.#parts.statistics.remove(endpoint.statistics);
-      this.#release(address);
+      this.#release(pattern, address);
     };
     try {
       registrations = await all(wires, (wire) => wire.transport && register(wire.transport));
@@ -594,10 +598,11 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     return served;
   }
 
-  #claim(address: string, shared: boolean): void {
+  #claim(pattern: Pattern, address: string, shared: boolean): void {
     this.#live();
-    const held = this.#served.get(address);
-    if (held === undefined) return void this.#served.set(address, { shared, count: 1 });
+    const key = `${pattern} ${address}`;
+    const held = this.#served.get(key);
+    if (held === undefined) return void this.#served.set(key, { shared, count: 1 });
     if (!held.shared || !shared) {
       throw new PatchbayError("unavailable", `${address} is already served by this module`, {
         address,
@@ -608,9 +613,10 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     held.count++;
   }
 
-  #release(address: string): void {
-    const held = this.#served.get(address);
-    if (held !== undefined && --held.count === 0) this.#served.delete(address);
+  #release(pattern: Pattern, address: string): void {
+    const key = `${pattern} ${address}`;
+    const held = this.#served.get(key);
+    if (held !== undefined && --held.count === 0) this.#served.delete(key);
   }
 }
 

@@ -123,6 +123,8 @@ export interface CallRouter {
   readonly timers: TimerWheel;
   /** Chooses a wire and binds to it. */
   bindCall(address: string, via: readonly string[] | undefined): Promise<CallBinding>;
+  /** Gives a binding back that has been replaced. */
+  release(binding: CallBinding): void;
 }
 
 const NO_OPTIONS: CallOptions = Object.freeze({});
@@ -351,7 +353,11 @@ export class Callable<RequestIn, ResponseOut> {
   }
 
   #start(binding: CallBinding, request: RequestIn, options: CallOptions): Promise<ResponseOut> {
-    if (options.signal?.aborted) return Promise.reject(options.signal.reason);
+    if (options !== NO_OPTIONS) {
+      if (options.signal?.aborted) return Promise.reject(options.signal.reason);
+      const wrong = checkOptions(options);
+      if (wrong !== undefined) return this.#refuse(binding, wrong);
+    }
     const schema = this.#contract.request;
     const call = new PendingCall(this.#contract, binding, this.#router.timers, request, options);
     if (schema !== undefined && binding.port.contract?.request !== schema) {
@@ -371,22 +377,35 @@ export class Callable<RequestIn, ResponseOut> {
     return call.promise;
   }
 
-  /** The request did not pass its schema. */
+  /** The call is not made: its request did not pass, or its time is over. */
   #refuse(binding: CallBinding, error: unknown): Promise<never> {
-    binding.statistics.countError("invalid");
-    return Promise.reject(
-      PatchbayError.fromThrown(error).with({
-        pattern: "callable",
-        transport: binding.transport,
-        address: this.address,
-      }),
-    );
+    const known = PatchbayError.fromThrown(error).with({
+      pattern: "callable",
+      transport: binding.transport,
+      address: this.address,
+    });
+    binding.statistics.countError(known.code);
+    return Promise.reject(known);
   }
 
   async #bindAndCall(request: RequestIn, options: CallOptions): Promise<ResponseOut> {
     options.signal?.throwIfAborted();
+    const beganMs = performance.now();
     const binding = await this.#bind();
-    return await this.#start(binding, request, options);
+    // The choice of a wire takes of the caller's time, too.
+    const { timeoutMs = this.#contract.timeoutMs ?? binding.defaultTimeoutMs } = options;
+    const leftMs = timeoutMs - (performance.now() - beganMs);
+    if (leftMs <= 0) {
+      return await this.#refuse(
+        binding,
+        new PatchbayError(
+          "deadline_exceeded",
+          `${this.address}: finding a wire took longer than ${timeoutMs} ms`,
+          { details: { timeoutMs }, remedy: "pass a longer timeoutMs, or bind() beforehand" },
+        ),
+      );
+    }
+    return await this.#start(binding, request, { ...options, timeoutMs: leftMs });
   }
 
   async #bind(): Promise<CallBinding> {
@@ -394,6 +413,7 @@ export class Callable<RequestIn, ResponseOut> {
     if (this.#binding !== undefined && this.#epoch === epoch) return this.#binding;
     // What is bound now answers only for the epoch in which the choice began.
     this.#binds ??= this.#router.bindCall(this.address, this.#via).then((binding) => {
+      if (this.#binding !== undefined) this.#router.release(this.#binding);
       this.#binding = binding;
       this.#epoch = epoch;
       return binding;
@@ -402,6 +422,31 @@ export class Callable<RequestIn, ResponseOut> {
     });
     return await this.#binds;
   }
+}
+
+/** What is wrong with the options of one call, if anything is. */
+function checkOptions({ timeoutMs, priority }: CallOptions): PatchbayError | undefined {
+  if (timeoutMs !== undefined && !(timeoutMs > 0)) {
+    return new PatchbayError("invalid", `timeoutMs: ${timeoutMs} is not a time`, {
+      details: { path: "options.timeoutMs" },
+      remedy: "give milliseconds above 0, or Infinity",
+    });
+  }
+  return checkPriority(priority);
+}
+
+/**
+ * What is wrong with a priority, if anything is.
+ *
+ * @param priority What was given.
+ */
+export function checkPriority(priority: number | undefined): PatchbayError | undefined {
+  if (priority === undefined || (Number.isInteger(priority) && priority >= 0 && priority <= 255)) {
+    return undefined;
+  }
+  return new PatchbayError("invalid", `priority: ${priority} is not a whole number from 0 to 255`, {
+    details: { path: "options.priority" },
+  });
 }
 
 /** How many abandoned handlers may still run for each call allowed at once. */
@@ -434,6 +479,11 @@ export class CallableEndpoint {
     this.statistics = statistics;
     this.shared = options.sharing === "shared";
     this.#maxConcurrent = options.maxConcurrent ?? 64;
+  }
+
+  /** Whether it takes no more calls. */
+  get draining(): boolean {
+    return this.#closed;
   }
 
   /** The address served. */

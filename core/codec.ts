@@ -38,6 +38,16 @@ export interface Codec {
    */
   encodeInto(value: unknown, target: Uint8Array, offset: number): number;
   /**
+   * As {@link encode}, with bytes left free in front for a header: a large value is then copied
+   * once less. A codec that lacks it works all the same.
+   *
+   * @param value A portable value.
+   * @param headroom How many bytes to leave free.
+   * @param likelyBytes How large the body may be: a guess that costs or saves time only.
+   * @throws {PatchbayError} `invalid`, naming the path of what this codec cannot carry.
+   */
+  encodeBehind?(value: unknown, headroom: number, likelyBytes: number): Uint8Array;
+  /**
    * Decodes one whole body. The result never aliases `bytes`, which may be reused at once.
    *
    * @param bytes The body, from its first byte to its last.
@@ -94,6 +104,19 @@ export const json: Codec = Object.freeze<Codec>({
       offset === 0 ? target : target.subarray(offset),
     );
     return read === length ? written : -1;
+  },
+  encodeBehind(value: unknown, headroom: number): Uint8Array {
+    if (value === undefined) return new Uint8Array(headroom);
+    const text = stringify(value);
+    const bytes = new Uint8Array(headroom + text.length);
+    const { read, written } = textEncoder.encodeInto(text, bytes.subarray(headroom));
+    if (read === text.length) return bytes;
+    // Not ASCII, so it needs more than one byte a character.
+    const rest = textEncoder.encode(text.slice(read));
+    const longer = new Uint8Array(headroom + written + rest.length);
+    longer.set(bytes.subarray(0, headroom + written));
+    longer.set(rest, headroom + written);
+    return longer;
   },
   decode(bytes: Uint8Array): unknown {
     return bytes.length === 0 ? undefined : parse(bytes);
@@ -272,6 +295,13 @@ export const raw: Codec = Object.freeze<Codec>({
     if (bytes.length > target.length - offset) return -1;
     target.set(bytes, offset);
     return bytes.length;
+  },
+  encodeBehind(value: unknown, headroom: number): Uint8Array {
+    if (value === undefined) return new Uint8Array(headroom);
+    const bytes = onlyBytes(value);
+    const frame = new Uint8Array(headroom + bytes.length);
+    frame.set(bytes, headroom);
+    return frame;
   },
   decode(bytes: Uint8Array): Uint8Array {
     return copyOf(bytes);

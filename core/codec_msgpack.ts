@@ -513,6 +513,18 @@ class Msgpack implements Codec {
     }
   }
 
+  encodeBehind(value: unknown, headroom: number, likelyBytes: number): Uint8Array {
+    let target = new Uint8Array(headroom + Math.max(FIRST_SIZE, likelyBytes));
+    let written = this.encodeInto(value, target, headroom);
+    while (written < 0) {
+      target = new Uint8Array(target.length * 4);
+      written = this.encodeInto(value, target, headroom);
+    }
+    const used = target.subarray(0, headroom + written);
+    // It may wait in a queue that counts bytes: it must not hold much more than it says.
+    return used.length * 1.25 >= target.length ? used : new Uint8Array(used);
+  }
+
   decode(bytes: Uint8Array): unknown {
     return bytes.length === 0 ? undefined : this.#reader.readAll(bytes);
   }

@@ -165,7 +165,8 @@ class OwnedJob {
   /** Questions whose answer is still wanted. */
   readonly #asks = new Set<Ask>();
   #catchingUp: Promise<void> | undefined;
-  #pause: Wait | undefined;
+  /** Pauses that the job's end ends. */
+  readonly #rests = new Set<Wait>();
   #over = false;
 
   constructor(job: OutboundJob, owner: DerivedOwner, desk: Desk) {
@@ -248,9 +249,7 @@ class OwnedJob {
         const known = PatchbayError.fromThrown(error);
         const passing = known.retryable || known.code === "deadline_exceeded";
         if (!passing || ++failures > MAX_FAILURES) return this.fail(this.#lost(known));
-        const { timers } = this.#owner.wire.context;
-        this.#pause = new Wait(timers, Math.random() * FIRST_PAUSE_MS * 2 ** failures);
-        await this.#pause.over;
+        await this.#rest(Math.random() * FIRST_PAUSE_MS * 2 ** failures);
         continue;
       }
       if (answer.last > job.lastSequence || this.#catchingUp !== undefined) await this.#catchUp();
@@ -279,20 +278,21 @@ class OwnedJob {
   #catchUp(): Promise<void> {
     return this.#catchingUp ??= (async () => {
       const job = this.#job;
-      try {
-        const untilMs = performance.now() + CATCH_UP_MS;
-        for (let leftMs = CATCH_UP_MS; leftMs > 0 && !this.#over;) {
+      const untilMs = performance.now() + CATCH_UP_MS;
+      for (let leftMs = CATCH_UP_MS; leftMs > 0 && !this.#over;) {
+        try {
           const answer = await this.#askResult(0, job.lastSequence, leftMs);
           for (const report of answer.missed ?? []) this.#deliver(report);
           if (answer.missed?.length === 0 || job.lastSequence >= answer.last) break;
-          leftMs = untilMs - performance.now();
+        } catch (error) {
+          if (!PatchbayError.fromThrown(error).retryable) break;
+          await this.#rest(FIRST_PAUSE_MS);
         }
-      } catch {
-        // What is missing now is missing for good: the job counts the gap.
-      } finally {
-        this.#catchingUp = undefined;
-        this.#release();
+        leftMs = untilMs - performance.now();
       }
+      this.#catchingUp = undefined;
+      // What is missing now is missing for good: the job counts the gap.
+      this.#release();
     })();
   }
 
@@ -363,11 +363,18 @@ class OwnedJob {
     });
   }
 
+  async #rest(ms: number): Promise<void> {
+    const rest = new Wait(this.#owner.wire.context.timers, ms);
+    this.#rests.add(rest);
+    await rest.over;
+    this.#rests.delete(rest);
+  }
+
   #end(): boolean {
     if (this.#over) return false;
     this.#over = true;
     this.#desk.leave(this);
-    this.#pause?.end();
+    for (const rest of this.#rests) rest.end();
     for (const ask of this.#asks) {
       ask.cancel(new PatchbayError("closed", `${this.#job.address}: the job has ended`));
     }

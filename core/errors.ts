@@ -202,6 +202,15 @@ export class PatchbayError extends Error {
       if (typeof code === "string" || typeof code === "number") details.code = code;
       return new PatchbayError("remote", thrown.message || thrown.name, { details, cause: thrown });
     }
-    return new PatchbayError("remote", String(thrown), { cause: thrown });
+    return new PatchbayError("remote", describe(thrown), { cause: thrown });
+  }
+}
+
+/** A thrown value as text. It may be anything, even an object that has no text. */
+function describe(thrown: unknown): string {
+  try {
+    return String(thrown);
+  } catch {
+    return `something of type ${typeof thrown} was thrown`;
   }
 }

@@ -142,7 +142,7 @@ export interface CallPort {
   start(call: OutboundCall): void;
   /** The caller has given up (deadline, abort): tell the server, forget the call. */
   cancel(call: OutboundCall): void;
-  /** Frees what the port holds; calls in flight fail with `closed`. */
+  /** No more calls come: frees what the port holds when the calls in flight have ended. */
   close(): void;
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { checkPriority } from "./callable.ts";
 import type { SpeakerContract } from "./contract.ts";
 import { PatchbayError } from "./errors.ts";
 import type { EventContext } from "./listener.ts";
@@ -142,6 +143,10 @@ export class Speaker<ValueIn> implements AsyncDisposable {
    */
   shout(value: ValueIn, options: ShoutOptions = NO_OPTIONS): void | Promise<void> {
     const endpoint = this.#endpoint;
+    if (options !== NO_OPTIONS) {
+      const wrong = checkPriority(options.priority);
+      if (wrong !== undefined) throw wrong.with({ pattern: "speaker", address: this.#address });
+    }
     const schema = endpoint.contract.value;
     if (schema !== undefined) {
       const checked = this.#check(schema, value);

@@ -161,7 +161,7 @@ function printPlugin(context: Context, plugin: PluginReport, options: DoctorComm
   rows.push(["patterns", patterns(capabilities, traits, paint)]);
   rows.push(["reaches", `${plugin.scope}${options.verbose ? ` (rank ${plugin.rank})` : ""}`]);
   rows.push(["delivery", delivery(traits).join(", ")]);
-  rows.push(["permissions", plugin.permissions.join(" ") || paint.dim("none of its own")]);
+  rows.push(["permissions", plugin.permissions.join(" ") || paint.dim("those of every module")]);
   if (options.verbose) rows.push(["comes from", plugin.path]);
   screen.table(rows.map(([name, value]) => [paint.dim(name), value]), { indent: "    " });
   if (options.verbose || options.configTable) printConfig(context, plugin);

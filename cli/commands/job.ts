@@ -5,7 +5,7 @@
  */
 
 import type { CommonOptions, Context } from "../context.ts";
-import { EXIT } from "../complaint.ts";
+import { EXIT, Interrupted } from "../complaint.ts";
 import type { Paint } from "../paint.ts";
 import { formatDuration } from "../units.ts";
 
@@ -84,6 +84,11 @@ export async function job(
       screen.note(`done in ${formatDuration(tookMs)}`);
     }
     return EXIT.ok;
+  } catch (error) {
+    if (error instanceof Interrupted) {
+      throw new Interrupted(error.signal, `${address} was cancelled`);
+    }
+    throw error;
   } finally {
     clearInterval(redraw);
     screen.status("");

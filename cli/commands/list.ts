@@ -13,6 +13,8 @@ import type {
 import type { CommonOptions, Context } from "../context.ts";
 import { EXIT } from "../complaint.ts";
 import { formatAge, formatBytes, formatCount, formatDuration } from "../units.ts";
+import type { Paint } from "../paint.ts";
+import { width } from "../table.ts";
 import { until } from "../until.ts";
 
 /** The options of `list`. */
@@ -141,42 +143,58 @@ function draw({ screen }: Context, modules: readonly Module[], runtimeDir: strin
     screen.line(paint.dim(`nobody is there (${runtimeDir})`));
     return;
   }
-  const rows: string[][] = [];
-  const headings = [
-    "ENDPOINT",
-    "PATTERN",
-    "ROLE",
-    "WIRES",
-    "IN",
-    "OUT",
-    "BYTES",
-    "ERR",
-    "DROP",
-    "P50",
-    "P99",
-  ];
-  rows.push(headings.map((each) => paint.dim(each)));
-  for (const { entry, rows: endpoints } of modules) {
-    const name = entry.instance === entry.module
-      ? paint.bold(entry.module)
-      : `${paint.bold(entry.module)} ${paint.dim(entry.instance)}`;
-    const age = formatAge(Date.now() - entry.startedAtMs);
-    rows.push([`${name} ${paint.dim(`pid ${entry.pid}, up ${age}`)}`]);
-    for (const row of endpoints) rows.push(endpointCells(row, paint));
-    if (endpoints.length === 0) rows.push([`  ${paint.dim("(no endpoints)")}`]);
+  const head = HEADINGS.map((each) => paint.dim(each));
+  const blocks = modules.map(({ entry, rows }) => ({
+    title: titleOf(entry, paint),
+    cells: rows.map((row) => endpointCells(row, paint)),
+  }));
+  const cells = [head, ...blocks.flatMap((block) => block.cells)];
+  const lines = fitting(screen, cells);
+  screen.line(lines.shift());
+  for (const { title, cells } of blocks) {
+    screen.line(title);
+    for (const _ of cells) screen.line(lines.shift());
+    if (cells.length === 0) screen.line(`  ${paint.dim("(no endpoints)")}`);
   }
-  // The line of a module spans the table: it does not widen the first column.
-  const cells = rows.filter((row) => row.length > 1);
-  const lines = tableLines(screen, cells);
-  let next = 0;
-  for (const row of rows) screen.line(row.length > 1 ? lines[next++] : row[0]);
 }
 
-function tableLines(screen: Context["screen"], cells: string[][]): string[] {
-  return screen.layout(cells, { right: [4, 5, 6, 7, 8, 9, 10], columns: 1000 });
+const HEADINGS: readonly string[] = [
+  "ENDPOINT",
+  "PATTERN",
+  "ROLE",
+  "WIRES",
+  "IN",
+  "OUT",
+  "BYTES",
+  "ERR",
+  "DROP",
+  "P50",
+  "P99",
+];
+/** What a narrow screen goes without, the first to go first. */
+const DISPENSABLE: readonly string[] = ["BYTES", "ROLE", "P99", "P50", "DROP", "WIRES"];
+
+/** The table with as many columns as there is room for. */
+function fitting(screen: Context["screen"], cells: readonly string[][]): string[] {
+  let names = HEADINGS;
+  for (let gone = 0;; gone++) {
+    names = HEADINGS.filter((name) => !DISPENSABLE.slice(0, gone).includes(name));
+    const kept = cells.map((row) => row.filter((_, i) => names.includes(HEADINGS[i])));
+    const right = names.flatMap((name, i) => HEADINGS.indexOf(name) >= 4 ? [i] : []);
+    const lines = screen.layout(kept, { right, columns: Infinity });
+    const wide = Math.max(...lines.map(width));
+    if (!screen.live || wide <= screen.columns || gone === DISPENSABLE.length) return lines;
+  }
 }
 
-function endpointCells(row: Row, paint: Context["screen"]["paint"]): string[] {
+function titleOf(entry: DirectoryEntry, paint: Paint): string {
+  const { module, instance, pid, startedAtMs } = entry;
+  const name = instance === module ? [] : [instance];
+  const age = formatAge(Date.now() - startedAtMs);
+  return [paint.bold(module), ...name, paint.dim(`pid ${pid}, up ${age}`)].join(" ");
+}
+
+function endpointCells(row: Row, paint: Paint): string[] {
   const { counters } = row;
   const count = (n: number | undefined) => n === undefined ? paint.dim("–") : formatCount(n);
   const sum = (counts: Record<string, number> | undefined) =>

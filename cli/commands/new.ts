@@ -27,13 +27,13 @@ interface Project {
  * @param context The surroundings.
  * @param name The module's name.
  */
-export function createModule(context: Context, name: string): Promise<number> {
+export async function createModule(context: Context, name: string): Promise<number> {
   if (!/^[a-z0-9][a-z0-9_-]{0,63}$/.test(name)) {
     throw new UsageError(`a module cannot be called ${JSON.stringify(name)}`, {
       remedy: "a-z, 0-9, _ and -, at most 64 characters, a letter or digit first",
     });
   }
-  return create(context, "module", name, [
+  return await create(context, "module", name, [
     `patchbay run modules/${name}`,
     `patchbay call ${name}/greet '{"name": "Ada"}'`,
     `deno test -A modules/${name}`,
@@ -46,19 +46,19 @@ export function createModule(context: Context, name: string): Promise<number> {
  * @param context The surroundings.
  * @param name The plugin's name.
  */
-export function createPlugin(context: Context, name: string): Promise<number> {
+export async function createPlugin(context: Context, name: string): Promise<number> {
   if (!/^[a-z][a-z0-9]*(_[a-z0-9]+)*$/.test(name)) {
     throw new UsageError(`a plugin cannot be called ${JSON.stringify(name)}`, {
       remedy: "snake_case: a-z, 0-9 and _, a letter first",
     });
   }
-  return create(context, "plugin", name, [
+  return await create(context, "plugin", name, [
     `deno test -A plugins/${name}`,
     `patchbay doctor ${name}`,
   ]);
 }
 
-function create(
+async function create(
   { screen }: Context,
   kind: "module" | "plugin",
   name: string,
@@ -83,11 +83,20 @@ function create(
   for (const { path, text } of files) {
     Deno.mkdirSync(dirname(path), { recursive: true });
     Deno.writeTextFileSync(path, text, { createNew: true });
+  }
+  await format(project.folder, files.map(({ path }) => path));
+  for (const { path } of files) {
     if (screen.json) screen.value({ event: "created", path });
     else screen.line(`${screen.paint.green("+")} ${relative(Deno.cwd(), path)}`);
   }
   for (const line of next) screen.note(`  ${line}`);
-  return Promise.resolve(EXIT.ok);
+  return EXIT.ok;
+}
+
+/** As wide as the project likes its lines. That it is formatted is no matter of life and death. */
+async function format(cwd: string, paths: readonly string[]): Promise<void> {
+  const args = ["fmt", "--quiet", ...paths];
+  await new Deno.Command(Deno.execPath(), { args, cwd, stdout: "null", stderr: "null" }).output();
 }
 
 function exists(path: string): boolean {

@@ -130,7 +130,9 @@ function reads(report: HostReport, options: RunCommandOptions, temporary: Tempor
     ...report.pluginDirectories,
     ...report.plugins.map(({ path }) => path).filter((path) => path.startsWith("/")).map(dirname),
   ]);
-  const paths = [...folders].filter((path) => stat(path) !== undefined);
+  const paths = [...folders].filter((path) =>
+    stat(path) !== undefined && ![...folders].some((other) => path.startsWith(`${other}/`))
+  );
   if (report.configFile !== undefined) paths.push(report.configFile);
   // A runtime directory of its own is told to the module by a configuration file.
   if (options.runtimeDir !== undefined && options.printPermissions !== true) {

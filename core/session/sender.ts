@@ -74,6 +74,8 @@ export class Sender {
   readonly #link: Link;
   readonly #options: SenderOptions;
   #sampleTick = 0;
+  /** The size of the last body that was not encoded in place: after a large one, few are small. */
+  #lastBytes = 0;
 
   /**
    * @param link Where frames go.
@@ -109,6 +111,7 @@ export class Sender {
     const lane = laneOf(head.priority);
     if (
       head.headers === undefined && head.prefix === undefined &&
+      this.#lastBytes <= FRAGMENT_BYTES &&
       this.outbox.clear(lane, HEADER_BYTES + LIKELY_BYTES, head.paid)
     ) {
       const link = this.#link;
@@ -124,10 +127,24 @@ export class Sender {
         return undefined;
       }
     }
+    const number = this.codecs.indexOf(codec);
+    if (
+      codec.encodeBehind !== undefined && head.headers === undefined && head.prefix === undefined
+    ) {
+      const frame = codec.encodeBehind(value, HEADER_BYTES, this.#lastBytes);
+      const bytes = frame.length - HEADER_BYTES;
+      if (!this.#compresses(bytes)) {
+        this.#checkSize(bytes);
+        const { kind, flags, priority, id, route } = head;
+        const view = new DataView(frame.buffer, frame.byteOffset, HEADER_BYTES);
+        writeHeader(view, 0, kind, flags, number, priority, 0, id, route, head.number);
+        return this.#counted(frame, head, count, bytes);
+      }
+      const body = frame.subarray(HEADER_BYTES);
+      return this.#counted(this.build(head, number, body), head, count, bytes);
+    }
     const body = codec.encode(value);
-    const waiting = this.frame(this.build(head, this.codecs.indexOf(codec), body), head);
-    this.#count(count, body.length);
-    return waiting;
+    return this.#counted(this.build(head, number, body), head, count, body.length);
   }
 
   /**
@@ -274,6 +291,18 @@ export class Sender {
     this.#link.commit(HEADER_BYTES + bytes);
     this.#sent(HEADER_BYTES + bytes);
     if (head.paid) this.outbox.paid(HEADER_BYTES + bytes);
+  }
+
+  #counted(
+    frame: Uint8Array,
+    head: FrameHead,
+    count: EndpointStatistics | undefined,
+    bytes: number,
+  ): Waiting | undefined {
+    const waiting = this.frame(frame, head);
+    this.#lastBytes = bytes;
+    this.#count(count, bytes);
+    return waiting;
   }
 
   #sent(bytes: number): void {
