@@ -14,8 +14,9 @@ import {
   type CallRouter,
   type ServeOptions,
 } from "./callable.ts";
-import { type Choice, choose, noWire, usable, type Wire } from "./choice.ts";
+import { choose, type Consideration, noWire, usable, type Wire } from "./choice.ts";
 import {
+  type AnyContract,
   type CallableContract,
   defineCallable,
   defineJob,
@@ -103,6 +104,48 @@ export class Served implements AsyncDisposable {
   }
 }
 
+/** @ignore Counts what may have changed the choice of a wire, and tells who waits for that. */
+export class Epoch {
+  /** The count. */
+  value = 0;
+  readonly #waiting = new Set<() => void>();
+
+  /** Something has changed. */
+  next(): void {
+    this.value++;
+    for (const tell of this.#waiting) tell();
+  }
+
+  /**
+   * Calls back at each change.
+   *
+   * @param tell What to call.
+   * @returns Ends it.
+   */
+  watch(tell: () => void): () => void {
+    this.#waiting.add(tell);
+    return () => this.#waiting.delete(tell);
+  }
+}
+
+/** How a wire was chosen, or why none was. */
+export interface Explanation {
+  /** The chosen wire, by plugin name; `undefined` if none leads there. */
+  readonly chosen: string | undefined;
+  /** Every wire, in the order of preference. */
+  readonly considered: readonly Consideration[];
+}
+
+/** How to wait for an address. */
+export interface WaitOptions {
+  /** How long to wait, in milliseconds. Default: for ever. */
+  timeoutMs?: number;
+  /** Gives up. */
+  signal?: AbortSignal;
+  /** The wires that count, by plugin name. */
+  via?: readonly string[];
+}
+
 /** @ignore What `open` gives the bay. */
 export interface BayParts {
   readonly identity: BayIdentity;
@@ -111,7 +154,7 @@ export interface BayParts {
   readonly statistics: Statistics;
   readonly directory: Directory | undefined;
   readonly report: (error: PatchbayError) => void;
-  readonly epoch: { value: number };
+  readonly epoch: Epoch;
 }
 
 /** How long a draining endpoint may take, in milliseconds. */
@@ -137,7 +180,10 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
   readonly #counters = new Map<string, { sequence: number }>();
   /** The callers behind {@link call}, so that calling by contract binds once. */
   readonly #callers = new Map<unknown, Callable<never, unknown>>();
+  readonly #abort = new AbortController();
   #closing: Promise<void> | undefined;
+  /** Whether closing is over. */
+  #done = false;
 
   /** @ignore Made by `open`. */
   constructor(parts: BayParts) {
@@ -170,6 +216,14 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     return this.#parts.directory;
   }
 
+  /**
+   * Aborted when the bay begins to close, also by a signal to the process: for timers and loops of
+   * the module that should end with it.
+   */
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
   /** Whether it is closed or closing. */
   get closed(): boolean {
     return this.#closing !== undefined;
@@ -177,13 +231,13 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
 
   /** Every wire: open and how it is doing, or not, and why. */
   wires(): WireStatus[] {
-    return this.#parts.wires.map((wire) => ({
-      name: wire.plugin.name,
-      open: wire.transport !== undefined,
-      detail: wire.detail,
-      reason: wire.reason,
-      remedy: wire.remedy,
-      health: wire.transport?.health(),
+    return this.#parts.wires.map(({ plugin, transport, detail, reason, remedy }) => ({
+      name: plugin.name,
+      open: transport !== undefined,
+      ...(detail === undefined ? {} : { detail }),
+      ...(reason === undefined ? {} : { reason }),
+      ...(remedy === undefined ? {} : { remedy }),
+      ...(transport === undefined ? {} : { health: transport.health() }),
     }));
   }
 
@@ -265,14 +319,12 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     request: RequestIn,
     options: WithVia<CallOptions, Plugins, "callable"> = {},
   ): Promise<ResponseOut> {
-    if (options.via !== undefined) return this.callable(contract, options).call(request, options);
-    let callable = this.#callers.get(contract) as Callable<RequestIn, ResponseOut> | undefined;
-    if (callable === undefined) {
-      callable = this.callable(contract);
-      if (this.#callers.size >= MAX_CALLERS) this.#callers.clear();
-      this.#callers.set(contract, callable);
+    try {
+      return this.#caller(contract, options.via).call(request, options);
+    } catch (error) {
+      // A bad address or contract rejects as everything else does.
+      return Promise.reject(error);
     }
-    return callable.call(request, options);
   }
 
   /**
@@ -304,7 +356,7 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
       this.#children.delete(speaker);
       this.#parts.statistics.remove(endpoint.statistics);
       return this.#parts.directory?.remove(entry);
-    });
+    }, () => this.closed && !this.#done);
     this.#children.add(speaker);
     await this.#parts.directory?.add(entry);
     await Promise.all(ports.map((port) => port.ready?.()));
@@ -477,8 +529,70 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
    * @param address The address.
    * @param via The wires asked for, in order.
    */
-  async explain(pattern: Pattern, address: string, via?: readonly string[]): Promise<Choice> {
-    return await choose(this.#parts.wires, pattern, checkAddress(address), via);
+  async explain(
+    pattern: Pattern,
+    address: string,
+    via?: readonly string[],
+  ): Promise<Explanation> {
+    const choice = await choose(this.#parts.wires, pattern, checkAddress(address), via);
+    return { chosen: choice.wire?.plugin.name, considered: choice.considered };
+  }
+
+  /**
+   * Waits until somebody serves, performs or speaks at an address: for modules that start in any
+   * order.
+   *
+   * @param contract The contract.
+   * @param options How long, and over which wires.
+   * @throws {PatchbayError} `deadline_exceeded`, listing every wire with its reason; `closed`.
+   *
+   * @example
+   * ```ts
+   * import { defineCallable, Patchbay } from "@patchbay/core";
+   * import inProcess from "@patchbay/in_process";
+   *
+   * const Greet = defineCallable<string, string>({ address: "desk/greet" });
+   * await using bay = await Patchbay.open({ plugins: [inProcess] });
+   * setTimeout(() => bay.serve(Greet, (name) => `Hello ${name}`), 10);
+   * await bay.waitFor(Greet, { timeoutMs: 5000 });
+   * console.log(await bay.call(Greet, "Ada"));
+   * ```
+   */
+  async waitFor(contract: AnyContract, options: WaitOptions = {}): Promise<void> {
+    const { pattern, address } = contract;
+    const { timeoutMs = Infinity, signal, via } = options;
+    signal?.throwIfAborted();
+    let changed = Promise.withResolvers<void>();
+    const unwatch = this.#parts.epoch.watch(() => changed.resolve());
+    const given = Promise.withResolvers<never>();
+    given.promise.catch(() => {});
+    const onAbort = () => given.reject(signal?.reason);
+    signal?.addEventListener("abort", onAbort);
+    const timer = timeoutMs === Infinity ? undefined : setTimeout(async () => {
+      const { considered } = await choose(this.#parts.wires, pattern, address, via);
+      const { message, details, remedy } = noWire(pattern, address, considered);
+      given.reject(
+        new PatchbayError("deadline_exceeded", `after ${timeoutMs} ms still nobody: ${message}`, {
+          pattern,
+          address,
+          details,
+          remedy,
+        }),
+      );
+    }, timeoutMs);
+    try {
+      for (;;) {
+        this.#live();
+        changed = Promise.withResolvers<void>();
+        const choice = await choose(this.#parts.wires, pattern, address, via);
+        if (choice.wire !== undefined) return;
+        await Promise.race([changed.promise, given.promise]);
+      }
+    } finally {
+      clearTimeout(timer);
+      unwatch();
+      signal?.removeEventListener("abort", onAbort);
+    }
   }
 
   /**
@@ -487,9 +601,10 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
    */
   close(): Promise<void> {
     if (this.#closing === undefined) {
+      this.#abort.abort(new PatchbayError("closed", "the bay is closing", { retryable: false }));
       this.#closing = this.#close();
       // Callers that are bound already bind anew, and learn that the bay is closed.
-      this.#parts.epoch.value++;
+      this.#parts.epoch.next();
     }
     return this.#closing;
   }
@@ -502,12 +617,33 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
   /** Closes all it can, whatever fails on the way; passes the first failure on. */
   async #close(): Promise<void> {
     const { directory, wires, timers } = this.#parts;
-    const closings = await Promise.allSettled([...this.#children].map((child) => child.close()));
+    // Speakers last: what is still being served may shout until it has drained.
+    const speaks = (child: Closable) => child instanceof Speaker;
+    const children = [...this.#children];
+    const others = children.filter((child) => !speaks(child));
+    const closings = await Promise.allSettled(others.map((child) => child.close()));
+    const speakers = children.filter(speaks);
+    closings.push(...await Promise.allSettled(speakers.map((child) => child.close())));
     closings.push(...await Promise.allSettled([directory?.close()]));
     for (const wire of wires) closings.push(...await Promise.allSettled([wire.transport?.close()]));
     timers.close();
+    this.#done = true;
     const failure = closings.find((closing) => closing.status === "rejected");
     if (failure !== undefined) throw failure.reason;
+  }
+
+  #caller<RequestIn, ResponseOut, RequestOut, ResponseIn>(
+    contract: CallableContract<RequestIn, RequestOut, ResponseIn, ResponseOut> | string,
+    via: readonly Via<Plugins, "callable">[] | undefined,
+  ): Callable<RequestIn, ResponseOut> {
+    if (via !== undefined) return this.callable(contract, { via });
+    let callable = this.#callers.get(contract) as Callable<RequestIn, ResponseOut> | undefined;
+    if (callable === undefined) {
+      callable = this.callable(contract);
+      if (this.#callers.size >= MAX_CALLERS) this.#callers.clear();
+      this.#callers.set(contract, callable);
+    }
+    return callable;
   }
 
   #live(): void {

@@ -147,6 +147,8 @@ class PendingCall extends TimerEntry implements OutboundCall {
   readonly value: unknown;
   headers: Headers | undefined;
   readonly timeoutMs: number;
+  /** What the choice of a wire has taken of it, in milliseconds. */
+  readonly #spentMs: number;
   readonly #options: CallOptions;
   slot: unknown = undefined;
   abandoned = false;
@@ -161,8 +163,10 @@ class PendingCall extends TimerEntry implements OutboundCall {
     timers: TimerWheel,
     value: unknown,
     options: CallOptions,
+    spentMs: number,
   ) {
     super();
+    this.#spentMs = spentMs;
     this.promise = new Promise<never>(take);
     this.#resolve = takenResolve;
     this.#reject = takenReject;
@@ -196,7 +200,9 @@ class PendingCall extends TimerEntry implements OutboundCall {
   }
 
   get remainingMs(): number {
-    return this.wheelList === undefined ? this.timeoutMs : this.#timers.remainingMs(this);
+    return this.wheelList === undefined
+      ? this.timeoutMs - this.#spentMs
+      : this.#timers.remainingMs(this);
   }
 
   start(): void {
@@ -207,7 +213,7 @@ class PendingCall extends TimerEntry implements OutboundCall {
     if (statistics.sample()) this.#startedMs = performance.now();
     this.#binding.port.start(this);
     if (this.settled) return;
-    this.#timers.arm(this, this.timeoutMs);
+    this.#timers.arm(this, this.timeoutMs - this.#spentMs);
     const signal = this.#options.signal;
     if (signal !== undefined) {
       this.#onAbort = () => {
@@ -267,7 +273,9 @@ class PendingCall extends TimerEntry implements OutboundCall {
 
   override discard(): void {
     this.#binding.port.cancel(this);
-    this.fail(new PatchbayError("closed", `${this.address}: the bay was closed`));
+    this.fail(
+      new PatchbayError("closed", `${this.address}: the bay was closed`, { retryable: false }),
+    );
   }
 
   #succeeded(value: unknown): void {
@@ -340,7 +348,7 @@ export class Callable<RequestIn, ResponseOut> {
     if (binding === undefined || this.#epoch !== this.#router.epoch) {
       return this.#bindAndCall(request, options);
     }
-    return this.#start(binding, request, options);
+    return this.#start(binding, request, options, 0);
   }
 
   /**
@@ -352,14 +360,20 @@ export class Callable<RequestIn, ResponseOut> {
     await this.#bind();
   }
 
-  #start(binding: CallBinding, request: RequestIn, options: CallOptions): Promise<ResponseOut> {
+  #start(
+    binding: CallBinding,
+    request: RequestIn,
+    options: CallOptions,
+    spentMs: number,
+  ): Promise<ResponseOut> {
     if (options !== NO_OPTIONS) {
       if (options.signal?.aborted) return Promise.reject(options.signal.reason);
       const wrong = checkOptions(options);
       if (wrong !== undefined) return this.#refuse(binding, wrong);
     }
     const schema = this.#contract.request;
-    const call = new PendingCall(this.#contract, binding, this.#router.timers, request, options);
+    const { timers } = this.#router;
+    const call = new PendingCall(this.#contract, binding, timers, request, options, spentMs);
     if (schema !== undefined && binding.port.contract?.request !== schema) {
       try {
         const checked = applySchema(schema, request, "request");
@@ -394,8 +408,8 @@ export class Callable<RequestIn, ResponseOut> {
     const binding = await this.#bind();
     // The choice of a wire takes of the caller's time, too.
     const { timeoutMs = this.#contract.timeoutMs ?? binding.defaultTimeoutMs } = options;
-    const leftMs = timeoutMs - (performance.now() - beganMs);
-    if (leftMs <= 0) {
+    const spentMs = performance.now() - beganMs;
+    if (spentMs >= timeoutMs) {
       return await this.#refuse(
         binding,
         new PatchbayError(
@@ -405,7 +419,7 @@ export class Callable<RequestIn, ResponseOut> {
         ),
       );
     }
-    return await this.#start(binding, request, { ...options, timeoutMs: leftMs });
+    return await this.#start(binding, request, options, spentMs);
   }
 
   async #bind(): Promise<CallBinding> {
@@ -579,7 +593,9 @@ export class CallableEndpoint {
         })
         : new PatchbayError(
           "overloaded",
-          `${this.address}: ${this.#maxConcurrent} calls are already running`,
+          `${this.address}: ${this.#maxConcurrent} ${
+            this.#maxConcurrent === 1 ? "call is" : "calls are"
+          } already running`,
           {
             details: { maxConcurrent: this.#maxConcurrent },
             remedy: "call less at once, or serve with a higher maxConcurrent",

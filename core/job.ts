@@ -272,12 +272,15 @@ export class PendingJob extends TimerEntry implements OutboundJob {
   override expire(): void {
     this.#binding.port.abandon(this);
     this.cancelReason = undefined;
+    const missing = !this.isAccepted
+      ? "no acceptance"
+      : this.#options.feedbackResetsTimeout === false
+      ? "no result"
+      : "no feedback or result";
     this.fail(
       new PatchbayError(
         "deadline_exceeded",
-        `${this.address}: no ${
-          this.isAccepted ? "feedback or result" : "acceptance"
-        } within ${this.timeoutMs} ms over ${this.transport}`,
+        `${this.address}: ${missing} within ${this.timeoutMs} ms over ${this.transport}`,
         {
           details: { timeoutMs: this.timeoutMs, accepted: this.isAccepted },
           remedy: "pass a longer timeoutMs, or have the worker give feedback more often",

@@ -420,7 +420,9 @@ export class JobEndpoint {
     if (this.#active < this.#maxConcurrent) return undefined;
     return new PatchbayError(
       "overloaded",
-      `${address}: ${this.#maxConcurrent} jobs are already running`,
+      `${address}: ${this.#maxConcurrent} ${
+        this.#maxConcurrent === 1 ? "job is" : "jobs are"
+      } already running`,
       {
         details: { maxConcurrent: this.#maxConcurrent },
         remedy: "wait for one to end, or perform with a higher maxConcurrent",

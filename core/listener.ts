@@ -280,7 +280,7 @@ export class ListenerEndpoint {
   deliver(value: unknown, context: EventContext, source: ListenerSource): void {
     this.statistics.messagesIn++;
     if (this.#silence !== undefined) this.#host.timers.arm(this.#silence, this.#maxSilenceMs);
-    if (this.#several && this.#hadAlready(context)) return;
+    if (this.#several && this.#hadAlready(context)) return source.released();
     const schema = this.#contract?.value;
     if (schema !== undefined) {
       try {
@@ -290,7 +290,7 @@ export class ListenerEndpoint {
         }
         value = checked;
       } catch (error) {
-        return this.#refuse(error, context);
+        return this.#refuse(error, context, source);
       }
     }
     this.#hand(value, context, source);
@@ -378,14 +378,18 @@ export class ListenerEndpoint {
     }
   }
 
+  /** The schema takes its time: the message waits, and those behind it wait for it. */
   #deliverLater(checked: unknown, context: EventContext, source: ListenerSource): void {
+    source.waiting++;
+    if (checked instanceof Promise) checked.catch(() => {}); // It is awaited below, but not yet.
     const before = this.#validating ?? Promise.resolve();
-    const mine: Promise<void> = before.then(async () => {
-      try {
-        this.#hand(await checked, context, source);
-      } catch (error) {
-        this.#refuse(error, context);
-      }
+    const mine: Promise<void> = before.then(() => checked).then((value) => {
+      source.waiting--;
+      this.#hand(value, context, source);
+    }, (error) => {
+      source.waiting--;
+      this.#refuse(error, context, source);
+    }).then(() => {
       if (this.#validating === mine) this.#validating = undefined;
     });
     this.#validating = mine;
@@ -404,8 +408,9 @@ export class ListenerEndpoint {
     return false;
   }
 
-  #refuse(error: unknown, context: EventContext): void {
+  #refuse(error: unknown, context: EventContext, source: ListenerSource): void {
     this.statistics.countDrop("invalid");
+    source.released();
     this.#threw(error, context);
   }
 
@@ -463,6 +468,11 @@ export class Listener<ValueOut> implements AsyncIterable<ValueOut>, AsyncDisposa
   /** How many messages wait to be read. */
   get queued(): number {
     return this.#endpoint.queued;
+  }
+
+  /** How many messages were dropped on this side, for whatever reason. */
+  get dropped(): number {
+    return this.#endpoint.statistics.drops.values().reduce((sum, n) => sum + n, 0);
   }
 
   /** The values, in order. Ends when the listener is closed. */

@@ -6,7 +6,7 @@
  */
 
 import { nearest } from "./address.ts";
-import { Bay } from "./bay.ts";
+import { Bay, Epoch } from "./bay.ts";
 import type { Wire } from "./choice.ts";
 import { CodecTable } from "./codec.ts";
 import { checkConfig } from "./config.ts";
@@ -172,7 +172,7 @@ export async function open<const Plugins extends readonly Plugin[]>(
   );
   const timers = new TimerWheel();
   const statistics = new Statistics();
-  const epoch = { value: 0 };
+  const epoch = new Epoch();
   const report = options.onReport ?? (() => {});
   const directory = await options.directory?.(identity);
   const table = new CodecTable();
@@ -196,7 +196,7 @@ export async function open<const Plugins extends readonly Plugin[]>(
       statistics: counters,
       authorize: options.authorize,
       maxMessageBytes: options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES,
-      routesChanged: () => epoch.value++,
+      routesChanged: () => epoch.next(),
       report,
     };
     try {

@@ -103,6 +103,7 @@ export class Speaker<ValueIn> implements AsyncDisposable {
   readonly #only: SpeakerPort | undefined;
   readonly #ports: readonly SpeakerPort[];
   readonly #onClose: () => void | Promise<void>;
+  readonly #bayCloses: () => boolean;
   #closing: Promise<void> | undefined;
 
   /** @ignore Made by the bay. */
@@ -110,7 +111,9 @@ export class Speaker<ValueIn> implements AsyncDisposable {
     endpoint: SpeakerEndpoint,
     ports: readonly SpeakerPort[],
     onClose: () => void | Promise<void>,
+    bayCloses: () => boolean,
   ) {
+    this.#bayCloses = bayCloses;
     this.#endpoint = endpoint;
     this.#address = endpoint.address;
     this.#origin = endpoint.origin;
@@ -182,6 +185,8 @@ export class Speaker<ValueIn> implements AsyncDisposable {
 
   #send(value: unknown, options: ShoutOptions): void | Promise<void> {
     if (this.#closing !== undefined) {
+      // A timer of a module that is being shut down may still shout: that is counted, not thrown.
+      if (this.#bayCloses()) return this.#endpoint.statistics.countDrop("closed");
       throw new PatchbayError("closed", `${this.#address}: the speaker is closed`, {
         pattern: "speaker",
         address: this.#address,

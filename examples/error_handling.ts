@@ -19,7 +19,7 @@
  *   to do: RangeError was thrown by the handler: read its message
  * deadline_exceeded  oven/slow: no response within 50 ms over uds
  *   to do: pass a longer timeoutMs, or make the handler faster
- * overloaded         oven/slow: 1 calls are already running
+ * overloaded         oven/slow: 1 call is already running
  *   to do: try again later: call less at once, or serve with a higher maxConcurrent
  * too_large          the message has … bytes, the limit over uds is 4096
  *   to do: send less than 4096 bytes

@@ -28,6 +28,8 @@ const NUMBERS: Readonly<Partial<Record<Deno.Signal, number>>> = {
 
 /** The exit code after a second signal: that of an interrupted program. */
 const IMPATIENT = 130;
+/** A second signal within so many milliseconds is the echo of the first. */
+const ECHO_MS = 500;
 const DEFAULT_TIMEOUT_MS = 10_000;
 
 interface Registered {
@@ -42,7 +44,7 @@ interface Registered {
 class ShutdownQueue {
   readonly #registered: Registered[] = [];
   #listening: [Deno.Signal, () => void][] = [];
-  #shuttingDown = false;
+  #sinceMs: number | undefined;
 
   add(entry: Registered): void {
     this.#registered.push(entry);
@@ -54,7 +56,7 @@ class ShutdownQueue {
     if (at < 0) return;
     this.#registered.splice(at, 1);
     // While it shuts down a second signal must still find us.
-    if (this.#registered.length === 0 && !this.#shuttingDown) this.#unlisten();
+    if (this.#registered.length === 0 && this.#sinceMs === undefined) this.#unlisten();
   }
 
   #listen(): void {
@@ -74,8 +76,13 @@ class ShutdownQueue {
   }
 
   async #shutDown(signal: Deno.Signal): Promise<void> {
-    if (this.#shuttingDown) Deno.exit(IMPATIENT);
-    this.#shuttingDown = true;
+    const nowMs = performance.now();
+    if (this.#sinceMs !== undefined) {
+      // A terminal signals the whole group and a runner such as deno task passes it on: two at once.
+      if (nowMs - this.#sinceMs < ECHO_MS) return;
+      Deno.exit(IMPATIENT);
+    }
+    this.#sinceMs = nowMs;
     const all = [...this.#registered].reverse();
     const decides = all.find((entry) => !entry.yields) ?? all[0];
     const code = decides.exitCode === "signal" ? 128 + (NUMBERS[signal] ?? 0) : decides.exitCode;
@@ -118,7 +125,7 @@ export function closeOnSignal(target: ShutdownTarget): Disposable {
  * SIGINT, SIGBREAK), and then exits.
  *
  * Guaranteed: what was registered last is closed first, each once, one after the other; one that
- * fails is named on stderr and stops no other; a second signal exits at once with 130. It keeps no
+ * fails is named on stderr and stops no other; a second signal half a second or more later exits at once with 130. It keeps no
  * process alive, and its handlers are gone when the last registration is disposed of.
  *
  * @param targets What to close: a bay, anything `AsyncDisposable`, a function, or several of these

@@ -40,9 +40,9 @@ function rowsOf(document: string): Row[] {
   for (const line of document.split("\n")) {
     const heading = /^#+ `?([^`]*)`?$/.exec(line);
     if (heading !== null) code = heading[1];
-    const cells = /^\| `([^`]+)` +\| (?:`([^`]+)`|none) +\|/.exec(line);
+    const cells = /^\| (`+) ?(.+?) ?\1 +\| (?:(`+) ?(.+?) ?\3|none) +\|/.exec(line);
     if (cells !== null && (ERROR_CODES as readonly string[]).includes(code)) {
-      rows.push({ code, message: cells[1], remedy: cells[2] });
+      rows.push({ code, message: cells[2], remedy: cells[4] });
     }
   }
   return rows;
@@ -155,6 +155,11 @@ function helloFrame(body: Uint8Array): Uint8Array {
   writeHeader(view, 4, Kind.hello, 0, 0, 255, 0, 0, 0, 0);
   bytes.set(body, 4 + HEADER_BYTES);
   return bytes;
+}
+
+/** What a call to an address fails with; a bad address is thrown at once. */
+function failAt(bay: Awaited<ReturnType<Place["bay"]>>, address: string): Promise<unknown> {
+  return failure(() => bay.call(address, 1));
 }
 
 const never = (_: unknown, { signal }: { signal: AbortSignal }) =>
@@ -342,9 +347,9 @@ const PROVOCATIONS: Record<string, (place: Place) => Promise<unknown>> = {
     await arm.serve("arm/move", () => 1);
     return await failure(desk.call("arm/move", { at: new Date() }));
   },
-  "invalid: an address": async (place) => failure((await place.bay("desk")).call("Arm/Move", 1)),
+  "invalid: an address": async (place) => failAt(await place.bay("desk"), "Arm/Move"),
   "invalid: a wildcard where one address is meant": async (place) =>
-    failure((await place.bay("desk")).call("arm/*", 1)),
+    failAt(await place.bay("desk"), "arm/*"),
   "invalid: a misspelt wire in via": async (place) =>
     failure((await place.bay("desk")).call("arm/move", 1, { via: ["ud"] })),
   "invalid: an unknown option": (place) =>

@@ -58,7 +58,7 @@ export async function explain(
   const real = options.call !== undefined;
   await using bay = await context.openBay();
   const pattern = options.pattern ?? await patternOf(bay, address);
-  const { wire, considered } = await context.within(
+  const { chosen, considered } = await context.within(
     "looking",
     () => bay.explain(pattern, address, options.via),
   );
@@ -88,7 +88,7 @@ export async function explain(
       });
     }
   } else print(context, address, pattern, considered, measured, real);
-  if (wire !== undefined) return EXIT.ok;
+  if (chosen !== undefined) return EXIT.ok;
   const remedies = considered.flatMap(({ remedy }) => remedy === undefined ? [] : [remedy]);
   throw new PatchbayError("not_found", `${address}: no wire leads there`, {
     address,

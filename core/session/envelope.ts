@@ -27,6 +27,8 @@ export const VERSIONS: readonly [number, number] = [1, 1];
 export const HEADER_BYTES = 24;
 /** The largest body of a frame that is not a fragment; larger ones are cut. */
 export const FRAGMENT_BYTES = 16 * 1024;
+/** The smallest window that a peer may announce: a smaller one could not hold the lanes' reserves. */
+export const MIN_WINDOW_BYTES = 64 * 1024;
 /** The largest hello, in bytes. */
 export const MAX_HELLO_BYTES = 16 * 1024;
 /** The largest header block, in bytes. */
@@ -102,12 +104,15 @@ export const Flag: {
   readonly progress: 8;
   /** The job is abandoned: no outcome is wanted. */
   readonly abandon: 16;
+  /** The error needed credit: it ends a job, and keeps its place behind the feedback. */
+  readonly paid: 32;
 } = {
   compressed: 1,
   retained: 2,
   last: 4,
   progress: 8,
   abandon: 16,
+  paid: 32,
 };
 
 /** The four lanes by priority: 192–255, 128–191, 64–127, 0–63. */
@@ -205,13 +210,17 @@ function positive(value: unknown): value is number {
   return typeof value === "number" && value > 0;
 }
 
+function object(value: unknown): value is object {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
 function common(o: Record<string, unknown>): boolean {
   const bay = o.bay as Partial<HelloBay> | null | undefined;
   const metadata = o.metadata ?? {};
-  return typeof bay === "object" && bay !== null && text(bay.id, 64) && text(bay.module, 64) &&
+  return object(bay) && text(bay.id, 64) && text(bay.module, 64) &&
     text(bay.instance, 64) && texts(o.codecs) && texts(o.compression) &&
     positive(o.maxMessageBytes) && positive(o.windowBytes) && texts(o.capabilities) &&
-    typeof metadata === "object" && Object.values(metadata).every((v) => text(v, 4096));
+    object(metadata) && Object.values(metadata).every((v) => text(v, 4096));
 }
 
 /**
@@ -247,6 +256,28 @@ function decode(body: Uint8Array, what: string): Record<string, unknown> {
 }
 
 /**
+ * The highest version that both sides speak; `undefined` where their ranges do not meet.
+ *
+ * @param theirs The lowest and highest version of the peer.
+ * @param ours The lowest and highest version of this side.
+ */
+export function commonVersion(
+  theirs: readonly [number, number],
+  ours: readonly [number, number] = VERSIONS,
+): number | undefined {
+  const version = Math.min(theirs[1], ours[1]);
+  return version >= theirs[0] && version >= ours[0] ? version : undefined;
+}
+
+function checkWindow(o: Record<string, unknown>): void {
+  if ((o.windowBytes as number) >= MIN_WINDOW_BYTES) return;
+  throw new PatchbayError(
+    "protocol",
+    `the peer announced a window of ${o.windowBytes} bytes, the least is ${MIN_WINDOW_BYTES}`,
+  );
+}
+
+/**
  * Reads a hello.
  *
  * @param body The frame's body.
@@ -260,7 +291,7 @@ export function decodeHello(body: Uint8Array): Hello {
   }
   // Nothing else is read before the versions are known to meet.
   const [low, high] = v as [number, number];
-  if (low > VERSIONS[1] || high < VERSIONS[0]) {
+  if (commonVersion([low, high]) === undefined) {
     throw new PatchbayError(
       "protocol",
       `the peer speaks versions ${low} to ${high}, this side ${VERSIONS[0]} to ${VERSIONS[1]}`,
@@ -273,6 +304,7 @@ export function decodeHello(body: Uint8Array): Hello {
   if (!common(o) || (o.credentials !== undefined && !text(o.credentials, 8192))) {
     throw new PatchbayError("protocol", "the peer's hello lacks a field or has a wrong one");
   }
+  checkWindow(o);
   return { metadata: {}, ...o } as unknown as Hello;
 }
 
@@ -285,12 +317,16 @@ export function decodeHello(body: Uint8Array): Hello {
 export function decodeHelloAck(body: Uint8Array): HelloAck {
   const o = decode(body, "hello-ack");
   const version = o.version;
-  if (typeof version !== "number" || version < VERSIONS[0] || version > VERSIONS[1]) {
+  if (
+    typeof version !== "number" || !Number.isInteger(version) ||
+    commonVersion([version, version]) === undefined
+  ) {
     throw new PatchbayError("protocol", `the peer chose version ${String(version)}`);
   }
   if (!common(o) || (o.codecs as string[]).length === 0) {
     throw new PatchbayError("protocol", "the peer's hello-ack lacks a field or has a wrong one");
   }
+  checkWindow(o);
   return { metadata: {}, ...o } as unknown as HelloAck;
 }
 

@@ -1,17 +1,22 @@
 /**
  * Puts messages together again that came in fragments. Memory grows with what has arrived, never
- * with what was announced.
+ * with what was announced nor with the number of pieces.
  *
  * @module
  */
 
 import { PatchbayError } from "../errors.ts";
+import { FRAGMENT_BYTES } from "./envelope.ts";
 
 /** The most messages of one connection that may be in pieces at once. */
 export const MAX_PARTIAL = 64;
 
+/** The room a message begins with: one fragment of ours. */
+const FIRST_BYTES = FRAGMENT_BYTES;
+
 interface Partial {
-  chunks: Uint8Array[];
+  /** Doubled when full: pieces of one byte must not cost an object each. */
+  room: Uint8Array;
   bytes: number;
 }
 
@@ -48,30 +53,30 @@ export class Reassembly {
       if (this.#partial.size >= MAX_PARTIAL) {
         throw new PatchbayError("protocol", `over ${MAX_PARTIAL} messages in fragments at once`);
       }
-      this.#partial.set(id, partial = { chunks: [], bytes: 0 });
+      this.#partial.set(id, partial = { room: new Uint8Array(FIRST_BYTES), bytes: 0 });
     }
-    partial.bytes += bytes.length;
-    if (partial.bytes > this.#maxBytes || this.#bytes + bytes.length > this.#maxBytes * 4) {
+    const size = partial.bytes + bytes.length;
+    if (size > this.#maxBytes || this.#bytes + bytes.length > this.#maxBytes * 4) {
       throw new PatchbayError(
         "too_large",
         `a message in fragments is over the limit of ${this.#maxBytes} bytes`,
-        { details: { size: partial.bytes, max: this.#maxBytes } },
+        { details: { size, max: this.#maxBytes } },
       );
     }
     if (bytes.length === 0 && !last) {
       throw new PatchbayError("protocol", "an empty fragment");
     }
+    if (size > partial.room.length) {
+      const bigger = new Uint8Array(Math.min(this.#maxBytes, Math.max(size, size * 2)));
+      bigger.set(partial.room.subarray(0, partial.bytes));
+      partial.room = bigger;
+    }
+    partial.room.set(bytes, partial.bytes);
+    partial.bytes = size;
     this.#bytes += bytes.length;
-    partial.chunks.push(bytes.slice());
     if (!last) return undefined;
     this.#partial.delete(id);
-    this.#bytes -= partial.bytes;
-    const whole = new Uint8Array(partial.bytes);
-    let at = 0;
-    for (const chunk of partial.chunks) {
-      whole.set(chunk, at);
-      at += chunk.length;
-    }
-    return whole;
+    this.#bytes -= size;
+    return partial.room.subarray(0, size);
   }
 }

@@ -54,8 +54,6 @@ export class InboundRoute {
   callable: CallableEndpoint | undefined = undefined;
   /** What is performed there. */
   job: JobEndpoint | undefined = undefined;
-  /** Whether the peer may call and execute here; absent before it was asked. */
-  readonly verdicts = new Map<Verb, Promise<void>>();
 
   /** @param address The address. */
   constructor(address: string) {
@@ -63,6 +61,8 @@ export class InboundRoute {
   }
 }
 
+/** The most verdicts of `authorize` that are kept for one connection. */
+const MAX_VERDICTS = 65_536;
 /** The most things one peer may have begun at once. */
 const MAX_BEGUN = 65_536;
 const NO_HEADERS: Headers = Object.freeze({});
@@ -96,7 +96,7 @@ class InboundCall implements HandlerContext, CallSink {
     this.#id = frame.id;
     this.#codec = frame.codec;
     this.#priority = frame.priority;
-    this.#givenMs = frame.number;
+    this.#givenMs = frame.number >= 0 ? frame.number : 0;
     this.#startedMs = nowMs;
   }
 
@@ -138,6 +138,8 @@ class InboundJob implements JobSink {
   readonly #id: number;
   readonly #priority: number;
   run: JobRun | undefined = undefined;
+  /** It is to be cancelled as soon as it runs: the cancel came while the verdict was pending. */
+  cancelled: { readonly reason: string | undefined } | undefined = undefined;
 
   constructor(inbound: Inbound, endpoint: JobEndpoint, id: number, priority: number) {
     this.#inbound = inbound;
@@ -184,8 +186,12 @@ export class Inbound {
   readonly #calls = new Map<number, InboundCall>();
   readonly #jobs = new Map<number, InboundJob>();
   readonly #publications = new Map<number, Publication>();
+  /** What `authorize` has said, by verb and address: asked once for each. */
+  readonly #verdicts = new Map<string, Promise<void>>();
   #peer: Peer | undefined;
   #nowMs = 0;
+  /** One-way messages that wait for a verdict. */
+  #undecided = 0;
   #ended = false;
 
   /** @param session The session. */
@@ -356,7 +362,10 @@ export class Inbound {
     const endpoint = route.callable;
     const { id, priority } = frame;
     const wantsAnswer = frame.kind === Kind.request;
-    if (this.#calls.size >= MAX_BEGUN) return this.#full(id, priority);
+    if (this.#calls.size + this.#undecided >= MAX_BEGUN) {
+      return wantsAnswer ? this.#full(id, priority) : undefined;
+    }
+    if (this.#calls.size > 0 && wantsAnswer && this.#calls.has(id)) throw twice("call", id);
     if (endpoint === undefined) {
       if (wantsAnswer) this.refuse(id, this.#nobody(route.address, "serves"), priority);
       return;
@@ -375,19 +384,33 @@ export class Inbound {
       if (wantsAnswer) this.refuse(id, known, priority);
       return;
     }
-    if (!wantsAnswer) call.settled = true;
-    else if (this.#session.authorize !== undefined) {
-      this.#calls.set(id, call);
-      return this.#afterVerdict(route, "call", call, () => endpoint.handle(value, call, call));
+    if (this.#session.authorize !== undefined) {
+      return this.#afterVerdict(route.address, id, call, value, wantsAnswer);
     }
+    call.settled = !wantsAnswer;
     endpoint.handle(value, call, call);
     if (!call.settled) this.#calls.set(id, call);
   }
 
-  #afterVerdict(route: InboundRoute, verb: Verb, call: InboundCall, then: () => void): void {
-    this.#verdict(route, verb).then(() => {
-      if (!call.settled) then();
-    }, (error) => call.fail(error));
+  #afterVerdict(
+    address: string,
+    id: number,
+    call: InboundCall,
+    value: unknown,
+    wantsAnswer: boolean,
+  ): void {
+    if (wantsAnswer) this.#calls.set(id, call);
+    else this.#undecided++;
+    this.#verdict(address, "call").then(() => {
+      if (!wantsAnswer) this.#undecided--;
+      if (this.#ended || call.settled) return;
+      call.settled = !wantsAnswer;
+      call.endpoint.handle(value, call, call);
+    }, (error) => {
+      if (wantsAnswer) return call.fail(error);
+      this.#undecided--;
+      call.endpoint.statistics.countDrop("forbidden");
+    });
   }
 
   #cancel(id: number): void {
@@ -401,22 +424,27 @@ export class Inbound {
   #subscribe(frame: Frame): void {
     const { id } = frame;
     const { sender, host } = this.#session;
+    if (this.#publications.has(id)) throw twice("subscription", id);
     if (this.#publications.size >= MAX_BEGUN) return this.#full(id, 128);
     let publication: Publication;
     try {
-      publication = new Publication(this.#session, id, readTerms(decodeControl(frame.body())));
+      const terms = readTerms(decodeControl(frame.body()));
+      publication = new Publication(this.#session, id, terms, () => this.#unsubscribe(id));
     } catch (error) {
       return this.refuse(id, PatchbayError.fromThrown(error), 255);
     }
+    this.#publications.set(id, publication);
     const accept = () => {
-      if (this.#ended) return;
-      this.#publications.set(id, publication);
+      // The peer may have unsubscribed while the verdict was pending.
+      if (this.#ended || this.#publications.get(id) !== publication) return;
       sender.control(Kind.subscribeAck, id, 0);
       host.subscribed(publication);
     };
     if (this.#session.authorize === undefined) return accept();
-    const route = new InboundRoute(publication.terms.pattern);
-    this.#verdict(route, "listen").then(accept, (error) => this.refuse(id, error, 255));
+    this.#verdict(publication.terms.pattern, "listen").then(accept, (error) => {
+      if (this.#publications.get(id) === publication) this.#publications.delete(id);
+      this.refuse(id, error, 255);
+    });
   }
 
   #unsubscribe(id: number): void {
@@ -431,6 +459,7 @@ export class Inbound {
     const route = this.#route(frame);
     const endpoint = route.job;
     const { id, priority } = frame;
+    if (this.#jobs.has(id)) throw twice("job", id);
     if (this.#jobs.size >= MAX_BEGUN) return this.#full(id, priority);
     if (endpoint === undefined) {
       return this.refuse(id, this.#nobody(route.address, "performs"), priority);
@@ -446,20 +475,29 @@ export class Inbound {
     } catch (error) {
       return this.refuse(id, PatchbayError.fromThrown(error), priority);
     }
-    const job = new InboundJob(this, endpoint, id, priority);
-    const begin = () => {
-      if (this.#ended) return;
-      this.#jobs.set(id, job);
+    this.#begin(new InboundJob(this, endpoint, id, priority), id, route.address, (job) => {
       job.run = endpoint.start(jobId, goal, context, job);
       if (job.run === undefined) this.#jobs.delete(id);
+    });
+  }
+
+  /** Begins or attaches a job, when it may be, unless its owner has abandoned it meanwhile. */
+  #begin(job: InboundJob, id: number, address: string, go: (job: InboundJob) => void): void {
+    this.#jobs.set(id, job);
+    const begin = () => {
+      if (this.#ended || this.#jobs.get(id) !== job) return;
+      go(job);
+      if (job.cancelled !== undefined) job.run?.cancel(job.cancelled.reason);
     };
     if (this.#session.authorize === undefined) return begin();
-    this.#verdict(route, "execute").then(begin, (error) => this.refuse(id, error, priority));
+    this.#verdict(address, "execute").then(begin, (error) => job.fail(error));
   }
 
   #attach(frame: Frame): void {
     const route = this.#route(frame);
     const { id, number: after, priority } = frame;
+    if (this.#jobs.has(id)) throw twice("job", id);
+    if (this.#jobs.size >= MAX_BEGUN) return this.#full(id, priority);
     let run: JobRun | undefined;
     try {
       run = route.job?.find(readJobId(frame.body()));
@@ -473,27 +511,24 @@ export class Inbound {
       });
       return this.refuse(id, error, priority);
     }
-    const job = new InboundJob(this, route.job, id, 128);
     const found = run;
-    const go = () => {
-      if (this.#ended) return;
-      this.#jobs.set(id, job);
+    this.#begin(new InboundJob(this, route.job, id, 128), id, route.address, (job) => {
       job.run = found;
       found.attach(job, after);
-    };
-    if (this.#session.authorize === undefined) return go();
-    this.#verdict(route, "execute").then(go, (error) => this.refuse(id, error, priority));
+    });
   }
 
   #cancelJob(frame: Frame): void {
     const job = this.#jobs.get(frame.id);
     if (job === undefined) return;
-    const { reason } = decodeControl(frame.body());
+    const { reason: given } = decodeControl(frame.body());
+    const reason = typeof given === "string" ? given : undefined;
     if ((frame.flags & Flag.abandon) !== 0) {
       this.#jobs.delete(frame.id);
       job.run?.detach();
     }
-    job.run?.cancel(typeof reason === "string" ? reason : undefined);
+    if (job.run === undefined) job.cancelled = { reason };
+    else job.run.cancel(reason);
   }
 
   #route(frame: Frame): InboundRoute {
@@ -507,23 +542,39 @@ export class Inbound {
     return route;
   }
 
-  /** Asked once for each verb and address of this connection; resolves, or rejects `forbidden`. */
-  #verdict(route: InboundRoute, verb: Verb): Promise<void> {
-    let verdict = route.verdicts.get(verb);
+  /**
+   * Asked once for each verb and address of this connection; resolves, or rejects `forbidden`. One
+   * that threw is asked again the next time.
+   */
+  #verdict(address: string, verb: Verb): Promise<void> {
+    const key = `${verb} ${address}`;
+    let verdict = this.#verdicts.get(key);
     if (verdict === undefined) {
-      const { peer, authorize } = this.#session;
-      verdict = (async () => {
-        if (await authorize?.(peer, verb, route.address)) return;
-        throw new PatchbayError("forbidden", `${peer.module} may not ${verb} ${route.address}`, {
-          address: route.address,
-          transport: peer.transport,
-          remedy: "let authorize() allow it",
-        });
-      })();
+      if (this.#verdicts.size >= MAX_VERDICTS) {
+        const message = `over ${MAX_VERDICTS} addresses asked for on one connection`;
+        return Promise.reject(new PatchbayError("overloaded", message));
+      }
+      verdict = this.#ask(address, verb, key);
       verdict.catch(() => {});
-      route.verdicts.set(verb, verdict);
+      this.#verdicts.set(key, verdict);
     }
     return verdict;
+  }
+
+  async #ask(address: string, verb: Verb, key: string): Promise<void> {
+    const { peer, authorize } = this.#session;
+    try {
+      if (await authorize?.(peer, verb, address)) return;
+    } catch (error) {
+      this.#verdicts.delete(key);
+      // What went wrong inside is nothing for a peer that has no rights yet.
+      this.#session.report(PatchbayError.fromThrown(error).with({ address }));
+    }
+    throw new PatchbayError("forbidden", `${peer.module} may not ${verb} ${address}`, {
+      address,
+      transport: peer.transport,
+      remedy: "let authorize() allow it",
+    });
   }
 
   #nobody(address: string, verb: string): PatchbayError {
@@ -537,6 +588,10 @@ export class Inbound {
     const message = `over ${MAX_BEGUN} things begun on one connection`;
     this.refuse(id, new PatchbayError("overloaded", message), priority);
   }
+}
+
+function twice(what: string, id: number): PatchbayError {
+  return new PatchbayError("protocol", `the peer began ${what} ${id} twice`);
 }
 
 function readJobId(body: Uint8Array): string {

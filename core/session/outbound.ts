@@ -12,7 +12,7 @@ import type { Peer } from "../plugin.ts";
 import { decodeControl, encodeControl, Flag, Kind } from "./envelope.ts";
 import type { Frame } from "./frame.ts";
 import type { Waiting } from "./outbox.ts";
-import type { Sender } from "./sender.ts";
+import type { FrameHead, Sender } from "./sender.ts";
 import type { SubscriptionTerms } from "./publication.ts";
 
 /** What this half asks of its session. */
@@ -79,19 +79,31 @@ function idBytes(id: string): Uint8Array {
   return bytes;
 }
 
+const NO_BODY = new Uint8Array(0);
+
+function cancelHead(kind: number, flags: number, id: number, priority: number): FrameHead {
+  return { kind, flags, priority, headers: undefined, id, route: 0, number: 0, paid: true };
+}
+
 /** The outbound half of a session. */
 export class Outbound {
   readonly #host: OutboundHost;
   readonly #calls = new Map<number, OutboundCall>();
-  readonly #waiting = new Map<OutboundCall, { id: number; waiting: Waiting | undefined }>();
+  /** What had to wait, and may still. */
+  readonly #waiting = new Map<OutboundCall | OutboundJob, Waiting>();
   readonly #subscriptions = new Map<number, Subscribed>();
   readonly #jobs = new Map<number, OutboundJob>();
   readonly #jobIds = new Map<OutboundJob, number>();
-  #nextId = 1;
+  #nextId: number;
+  #ended: PatchbayError | undefined;
 
-  /** @param host The session. */
-  constructor(host: OutboundHost) {
+  /**
+   * @param host The session.
+   * @param lastId The id before the first that is given.
+   */
+  constructor(host: OutboundHost, lastId = 1) {
     this.#host = host;
+    this.#nextId = lastId;
   }
 
   /** The jobs that run at the peer. */
@@ -106,6 +118,7 @@ export class Outbound {
 
   /** As {@link import("../plugin.ts").CallPort.start}. */
   request(call: OutboundCall): void {
+    if (this.#ended !== undefined) return call.fail(this.#ended);
     const { sender } = this.#host;
     const id = this.#id();
     try {
@@ -128,7 +141,7 @@ export class Outbound {
       );
       this.#calls.set(id, call);
       call.slot = id;
-      if (waiting !== undefined) this.#waiting.set(call, { id, waiting });
+      if (waiting !== undefined) this.#waiting.set(call, waiting);
     } catch (error) {
       call.fail(error);
     }
@@ -143,25 +156,28 @@ export class Outbound {
     const id = call.slot as number;
     if (this.#calls.get(id) !== call) return false;
     this.#calls.delete(id);
-    const queued = this.#waiting.get(call);
+    const waiting = this.#waiting.get(call);
     this.#waiting.delete(call);
-    const bytes = queued?.waiting?.bytes;
-    if (queued?.waiting !== undefined && bytes !== undefined) {
+    const { sender } = this.#host;
+    const bytes = waiting?.bytes;
+    if (waiting !== undefined && bytes !== undefined) {
       // It has not left yet: taken back instead of cancelled.
-      queued.waiting.bytes = undefined;
-      this.#host.sender.outbox.changed(-bytes.length);
-    }
-    this.#host.sender.control(Kind.cancel, id, 0);
+      waiting.bytes = undefined;
+      sender.outbox.changed(-bytes.length);
+    } else if (waiting === undefined || waiting.sent) sender.control(Kind.cancel, id, 0);
+    // It is leaving in fragments: a cancel must not arrive before it.
+    else sender.behind(cancelHead(Kind.cancel, 0, id, call.priority), NO_BODY);
     return true;
   }
 
   /** Sends a goal. */
   goal(job: OutboundJob): void {
+    if (this.#ended !== undefined) return job.fail(this.#ended);
     const { sender } = this.#host;
     const id = this.#id();
     try {
       const codec = sender.codecFor(job.codec, job.goal);
-      sender.value(
+      const waiting = sender.value(
         {
           kind: Kind.goal,
           flags: 0,
@@ -179,6 +195,7 @@ export class Outbound {
       );
       this.#jobs.set(id, job);
       this.#jobIds.set(job, id);
+      if (waiting !== undefined) this.#waiting.set(job, waiting);
     } catch (error) {
       job.fail(error);
     }
@@ -186,6 +203,8 @@ export class Outbound {
 
   /** Goes on with a job that was begun over another connection. */
   attach(job: OutboundJob): void {
+    // Whoever owns the job attaches it over the next connection.
+    if (this.#ended !== undefined) return;
     const id = this.#id();
     this.#jobs.set(id, job);
     this.#jobIds.set(job, id);
@@ -197,13 +216,20 @@ export class Outbound {
   cancelJob(job: OutboundJob, reason: string | undefined, abandon: boolean): void {
     const id = this.#jobIds.get(job);
     if (id === undefined) return;
-    const body = encodeControl({ reason: reason?.slice(0, 4096) });
-    this.#host.sender.control(Kind.cancelJob, id, 0, body, 0, abandon ? Flag.abandon : 0);
+    const body = encodeControl({ reason: reason?.slice(0, 2048) });
+    const flags = abandon ? Flag.abandon : 0;
+    const { sender } = this.#host;
+    const waiting = this.#waiting.get(job);
+    if (waiting === undefined || waiting.sent) {
+      sender.control(Kind.cancelJob, id, 0, body, 0, flags);
+      // The goal still waits: a cancel that overtook it would be lost.
+    } else sender.behind(cancelHead(Kind.cancelJob, flags, id, job.priority), body);
     if (abandon) this.#forgetJob(id, job);
   }
 
   /** Listens at the peer; resolves when it has acknowledged. */
   async subscribe(listener: ListenerEndpoint): Promise<Subscription> {
+    if (this.#ended !== undefined) throw this.#ended;
     const id = this.#id();
     const subscribed = new Subscribed(listener);
     this.#subscriptions.set(id, subscribed);
@@ -255,6 +281,10 @@ export class Outbound {
 
   /** The session has ended: what is pending fails; jobs are left to whoever re-attaches them. */
   end(error: PatchbayError): void {
+    this.#ended = new PatchbayError("closed", error.message, {
+      details: { notExecuted: true },
+      cause: error,
+    });
     const calls = [...this.#calls.values()];
     this.#calls.clear();
     this.#waiting.clear();
@@ -368,5 +398,6 @@ export class Outbound {
   #forgetJob(id: number, job: OutboundJob): void {
     this.#jobs.delete(id);
     this.#jobIds.delete(job);
+    this.#waiting.delete(job);
   }
 }

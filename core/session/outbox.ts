@@ -12,7 +12,7 @@ import { Fifo } from "../queue.ts";
 import { Flag, FRAGMENT_BYTES, HEADER_BYTES, Kind, LANES, writeHeader } from "./envelope.ts";
 
 /** How many bytes of the window each lane leaves to each lane above it. */
-const RESERVE_BYTES = 6 * 1024;
+export const RESERVE_BYTES: number = 6 * 1024;
 /** How many bytes may be in the link before the queue is used. */
 const LINK_BYTES = 64 * 1024;
 /** When a turn has committed so many bytes, they are sent without waiting for its end. */
@@ -22,16 +22,22 @@ const MAX_ENTRIES = 65_536;
 
 /** A queue of one subscription or job, from which the lane takes one frame for each token. */
 export interface FrameSource {
-  /** The next frame; `undefined` if it has been dropped meanwhile. */
-  nextFrame(): Uint8Array | undefined;
-  /** The frame has been handed to the link, down to its last fragment. */
+  /**
+   * The next frame; `undefined` if it has been dropped meanwhile.
+   *
+   * @param lane The lane whose turn it is.
+   */
+  nextFrame(lane: number): Uint8Array | undefined;
+  /** The frame has been handed to the link, down to its last fragment; or the session has ended. */
   frameSent?(): void;
 }
 
 /** A frame that waits, or a message that is being sent in fragments. */
 export class Waiting implements FrameSource {
-  /** The whole frame, or message with its header; `undefined` when it was taken back. */
+  /** The whole frame, or message with its header; `undefined` when it was taken, or taken back. */
   bytes: Uint8Array | undefined;
+  /** Whether the link has it, down to its last fragment. */
+  sent = false;
 
   /** @param bytes The frame. */
   constructor(bytes: Uint8Array) {
@@ -42,17 +48,20 @@ export class Waiting implements FrameSource {
 
   /** Resolves when the link has it. */
   whenSent(): Promise<void> {
+    if (this.sent) return Promise.resolve();
     return (this.#sent ??= Promise.withResolvers<void>()).promise;
   }
 
-  /** The frame, unless it was taken back. */
+  /** The frame, unless it was taken back. From now on it cannot be. */
   nextFrame(): Uint8Array | undefined {
-    return this.bytes;
+    const { bytes } = this;
+    this.bytes = undefined;
+    return bytes;
   }
 
   /** As {@link FrameSource.frameSent}. */
   frameSent(): void {
-    this.bytes = undefined;
+    this.sent = true;
     this.#sent?.resolve();
   }
 }
@@ -107,6 +116,16 @@ export class Outbox {
 
   /** Called whenever credit or room in the link has come back. */
   onRelaxed: Set<() => void> = new Set();
+
+  /** Whether nothing waits in the lanes. */
+  get idle(): boolean {
+    return this.#entries === 0;
+  }
+
+  /** Bytes that need credit and have not been taken up by the peer. */
+  get outstanding(): number {
+    return this.#outstanding;
+  }
 
   /** Bytes that wait in the lanes. */
   get queuedBytes(): number {
@@ -194,6 +213,20 @@ export class Outbox {
     }
   }
 
+  /** The session has ended: nothing waits any longer, and who waited goes on. */
+  close(): void {
+    for (const line of [...this.#paid, ...this.#free]) {
+      line.cutting?.source.frameSent?.();
+      line.cutting = undefined;
+      for (let one = line.waiting.shift(); one !== undefined; one = line.waiting.shift()) {
+        one.frameSent?.();
+      }
+    }
+    this.#queuedBytes = this.#entries = this.#outstanding = 0;
+    for (const tell of this.onRelaxed) tell();
+    this.onRelaxed.clear();
+  }
+
   #pump(): void {
     for (let lane = LANES - 1; lane >= 0; lane--) {
       if (!this.#drain(this.#free[lane], lane, false)) return;
@@ -214,7 +247,7 @@ export class Outbox {
       if (paid && !this.#credit(lane, HEADER_BYTES + FRAGMENT_BYTES)) return true;
       if (line.cutting === undefined) {
         const source = line.waiting.shift() as FrameSource;
-        const frame = source.nextFrame();
+        const frame = source.nextFrame(lane);
         if (frame === undefined) {
           this.#entries--;
           continue;

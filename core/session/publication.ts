@@ -10,7 +10,7 @@ import { PatchbayError } from "../errors.ts";
 import type { EventContext } from "../listener.ts";
 import { Fifo, type Overflow } from "../queue.ts";
 import type { SpeakerEndpoint } from "../speaker.ts";
-import { Flag, Kind, laneOf } from "./envelope.ts";
+import { Flag, Kind, laneOf, LANES } from "./envelope.ts";
 import type { FrameSource } from "./outbox.ts";
 import type { FrameHead, Sender } from "./sender.ts";
 
@@ -49,6 +49,10 @@ class EventHead implements FrameHead {
   readonly paid = true;
 }
 
+function lanes(): readonly Fifo<Uint8Array>[] {
+  return Array.from({ length: LANES }, () => new Fifo<Uint8Array>());
+}
+
 /** One subscription as its publisher has it. */
 export class Publication implements FrameSource {
   /** What the subscriber asked for. */
@@ -56,9 +60,17 @@ export class Publication implements FrameSource {
   /** The subscription's number on its connection. */
   readonly id: number;
   readonly #session: PublicationHost;
-  readonly #queue = new Fifo<Uint8Array>();
+  readonly #onFail: () => void;
+  /** By lane, so that what is urgent overtakes. */
+  readonly #queues: readonly Fifo<Uint8Array>[] = lanes();
+  /** By lane: turns that the outbox still owes. More than frames, when some were dropped. */
+  readonly #turns: number[] = new Array(LANES).fill(0);
   /** With overflow `block`: messages that wait for the listener's credit, not yet in the lane. */
-  readonly #held = new Fifo<{ readonly frame: Uint8Array; readonly lane: number }>();
+  readonly #held: readonly Fifo<Uint8Array>[] = lanes();
+  /** How many messages wait in all. */
+  #waiting = 0;
+  /** How many of them are held. */
+  #heldCount = 0;
   readonly #head = new EventHead();
   readonly #routes = new WeakMap<SpeakerEndpoint, number>();
   /** The speaker that shouted last, and its route: most publications have only one. */
@@ -73,9 +85,16 @@ export class Publication implements FrameSource {
    * @param session The connection.
    * @param id The subscription's number there.
    * @param terms What the subscriber asked for.
+   * @param onFail Called when it has ended by itself: overflow `fail`.
    */
-  constructor(session: PublicationHost, id: number, terms: SubscriptionTerms) {
+  constructor(
+    session: PublicationHost,
+    id: number,
+    terms: SubscriptionTerms,
+    onFail: () => void = () => {},
+  ) {
     this.#session = session;
+    this.#onFail = onFail;
     this.id = id;
     this.terms = terms;
     this.#head.id = id;
@@ -116,7 +135,9 @@ export class Publication implements FrameSource {
     head.route = speaker === this.#lastSpeaker ? this.#lastRoute : this.#route(speaker);
     const codec = sender.codecFor(speaker.contract.codec, value);
     const lane = laneOf(head.priority);
-    if (this.#queue.length === 0 && this.#credit > 0 && sender.outbox.clear(lane, 8192, true)) {
+    if (
+      this.#queues[lane].length === 0 && this.#credit > 0 && sender.outbox.clear(lane, 8192, true)
+    ) {
       const waiting = sender.value(head, codec, value, speaker.statistics);
       this.#credit--;
       if (waiting === undefined || this.terms.overflow !== "block") return;
@@ -136,26 +157,29 @@ export class Publication implements FrameSource {
   }
 
   /** As {@link FrameSource.nextFrame}. */
-  nextFrame(): Uint8Array | undefined {
-    return this.#queue.shift();
+  nextFrame(lane: number): Uint8Array | undefined {
+    this.#turns[lane]--;
+    const frame = this.#queues[lane].shift();
+    if (frame !== undefined) this.#waiting--;
+    return frame;
   }
 
   /** The subscription is over: what waits is dropped, who waits goes on. */
   end(): void {
     this.#ended = true;
-    for (let frame = this.#queue.shift(); frame !== undefined; frame = this.#queue.shift()) {
-      this.#session.sender.outbox.changed(-frame.length);
+    for (const fifo of [...this.#queues, ...this.#held]) {
+      for (let frame = fifo.shift(); frame !== undefined; frame = fifo.shift()) {
+        this.#session.sender.outbox.changed(-frame.length);
+      }
     }
-    for (let held = this.#held.shift(); held !== undefined; held = this.#held.shift()) {
-      this.#session.sender.outbox.changed(-held.frame.length);
-    }
+    this.#waiting = this.#heldCount = 0;
     this.#wake();
   }
 
   #enqueue(speaker: SpeakerEndpoint, frame: Uint8Array, lane: number): void | Promise<void> {
     const { overflow, maxQueue } = this.terms;
     const { outbox } = this.#session.sender;
-    const waiting = this.#queue.length + this.#held.length;
+    const waiting = this.#waiting;
     if (overflow === "block") {
       if (waiting >= maxQueue || outbox.full) {
         throw new PatchbayError(
@@ -170,11 +194,13 @@ export class Publication implements FrameSource {
         );
       }
       speaker.statistics.bytesOut += frame.length;
-      if (this.#credit > 0 && this.#held.length === 0) {
+      if (this.#credit > 0 && this.#heldCount === 0) {
         this.#credit--;
         this.#push(frame, lane);
       } else {
-        this.#held.push({ frame, lane });
+        this.#held[lane].push(frame);
+        this.#heldCount++;
+        this.#waiting++;
         outbox.changed(frame.length);
       }
       if (this.#room === undefined) {
@@ -184,13 +210,13 @@ export class Publication implements FrameSource {
       return this.#room.promise;
     }
     if (waiting >= maxQueue || outbox.full) {
-      if (overflow === "drop_oldest" && this.#queue.length > 0) {
-        const oldest = this.#queue.shift() as Uint8Array;
-        // Its token stays in the lane and will take the new one.
-        this.#queue.push(frame);
-        outbox.changed(frame.length - oldest.length);
+      const oldest = overflow === "drop_oldest" ? this.#oldest(lane) : undefined;
+      if (oldest !== undefined) {
+        this.#waiting--;
+        outbox.changed(-oldest.length);
         speaker.statistics.countDrop("overflow_oldest");
-        return;
+        speaker.statistics.bytesOut += frame.length;
+        return this.#push(frame, lane);
       }
       speaker.statistics.countDrop(
         overflow === "fail" ? "overflow_fail" : "overflow_newest",
@@ -203,18 +229,33 @@ export class Publication implements FrameSource {
   }
 
   #push(frame: Uint8Array, lane: number): void {
-    this.#queue.push(frame);
-    this.#session.sender.outbox.queue(lane, this, frame.length, true);
+    const { outbox } = this.#session.sender;
+    this.#queues[lane].push(frame);
+    this.#waiting++;
+    // The turn of a message that was dropped is there already.
+    if (this.#turns[lane] >= this.#queues[lane].length) return outbox.changed(frame.length);
+    this.#turns[lane]++;
+    outbox.queue(lane, this, frame.length, true);
+  }
+
+  /** What gives way to a new message: the oldest of its lane, or of the least urgent below it. */
+  #oldest(lane: number): Uint8Array | undefined {
+    if (this.#queues[lane].length > 0) return this.#queues[lane].shift();
+    return this.#queues.find((queue, below) => below < lane && queue.length > 0)?.shift();
   }
 
   /** New credit: what was held goes into the lane. */
   #release(): void {
-    while (this.#credit > 0) {
-      const held = this.#held.shift();
-      if (held === undefined) break;
-      this.#credit--;
-      this.#session.sender.outbox.changed(-held.frame.length);
-      this.#push(held.frame, held.lane);
+    for (let lane = LANES - 1; lane >= 0; lane--) {
+      while (this.#credit > 0) {
+        const frame = this.#held[lane].shift();
+        if (frame === undefined) break;
+        this.#credit--;
+        this.#heldCount--;
+        this.#waiting--;
+        this.#session.sender.outbox.changed(-frame.length);
+        this.#push(frame, lane);
+      }
     }
     this.#wake();
   }
@@ -222,7 +263,7 @@ export class Publication implements FrameSource {
   /** A speaker that was held back goes on when its messages are out and half the window is free. */
   readonly #wake = (): void => {
     const { outbox } = this.#session.sender;
-    const out = this.#queue.length === 0 && this.#held.length === 0 && this.#credit > 0;
+    const out = this.#waiting === 0 && this.#credit > 0;
     if (!this.#ended && !(out && outbox.relaxed)) return;
     outbox.onRelaxed.delete(this.#wake);
     this.#room?.resolve();
@@ -238,6 +279,7 @@ export class Publication implements FrameSource {
     );
     sender.control(Kind.error, this.id, 0, sender.errorBody(error));
     this.end();
+    this.#onFail();
   }
 
   #route(speaker: SpeakerEndpoint): number {

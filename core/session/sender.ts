@@ -235,13 +235,29 @@ export class Sender {
     this.#sent(HEADER_BYTES + bytes);
   }
 
-  /** The bytes of an error, cut down if need be. */
+  /**
+   * Sends a small frame behind everything that waits in its lane, whose kind would otherwise
+   * overtake: the cancel of what has not wholly left yet. Counts as data, so {@link Flag.paid} is
+   * set.
+   */
+  behind(head: FrameHead, body: Uint8Array): void {
+    const frame = this.build({ ...head, flags: head.flags | Flag.paid, paid: true }, 0, body);
+    this.#sent(frame.length);
+    this.outbox.queue(laneOf(head.priority), new Waiting(frame), frame.length, true);
+  }
+
+  /** The bytes of an error, cut down if need be. Never throws. */
   errorBody(error: PatchbayError): Uint8Array {
     const wire = error.toWire();
     wire.message = wire.message.slice(0, MAX_MESSAGE_LENGTH);
-    const body = encodeControl(wire);
-    if (body.length <= FRAGMENT_BYTES) return body;
-    return encodeControl({ code: wire.code, message: wire.message });
+    try {
+      const body = encodeControl(wire);
+      if (body.length <= FRAGMENT_BYTES) return body;
+    } catch {
+      // The details are no JSON: a bigint, a circle.
+    }
+    // Six bytes for each unit at most.
+    return encodeControl({ code: wire.code, message: wire.message.slice(0, 2048) });
   }
 
   /**

@@ -217,6 +217,13 @@ export class DirectoryTransport<Extras> implements Transport<Extras>, SessionHos
     this.#context.routesChanged();
   }
 
+  /** As {@link PeerHost.peerLost}. */
+  peerLost(): void {
+    this.#context.routesChanged();
+    // The directory notices a death within a second by itself; whoever lost a connection knows more.
+    this.#directory.refresh().then(() => this.#directoryChanged(), () => {});
+  }
+
   /** @ignore Takes a speaker out. */
   silence(way: SpeakWay): void {
     this.#speakers.delete(way);

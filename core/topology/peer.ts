@@ -24,8 +24,10 @@ export interface PeerHost {
   readonly timers: TimerWheel;
   /** How to make a session. */
   readonly session: SessionOptions;
-  /** The connection was lost, or is back. */
+  /** The connection is back. */
   peerChanged(): void;
+  /** The connection was lost: is the peer still alive? */
+  peerLost(): void;
 }
 
 class Pause extends TimerEntry {
@@ -256,7 +258,7 @@ export class Peer {
         job.fail(new PatchbayError("closed", `${job.address}: the connection was lost`));
       }
     }
-    this.#host.peerChanged();
+    this.#host.peerLost();
     this.#keepTrying();
   }
 
@@ -290,6 +292,7 @@ export class Peer {
         return;
       } catch (error) {
         this.#lastError = PatchbayError.fromThrown(error);
+        this.#host.peerLost();
       }
     }
   }
