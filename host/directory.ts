@@ -305,7 +305,8 @@ export class HostDirectory implements Directory, AsyncDisposable {
   #refuseTaken(endpoint: DirectoryEndpoint): void {
     for (const entry of this.others) {
       const held = entry.endpoints.find((other) =>
-        other.role === "server" && other.address === endpoint.address &&
+        other.role === "server" && other.pattern === endpoint.pattern &&
+        other.address === endpoint.address &&
         this.#leavesProcess(other) && !(other.shared && endpoint.shared)
       );
       if (held === undefined) continue;
