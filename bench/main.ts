@@ -14,7 +14,7 @@ import { pinned, type Placement, type Suite } from "./suite.ts";
 /** In the order in which they run. */
 const SUITES = ["in_process", "uds", "open", "telemetry", "codecs"];
 
-const THOROUGH: Effort = { rounds: 7, roundMs: 300 };
+const THOROUGH: Effort = { rounds: 5, roundMs: 200 };
 const QUICK: Effort = { rounds: 3, roundMs: 100 };
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));

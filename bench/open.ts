@@ -35,10 +35,11 @@ async function packages(): Promise<string[]> {
     args: ["info", "--json", here("../mod.ts")],
   });
   const { stdout } = await command.output();
-  const { npmPackages } = JSON.parse(new TextDecoder().decode(stdout)) as {
-    npmPackages: Record<string, { name: string }>;
+  const { modules } = JSON.parse(new TextDecoder().decode(stdout)) as {
+    modules: { npmPackage?: string }[];
   };
-  return [...new Set(Object.values(npmPackages).map(({ name }) => name))];
+  const names = modules.flatMap(({ npmPackage }) => npmPackage?.replace(/@[^@]*$/, "") ?? []);
+  return [...new Set(names)];
 }
 
 async function run(context: SuiteContext): Promise<Row[]> {
@@ -69,7 +70,7 @@ async function run(context: SuiteContext): Promise<Row[]> {
         target: { atMost: 30e6 },
       },
       {
-        figure: `npm packages of other plugins in the graph${foreign.map((name) => ` ${name}`)}`,
+        figure: `npm packages of plugins in the graph ${foreign.join(", ")}`.trimEnd(),
         unit: "count",
         ours: { value: foreign.length },
         target: { atMost: 0 },

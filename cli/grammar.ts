@@ -80,7 +80,10 @@ export function grammar(io: Io, color: boolean, outcome: Outcome): Command {
   const runs = (command: Command, action: Action) => {
     command.action(async (...given: unknown[]) => {
       given.pop(); // The parser's own object.
-      const options = { ...program.opts(), ...given.pop() as object } as CommonOptions;
+      const before = program.opts<CommonOptions>();
+      const own = given.pop() as CommonOptions;
+      // "No colours" wins wherever it stands: the parser's default for it is true.
+      const options = { ...before, ...own, color: before.color !== false && own.color !== false };
       using context = new Context(io, options);
       outcome.code = await action(context, ...given, options);
       context.checkOutput();
@@ -264,7 +267,7 @@ function common(command: Command, hidden = false, wires = true): Command {
     new Option("--config <file>", "the configuration file"),
     new Option("--runtime-dir <dir>", "the runtime directory, where live modules are found"),
     new Option("--json", "one JSON value a line; errors too, on stderr"),
-    new Option("--no-color", "no colours").default(undefined),
+    new Option("--no-color", "no colours"),
   ];
   for (const option of wires ? options : options.slice(2)) {
     command.addOption(option.hideHelp(hidden).helpGroup("Options of every command:"));

@@ -132,7 +132,7 @@ Deno.test("explain: speakers and jobs are known from the directory; --call measu
   }
   const real = await place.patchbay(["explain", "arm/echo", "--call", "1", "-n", "3"]);
   assert.equal(real.code, 0, real.stderr);
-  assert.match(real.stdout, /uds +chosen +p50 .*, p99 .* arm \(pid \d+\) at /);
+  assert.match(real.stdout, /uds +chosen +p50 .*, p99 .* arm \(pid \d+\) at\s/);
   assert.match(real.stdout, /latency: 3 calls one after another, the handler's work included/);
 });
 

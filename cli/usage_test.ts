@@ -109,6 +109,11 @@ Deno.test("usage: colours on a terminal only, and not when they are not wanted",
     assert.equal(await coloured([...args, "--no-color"], { FORCE_COLOR: "1" }, false), false);
   }
   assert.equal(await coloured(["cal", "--json"], {}, true), false);
+  await using place = new Place();
+  const list = ["list", "--runtime-dir", place.run];
+  assert.equal(await coloured(list, {}, true), true);
+  assert.equal(await coloured([...list, "--no-color"], {}, true), false);
+  assert.equal(await coloured(["--no-color", ...list], {}, true), false);
 });
 
 Deno.test("usage: the real command honours NO_COLOR and FORCE_COLOR", async () => {
@@ -147,4 +152,13 @@ Deno.test("usage: common options may stand before the command", async () => {
 Deno.test("templates.ts is what pack_templates.ts makes of templates/", async () => {
   const text = await Deno.readTextFile(new URL("templates.ts", import.meta.url));
   assert.ok(text === packed(), "templates.ts is stale: run deno run -A cli/pack_templates.ts");
+});
+
+Deno.test("README.md: every --help in it is what the command prints", async () => {
+  const text = await Deno.readTextFile(new URL("README.md", import.meta.url));
+  const blocks = [...text.matchAll(/```text\n\$ patchbay (.*--help)\n([^]*?)```/g)];
+  assert.ok(blocks.length > 10);
+  for (const [, args, printed] of blocks) {
+    assert.equal((await run(args.split(" "))).stdout.trimEnd(), printed.trimEnd());
+  }
 });

@@ -14,7 +14,9 @@ import {
   type CallRouter,
   type ServeOptions,
 } from "./callable.ts";
-import { choose, type Consideration, noWire, usable, type Wire } from "./choice.ts";
+import { allOrNone, type Closable, within } from "./all_or_none.ts";
+import type { Explanation, ExtrasOf, Via, WaitOptions, WireStatus, WithVia } from "./bay_types.ts";
+import { choose, noWire, usable, type Wire } from "./choice.ts";
 import {
   type AnyContract,
   type CallableContract,
@@ -29,122 +31,14 @@ import { PatchbayError, type Pattern } from "./errors.ts";
 import { type ExecuteOptions, JobHandle, PendingJob } from "./job.ts";
 import { JobEndpoint, type JobHandler, type PerformOptions } from "./job_endpoint.ts";
 import { type ListenCallback, Listener, ListenerEndpoint, type ListenOptions } from "./listener.ts";
-import type {
-  BayIdentity,
-  Capabilities,
-  Health,
-  Plugin,
-  Registration,
-  Transport,
-} from "./plugin.ts";
+import type { BayIdentity, Plugin, Registration, Transport } from "./plugin.ts";
 import { applySchema } from "./schema.ts";
+import { Claims, Served } from "./served.ts";
+import { waitForWire } from "./wait_for_wire.ts";
+import type { Epoch } from "./epoch.ts";
 import { Speaker, SpeakerEndpoint, type SpeakOptions } from "./speaker.ts";
 import type { Statistics } from "./statistics.ts";
 import type { TimerWheel } from "./timer_wheel.ts";
-
-/** The names a `via` may hold: those of the plugins known by type that have the pattern. */
-export type Via<Plugins extends readonly Plugin[], P extends Pattern> = Plugins[number] extends
-  infer One
-  ? One extends Plugin<infer Name, infer Able extends Capabilities>
-    ? string extends Name ? string & Record<never, never>
-    : Able[P] extends false ? never
-    : Name
-  : never
-  : never;
-
-/** Options whose `via` knows the names of the bay's plugins that have the pattern. */
-export type WithVia<Options, Plugins extends readonly Plugin[], P extends Pattern> =
-  & Omit<Options, "via">
-  & {
-    /** The wires to use, by plugin name, in order of preference. */
-    via?: readonly Via<Plugins, P>[];
-  };
-
-/** What a plugin offers that the patterns do not have. */
-export type ExtrasOf<P> = P extends Plugin<string, Capabilities, infer _, infer Extras> ? Extras
-  : never;
-
-/** How one wire of a bay is doing. */
-export interface WireStatus {
-  /** The plugin's name. */
-  readonly name: string;
-  /** Whether it is open. */
-  readonly open: boolean;
-  /** A version or path worth showing. */
-  readonly detail?: string;
-  /** Why it is not open. */
-  readonly reason?: string;
-  /** What to do about that. */
-  readonly remedy?: string;
-  /** How it is doing, if it is open. */
-  readonly health?: Health;
-}
-
-/** Something served, spoken or performed, until it is closed. */
-export class Served implements AsyncDisposable {
-  /** The address. */
-  readonly address: string;
-  readonly #close: () => Promise<void>;
-  #closing: Promise<void> | undefined;
-
-  /** @ignore Made by the bay. */
-  constructor(address: string, close: () => Promise<void>) {
-    this.address = address;
-    this.#close = close;
-  }
-
-  /** Takes it off every wire, and lets what runs finish (5 s at most). Idempotent. */
-  close(): Promise<void> {
-    return this.#closing ??= this.#close();
-  }
-
-  /** As {@link close}. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close();
-  }
-}
-
-/** @ignore Counts what may have changed the choice of a wire, and tells who waits for that. */
-export class Epoch {
-  /** The count. */
-  value = 0;
-  readonly #waiting = new Set<() => void>();
-
-  /** Something has changed. */
-  next(): void {
-    this.value++;
-    for (const tell of this.#waiting) tell();
-  }
-
-  /**
-   * Calls back at each change.
-   *
-   * @param tell What to call.
-   * @returns Ends it.
-   */
-  watch(tell: () => void): () => void {
-    this.#waiting.add(tell);
-    return () => this.#waiting.delete(tell);
-  }
-}
-
-/** How a wire was chosen, or why none was. */
-export interface Explanation {
-  /** The chosen wire, by plugin name; `undefined` if none leads there. */
-  readonly chosen: string | undefined;
-  /** Every wire, in the order of preference. */
-  readonly considered: readonly Consideration[];
-}
-
-/** How to wait for an address. */
-export interface WaitOptions {
-  /** How long to wait, in milliseconds. Default: for ever. */
-  timeoutMs?: number;
-  /** Gives up. */
-  signal?: AbortSignal;
-  /** The wires that count, by plugin name. */
-  via?: readonly string[];
-}
 
 /** @ignore What `open` gives the bay. */
 export interface BayParts {
@@ -165,8 +59,6 @@ const CALL_TIMEOUT_MS = { process: 1000, host: 1000, network: 5000 } as const;
 /** How many callers {@link Bay.call} keeps bound. */
 const MAX_CALLERS = 1024;
 
-type Closable = { close(): Promise<void> };
-
 /**
  * One module's connection to all its wires. Made by `Patchbay.open()`.
  *
@@ -176,7 +68,7 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
   readonly #parts: BayParts;
   readonly #router: CallRouter;
   readonly #children = new Set<Closable>();
-  readonly #served = new Map<string, { shared: boolean; count: number }>();
+  readonly #claims = new Claims();
   readonly #counters = new Map<string, { sequence: number }>();
   /** The callers behind {@link call}, so that calling by contract binds once. */
   readonly #callers = new Map<unknown, Callable<never, unknown>>();
@@ -350,7 +242,7 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
       counter,
       this.#count("speaker", "speaker", known.address, wires),
     );
-    const ports = await all(wires, (wire) => wire.transport?.speak?.(endpoint));
+    const ports = await allOrNone(wires, (wire) => wire.transport?.speak?.(endpoint));
     const entry = this.#entry("speaker", "speaker", known.address, wires);
     const speaker: Speaker<ValueIn> = new Speaker(endpoint, ports, () => {
       this.#children.delete(speaker);
@@ -419,7 +311,7 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     options.signal?.addEventListener("abort", abort);
     try {
       await this.#parts.directory?.add(entry);
-      resolve(await all(wires, (wire) => wire.transport?.listen?.(endpoint)));
+      resolve(await allOrNone(wires, (wire) => wire.transport?.listen?.(endpoint)));
     } catch (error) {
       resolve([]);
       await listener.close();
@@ -559,40 +451,7 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
    * ```
    */
   async waitFor(contract: AnyContract, options: WaitOptions = {}): Promise<void> {
-    const { pattern, address } = contract;
-    const { timeoutMs = Infinity, signal, via } = options;
-    signal?.throwIfAborted();
-    let changed = Promise.withResolvers<void>();
-    const unwatch = this.#parts.epoch.watch(() => changed.resolve());
-    const given = Promise.withResolvers<never>();
-    given.promise.catch(() => {});
-    const onAbort = () => given.reject(signal?.reason);
-    signal?.addEventListener("abort", onAbort);
-    const timer = timeoutMs === Infinity ? undefined : setTimeout(async () => {
-      const { considered } = await choose(this.#parts.wires, pattern, address, via);
-      const { message, details, remedy } = noWire(pattern, address, considered);
-      given.reject(
-        new PatchbayError("deadline_exceeded", `after ${timeoutMs} ms still nobody: ${message}`, {
-          pattern,
-          address,
-          details,
-          remedy,
-        }),
-      );
-    }, timeoutMs);
-    try {
-      for (;;) {
-        this.#live();
-        changed = Promise.withResolvers<void>();
-        const choice = await choose(this.#parts.wires, pattern, address, via);
-        if (choice.wire !== undefined) return;
-        await Promise.race([changed.promise, given.promise]);
-      }
-    } finally {
-      clearTimeout(timer);
-      unwatch();
-      signal?.removeEventListener("abort", onAbort);
-    }
+    await waitForWire(this.#parts, contract, options, () => this.#live());
   }
 
   /**
@@ -708,7 +567,8 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     register: (transport: Transport) => Promise<Registration> | undefined,
   ): Promise<Served> {
     const { address, shared } = endpoint;
-    this.#claim(pattern, address, shared);
+    this.#live();
+    this.#claims.claim(pattern, address, shared);
     const entry = this.#entry(pattern, "server", address, wires, shared);
     let registrations: Registration[] = [];
     const withdraw = async () => {
@@ -717,10 +577,10 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
       if (endpoint instanceof JobEndpoint) endpoint.giveUp();
       for (const registration of registrations) await registration.close();
       this.#parts.statistics.remove(endpoint.statistics);
-      this.#release(pattern, address);
+      this.#claims.release(pattern, address);
     };
     try {
-      registrations = await all(wires, (wire) => wire.transport && register(wire.transport));
+      registrations = await allOrNone(wires, (wire) => wire.transport && register(wire.transport));
       await this.#parts.directory?.add(entry);
     } catch (error) {
       await withdraw();
@@ -733,46 +593,4 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     this.#children.add(served);
     return served;
   }
-
-  #claim(pattern: Pattern, address: string, shared: boolean): void {
-    this.#live();
-    const key = `${pattern} ${address}`;
-    const held = this.#served.get(key);
-    if (held === undefined) return void this.#served.set(key, { shared, count: 1 });
-    if (!held.shared || !shared) {
-      throw new PatchbayError("unavailable", `${address} is already served by this module`, {
-        address,
-        retryable: false,
-        remedy: 'close the first server, or serve both with sharing: "shared"',
-      });
-    }
-    held.count++;
-  }
-
-  #release(pattern: Pattern, address: string): void {
-    const key = `${pattern} ${address}`;
-    const held = this.#served.get(key);
-    if (held !== undefined && --held.count === 0) this.#served.delete(key);
-  }
-}
-
-/** Opens something on every wire; if one refuses, closes the others and passes the refusal on. */
-async function all<T extends Closable>(
-  wires: readonly Wire[],
-  open: (wire: Wire) => Promise<T> | undefined,
-): Promise<T[]> {
-  const results = await Promise.allSettled(wires.map((wire) => open(wire)));
-  const opened = results.flatMap((r) => r.status === "fulfilled" && r.value ? [r.value] : []);
-  const failure = results.find((r) => r.status === "rejected");
-  if (failure === undefined) return opened;
-  await Promise.all(opened.map((one) => one.close()));
-  throw failure.reason;
-}
-
-/** Waits for something, but not longer than some milliseconds. */
-async function within(work: Promise<void>, ms: number): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<void>((resolve) => timer = setTimeout(resolve, ms));
-  await Promise.race([work, late]);
-  clearTimeout(timer);
 }

@@ -143,7 +143,7 @@ class PendingCall extends TimerEntry implements OutboundCall {
   readonly #reject: (error: unknown) => void;
   readonly #binding: CallBinding;
   readonly #timers: TimerWheel;
-  readonly contract: CallableContract<never, unknown, never, unknown>;
+  readonly #contract: CallableContract<never, unknown, never, unknown>;
   readonly value: unknown;
   headers: Headers | undefined;
   readonly timeoutMs: number;
@@ -170,7 +170,7 @@ class PendingCall extends TimerEntry implements OutboundCall {
     this.promise = new Promise<never>(take);
     this.#resolve = takenResolve;
     this.#reject = takenReject;
-    this.contract = contract;
+    this.#contract = contract;
     this.#binding = binding;
     this.#timers = timers;
     this.value = value;
@@ -179,12 +179,17 @@ class PendingCall extends TimerEntry implements OutboundCall {
     this.timeoutMs = options.timeoutMs ?? contract.timeoutMs ?? binding.defaultTimeoutMs;
   }
 
+  /** Told only if the port tells the server's: then neither side validates what the other did. */
+  get contract(): ServerSchemas | undefined {
+    return this.#binding.port.contract === undefined ? undefined : this.#contract;
+  }
+
   get address(): string {
-    return this.contract.address;
+    return this.#contract.address;
   }
 
   get codec(): string | undefined {
-    return this.contract.codec;
+    return this.#contract.codec;
   }
 
   get statistics(): EndpointStatistics {
@@ -192,11 +197,11 @@ class PendingCall extends TimerEntry implements OutboundCall {
   }
 
   get priority(): number {
-    return this.#options.priority ?? this.contract.priority ?? 128;
+    return this.#options.priority ?? this.#contract.priority ?? 128;
   }
 
   get idempotent(): boolean {
-    return this.contract.idempotent === true;
+    return this.#contract.idempotent === true;
   }
 
   get remainingMs(): number {
@@ -229,7 +234,7 @@ class PendingCall extends TimerEntry implements OutboundCall {
 
   succeed(value: unknown): void {
     if (this.settled) return;
-    const schema = this.contract.response;
+    const schema = this.#contract.response;
     if (schema !== undefined && this.#binding.port.contract?.response !== schema) {
       try {
         const checked = applySchema(schema, value, "response");

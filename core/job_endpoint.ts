@@ -203,10 +203,15 @@ export class JobRun extends TimerEntry {
   }
 
   async #iterate(generator: AsyncGenerator<unknown, unknown, void>): Promise<unknown> {
-    for (;;) {
-      const next = await generator.next();
-      if (next.done) return next.value;
-      await this.#feedback(next.value);
+    try {
+      for (;;) {
+        const next = await generator.next();
+        if (next.done) return next.value;
+        await this.#feedback(next.value);
+      }
+    } finally {
+      // After a refused feedback value the worker's own `finally` and `using` still run.
+      await generator.return(undefined);
     }
   }
 

@@ -21,15 +21,12 @@ export interface LayerContext {
 /** Wraps a transport: returns one that does something besides. */
 export type Layer = (transport: Transport, context: LayerContext) => Transport;
 
-/** The methods of a transport that a layer may take the place of. */
-type Method = Exclude<keyof Transport, "extras">;
-
 /**
  * What a layer does instead of a transport's own methods: each gets the method's arguments and, as
  * the last one, the method itself.
  */
 export type TransportChanges = {
-  readonly [M in Method]?: (
+  readonly [M in Exclude<keyof Transport, "extras">]?: (
     ...args: [
       ...Parameters<NonNullable<Transport[M]>>,
       next: (
@@ -39,8 +36,18 @@ export type TransportChanges = {
   ) => ReturnType<NonNullable<Transport[M]>>;
 };
 
-/** The methods that a transport may lack. */
-const OPTIONAL = ["serve", "caller", "speak", "listen", "perform", "executor"] as const;
+/** Every method of a transport: one that is added there and not here does not compile. */
+const METHODS: Readonly<Record<Exclude<keyof Transport, "extras">, true>> = {
+  health: true,
+  find: true,
+  serve: true,
+  caller: true,
+  speak: true,
+  listen: true,
+  perform: true,
+  executor: true,
+  close: true,
+};
 
 /**
  * A transport that is another one but for some methods: what every layer is made of.
@@ -71,7 +78,7 @@ export function wrapTransport<Extras>(
   changes: TransportChanges,
 ): Transport<Extras> {
   const wrapped: Record<string, unknown> = {};
-  for (const method of ["health", "find", "close", ...OPTIONAL] as const) {
+  for (const method of Object.keys(METHODS) as (keyof typeof METHODS)[]) {
     const own = inner[method] as ((...args: unknown[]) => unknown) | undefined;
     if (own === undefined) continue;
     const next = own.bind(inner);

@@ -7,6 +7,9 @@
 
 export * from "./address.ts";
 export * from "./bay.ts";
+export * from "./bay_types.ts";
+export type { Epoch } from "./epoch.ts";
+export { Served } from "./served.ts";
 export {
   Callable,
   CallableEndpoint,

@@ -6,7 +6,8 @@
  */
 
 import { nearest } from "./address.ts";
-import { Bay, Epoch } from "./bay.ts";
+import { Bay } from "./bay.ts";
+import { Epoch } from "./epoch.ts";
 import type { Wire } from "./choice.ts";
 import { CodecTable } from "./codec.ts";
 import { checkConfig } from "./config.ts";
@@ -199,8 +200,9 @@ export async function open<const Plugins extends readonly Plugin[]>(
       routesChanged: () => epoch.next(),
       report,
     };
+    let inner: Transport | undefined;
     try {
-      let transport: Transport = await plugin.open(context, config);
+      let transport: Transport = inner = await plugin.open(context, config);
       for (const layer of layers.toReversed()) {
         transport = layer(transport, { plugin, timers, statistics: context.statistics });
       }
@@ -208,6 +210,8 @@ export async function open<const Plugins extends readonly Plugin[]>(
       counters.askHealth = () => opened.health();
       return { plugin, transport, detail: available.detail };
     } catch (error) {
+      // A layer may have thrown: what is open below it is closed.
+      await inner?.close().catch(() => {});
       const known = PatchbayError.fromThrown(error);
       return down(known.message, known.remedy);
     }

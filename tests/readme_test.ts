@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { dirname, join, normalize } from "node:path";
 import { CASES } from "@patchbay/core/conformance";
 import type { Plugin } from "@patchbay/core";
+import { builtins } from "@patchbay/patchbay";
 import uds from "@patchbay/uds";
 import { between, configTable, staleTables, wiresTable } from "../tools/readme_tables.ts";
 import { files, packages, PROJECT_ROOT } from "../tools/workspace.ts";
@@ -18,6 +19,13 @@ Deno.test("readme: the generated tables are what the code says", async () => {
     [],
     "run deno run -A tools/readme_tables.ts",
   );
+});
+
+Deno.test("readme: every built-in wire's README has the table of its configuration", async () => {
+  for (const { name } of builtins) {
+    const text = await Deno.readTextFile(join(PROJECT_ROOT, "plugins", name, "README.md"));
+    assert.match(text, /<!-- config:begin -->/, name);
+  }
 });
 
 Deno.test("readme: the tables follow from the declaration", () => {

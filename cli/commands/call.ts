@@ -6,6 +6,7 @@
 
 import type { CommonOptions, Context } from "../context.ts";
 import { EXIT } from "../complaint.ts";
+import { nearMiss } from "../near_miss.ts";
 
 /** The options of `call`. */
 export interface CallCommandOptions extends CommonOptions {
@@ -30,12 +31,11 @@ export async function call(
   const request = await context.readValue(json, "request");
   await using bay = await context.openBay();
   const { via, timeout: timeoutMs, header: headers } = options;
-  const response = await bay.call(address, request, {
-    via,
-    timeoutMs,
-    headers,
-    signal: context.interrupted,
-  });
+  const signal = context.interrupted;
+  const response = await bay.call(address, request, { via, timeoutMs, headers, signal })
+    .catch((error) => {
+      throw nearMiss(bay, "callable", address, error);
+    });
   context.screen.value(response);
   return EXIT.ok;
 }

@@ -6,6 +6,7 @@
 
 import type { CommonOptions, Context } from "../context.ts";
 import { EXIT, Interrupted } from "../complaint.ts";
+import { nearMiss } from "../near_miss.ts";
 import type { Paint } from "../paint.ts";
 import { formatDuration } from "../units.ts";
 
@@ -43,6 +44,8 @@ export async function job(
   await using bay = await context.openBay();
   const startedMs = performance.now();
   let progress: number | undefined;
+  // A quick worker's first reports may overtake the news of its acceptance.
+  let early: number[] | undefined = [];
   stop.throwIfAborted();
   const handle = await bay.execute(address, goal, {
     via,
@@ -51,13 +54,18 @@ export async function job(
     signal: accepting.signal,
     onProgress: (fraction) => {
       progress = fraction;
-      if (screen.json) screen.value({ event: "progress", fraction });
+      if (early !== undefined) early.push(fraction);
+      else if (screen.json) screen.value({ event: "progress", fraction });
     },
+  }).catch((error) => {
+    throw nearMiss(bay, "job", address, error);
   });
   stop.removeEventListener("abort", giveUp);
   if (screen.json) {
     screen.value({ event: "accepted", address, id: handle.id, wire: handle.transport });
+    for (const fraction of early) screen.value({ event: "progress", fraction });
   }
+  early = undefined;
   screen.note(`${address} accepted over ${handle.transport}; Ctrl-C cancels it`);
   const cancel = () => {
     screen.note("cancelling; once more Ctrl-C leaves at once");

@@ -69,7 +69,9 @@ function fileOf(path: string): string {
   const kind = stat(full);
   if (kind === undefined) {
     throw new PatchbayError("not_found", `there is no module ${path}`, {
-      remedy: `patchbay new module ${basename(path).replace(/\.[cm]?[jt]sx?$/, "") || "NAME"}`,
+      remedy: basename(dirname(full)) === "modules"
+        ? `patchbay new module ${basename(path)}`
+        : "the path of the file that opens the bay, or of a folder with a main.ts",
     });
   }
   if (kind === "file") return full;

@@ -43,7 +43,11 @@ export class ForwardedCall implements OutboundCall {
   /** What is sent along: at first what the original sends. */
   headers: Headers | undefined;
 
-  /** @param origin The call it stands for. */
+  /**
+   * Forwards to a call.
+   *
+   * @param origin The call it stands for.
+   */
   constructor(origin: OutboundCall) {
     this.origin = origin;
     this.headers = origin.headers;
@@ -134,7 +138,11 @@ export class ForwardedJob implements OutboundJob {
   /** What is sent along: at first what the original sends. */
   headers: Headers | undefined;
 
-  /** @param origin The job it stands for. */
+  /**
+   * Forwards to a job.
+   *
+   * @param origin The job it stands for.
+   */
   constructor(origin: OutboundJob) {
     this.origin = origin;
     this.headers = origin.headers;

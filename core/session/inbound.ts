@@ -335,7 +335,7 @@ export class Inbound {
     const { sender } = this.#session;
     const head = {
       kind: Kind.error,
-      flags: 0,
+      flags: Flag.paid,
       priority,
       headers: undefined,
       id,
@@ -563,6 +563,8 @@ export class Inbound {
 
   async #ask(address: string, verb: Verb, key: string): Promise<void> {
     const { peer, authorize } = this.#session;
+    // What is thrown at once must not be forgotten before it was remembered.
+    await undefined;
     try {
       if (await authorize?.(peer, verb, address)) return;
     } catch (error) {

@@ -136,7 +136,8 @@ export class Publication implements FrameSource {
     const codec = sender.codecFor(speaker.contract.codec, value);
     const lane = laneOf(head.priority);
     if (
-      this.#queues[lane].length === 0 && this.#credit > 0 && sender.outbox.clear(lane, 8192, true)
+      this.#queues[lane].length === 0 && this.#credit > 0 && !sender.outbox.full &&
+      sender.outbox.clear(lane, 8192, true)
     ) {
       const waiting = sender.value(head, codec, value, speaker.statistics);
       this.#credit--;

@@ -12,6 +12,7 @@ import type { Link, LinkHandler } from "../link.ts";
 import type { Authorize, BayIdentity, Peer } from "../plugin.ts";
 import { TimerEntry, type TimerWheel } from "../timer_wheel.ts";
 import {
+  commonVersion,
   decodeControl,
   decodeHello,
   decodeHelloAck,
@@ -22,6 +23,7 @@ import {
   type HelloAck,
   type HelloBay,
   Kind,
+  LANES,
   VERSIONS,
 } from "./envelope.ts";
 import { Reassembly } from "./fragments.ts";
@@ -34,7 +36,7 @@ import {
   type SessionHost,
 } from "./inbound.ts";
 import { Outbound, type OutboundHost } from "./outbound.ts";
-import { LARGEST_WHOLE } from "./outbox.ts";
+import { LARGEST_WHOLE, RESERVE_BYTES } from "./outbox.ts";
 import { Sender, type SenderOptions } from "./sender.ts";
 
 /** What a session is made with. */
@@ -74,8 +76,12 @@ export interface SessionOptions extends SenderOptions {
 const HEARTBEAT_MS = 5000;
 /** So many silent heartbeats end the session. */
 const MISSED_HEARTBEATS = 3;
-/** Credit is returned when this share of the window has been taken up: each time costs a write. */
-const CREDIT_STEP = 0.5;
+/** What the lowest lane of a peer may have to leave free before it sends the next frame. */
+const HELD_FREE_BYTES = RESERVE_BYTES * (LANES - 1) + LARGEST_WHOLE;
+/** How long {@link Session.close} waits for what is queued, in milliseconds. */
+const DRAIN_MS = 5000;
+/** What may be in the link at most: control frames pass the gates, and a peer may not read. */
+const MAX_LINK_BYTES = 4 * 1024 * 1024;
 /** The most frames that may come before this side has loaded what was agreed on. */
 const MAX_EARLY = 1024;
 /** The most addresses one peer may bind. */
@@ -115,12 +121,15 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
   readonly #ended = Promise.withResolvers<PatchbayError>();
   readonly #routesOut = new Map<string, number>();
   readonly #routesIn: InboundRoute[] = [];
-  #state: "greeting" | "agreeing" | "open" | "ended";
+  /** `answering`: a hello has come; `agreeing`: the hello-ack is waited for, or has come. */
+  #state: "greeting" | "answering" | "agreeing" | "open" | "ended";
   /** Frames that came while this side was still loading what was agreed on. */
   #early: Uint8Array[] | undefined;
   #bay: HelloBay = { id: "", module: "", instance: "" };
   #peer: Peer | undefined;
   #identity: string | undefined;
+  /** Credit is returned when so much has been taken up: each time costs a write. */
+  readonly #creditStepBytes: number;
   #owedBytes = 0;
   #heard = false;
   #missed = 0;
@@ -135,6 +144,9 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
     this.#link = link;
     this.#options = options;
     this.#state = dialler ? "agreeing" : "greeting";
+    // At half the window, but early enough that no lane of the peer waits for it in vain.
+    const { windowBytes } = options;
+    this.#creditStepBytes = Math.min(windowBytes / 2, windowBytes - HELD_FREE_BYTES);
     this.sender = new Sender(link, options);
     this.outbound = new Outbound(this);
     this.#inbound = new Inbound(this);
@@ -194,19 +206,41 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
   }
 
   /**
-   * Ends the session: says goodbye, sends what is on its way, closes the link. Idempotent.
+   * Ends the session: sends what is queued (for 5 s at most), says goodbye, closes the link.
+   * Idempotent.
    *
-   * @param reason Why, for the peer and for what is pending.
+   * @param reason Why, for the peer and for what is pending. With another code than `closed` it is
+   * a refusal: nothing more is sent but the goodbye.
    */
   close(reason?: PatchbayError): Promise<void> {
     return this.#closing ??= (async () => {
       const why = reason ?? new PatchbayError("closed", "the connection was closed");
-      if (this.#state !== "ended") {
-        this.sender.control(Kind.goodbye, 0, 0, encodeControl(why.toWire()));
-      }
-      this.#end(why);
+      if (why.code === "closed" && this.isOpen && !this.sender.outbox.idle) await this.#drain();
+      this.#sayGoodbye(why);
       await this.#link.close();
     })();
+  }
+
+  #sayGoodbye(why: PatchbayError): void {
+    if (this.#state !== "ended") {
+      this.sender.control(Kind.goodbye, 0, 0, this.sender.errorBody(why));
+    }
+    this.#end(why);
+  }
+
+  /** Resolves when nothing is queued any longer, when the session has ended, or after 5 s. */
+  async #drain(): Promise<void> {
+    const { outbox } = this.sender;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const late = new Alarm(resolve);
+    const look = () => {
+      if (outbox.idle) resolve();
+    };
+    outbox.onRelaxed.add(look);
+    this.#options.timers.arm(late, DRAIN_MS);
+    await Promise.race([promise, this.ended]);
+    this.#options.timers.disarm(late);
+    outbox.onRelaxed.delete(look);
   }
 
   /** As {@link OutboundHost.report}. */
@@ -258,6 +292,10 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
     const { statistics } = this.#options;
     statistics.messagesIn++;
     statistics.bytesIn += end - start;
+    this.#take(buffer, start, end);
+  }
+
+  #take(buffer: Uint8Array, start: number, end: number): void {
     try {
       const frame = this.#frame;
       frame.read(buffer, start, end);
@@ -265,7 +303,7 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
       this.#dispatch(frame, end - start);
     } catch (error) {
       const known = PatchbayError.fromThrown(error);
-      statistics.countError(known.code);
+      this.#options.statistics.countError(known.code);
       this.#refuse(known.message, known);
     }
   }
@@ -273,6 +311,8 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
   /** As {@link LinkHandler.batchEnd}. */
   batchEnd(): void {
     this.#inbound.batchEnd();
+    // Acknowledgements and credit need no gate: a peer that asks and never reads is not fed for ever.
+    if (this.#link.buffered > MAX_LINK_BYTES && this.#state !== "ended") this.overloaded();
   }
 
   /** As {@link LinkHandler.drained}. */
@@ -319,12 +359,14 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
     }
     if (this.#state === "greeting" && frame.kind === Kind.hello) {
       const hello = decodeHello(body);
-      this.#state = "agreeing";
+      this.#state = "answering";
       void this.#settle(() => this.#answer(hello));
     } else if (this.#state === "agreeing" && frame.kind === Kind.helloAck) {
       const ack = decodeHelloAck(body);
       this.#early = [];
-      void this.#settle(() => this.#agree(ack.codecs, ack.compression, ack));
+      const offered = this.#hello().compression;
+      const compression = ack.compression.filter((name) => offered.includes(name));
+      void this.#settle(() => this.#agree(ack.codecs, compression, ack));
     } else {
       throw new PatchbayError("protocol", `frame kind ${frame.kind} before the handshake`);
     }
@@ -350,12 +392,24 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
       });
     }
     const compression = hello.compression.filter((name) => mine.compression.includes(name));
-    this.#identity = await this.#options.authenticate?.(hello.credentials, hello.bay);
+    this.#identity = await this.#authenticate(hello);
     const { versions: _, credentials: __, ...rest } = mine;
-    const ack: HelloAck = { ...rest, version: VERSIONS[1], codecs, compression };
+    const version = commonVersion(hello.versions) as number;
+    const ack: HelloAck = { ...rest, version, codecs, compression };
     await this.#agree(codecs, compression, hello, () => {
       this.sender.control(Kind.helloAck, 0, 0, encodeHello(ack));
     });
+  }
+
+  async #authenticate({ credentials, bay }: Hello): Promise<string | undefined> {
+    try {
+      return await this.#options.authenticate?.(credentials, bay);
+    } catch (error) {
+      if (error instanceof PatchbayError) throw error;
+      // What went wrong inside is nothing for a stranger.
+      this.report(PatchbayError.fromThrown(error));
+      throw new PatchbayError("unauthenticated", "the credentials could not be checked");
+    }
   }
 
   /** What both sides have agreed on becomes effective, in the same turn as the ack is sent. */
@@ -368,7 +422,7 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
     const codecs: Codec[] = [];
     for (const name of names) codecs.push(await this.#options.codecs.load(name));
     const compressor = compression[0] === "deflate" ? await loadCompressor("deflate") : undefined;
-    if (this.#state !== "agreeing") return;
+    if (this.#state !== "agreeing" && this.#state !== "answering") return;
     const { sender } = this;
     sender.codecs = codecs;
     sender.compressor = compressor;
@@ -381,7 +435,12 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
     this.#ready.resolve();
     const early = this.#early ?? [];
     this.#early = undefined;
-    for (const frame of early) this.frame(frame, 0, frame.length);
+    for (const frame of early) {
+      // One of them may have ended it.
+      if (!this.isOpen) return;
+      this.#take(frame, 0, frame.length);
+    }
+    this.#inbound.batchEnd();
   }
 
   // ----- dispatch -----
@@ -389,9 +448,13 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
   #dispatch(frame: Frame, bytes: number): void {
     switch (frame.kind) {
       case Kind.response:
-      case Kind.error:
       case Kind.subscribeAck:
         return this.outbound.receive(frame);
+      case Kind.error: {
+        const paid = (frame.flags & Flag.paid) !== 0;
+        this.outbound.receive(frame);
+        return paid ? this.#takenUp(bytes) : undefined;
+      }
       case Kind.event:
       case Kind.accepted:
       case Kind.feedback:
@@ -404,17 +467,19 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
         this.#inbound.receive(frame);
         return this.#takenUp(bytes);
       case Kind.cancel:
+      case Kind.cancelJob: {
+        const paid = (frame.flags & Flag.paid) !== 0;
+        this.#inbound.receive(frame);
+        return paid ? this.#takenUp(bytes) : undefined;
+      }
       case Kind.subscribe:
       case Kind.unsubscribe:
       case Kind.attach:
-      case Kind.cancelJob:
         return this.#inbound.receive(frame);
       case Kind.fragment:
         return this.#fragment(frame, bytes);
       case Kind.credit:
-        if (frame.id === 0) this.sender.outbox.credited(frame.number);
-        else this.#inbound.credited(frame.id, frame.number);
-        return;
+        return this.#credit(frame.id, frame.number);
       case Kind.route:
         return this.#bindRoute(frame);
       case Kind.heartbeat:
@@ -424,6 +489,14 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
       default:
         throw new PatchbayError("protocol", `frame kind ${frame.kind} is not known`);
     }
+  }
+
+  #credit(id: number, count: number): void {
+    if (!Number.isSafeInteger(count) || count < 0) {
+      throw new PatchbayError("protocol", `the peer returned a credit of ${count}`);
+    }
+    if (id === 0) this.sender.outbox.credited(count);
+    else this.#inbound.credited(id, count);
   }
 
   #fragment(frame: Frame, bytes: number): void {
@@ -439,7 +512,7 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
 
   #takenUp(bytes: number): void {
     this.#owedBytes += bytes;
-    if (this.#owedBytes < this.#options.windowBytes * CREDIT_STEP) return;
+    if (this.#owedBytes < this.#creditStepBytes) return;
     const owed = this.#owedBytes;
     this.#owedBytes = 0;
     this.sender.control(Kind.credit, 0, owed);
@@ -483,6 +556,7 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
   ): void {
     if (this.#state === "ended") return;
     this.report(error.with({ transport: this.transport }));
+    this.#sayGoodbye(error);
     void this.close(error);
   }
 
@@ -500,6 +574,7 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
     this.#ready.reject(error);
     this.outbound.end(closed);
     this.#inbound.end();
+    this.sender.outbox.close();
     this.#ended.resolve(error);
   }
 }

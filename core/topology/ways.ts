@@ -228,7 +228,13 @@ export class SpeakWay implements SpeakerPort {
     this.#publications = [...this.#publications, publication];
     const { last } = this.#endpoint;
     if (publication.terms.retained && last !== undefined) {
-      void publication.publish(this.#endpoint, last.value, { ...last.context, retained: true });
+      try {
+        void publication.publish(this.#endpoint, last.value, { ...last.context, retained: true });
+      } catch (error) {
+        // Too large for this peer, say: it goes without, and the subscription stands.
+        const { code } = PatchbayError.fromThrown(error);
+        this.#endpoint.statistics.countDrop(code);
+      }
     }
     this.#onJoin?.();
   }
