@@ -4,9 +4,6 @@
  * @module
  */
 
-// The npm copy of @std has no types.
-import * as untyped from "@std/fmt/colors.js";
-
 /** Colours a text. */
 export type Colour = (text: string) => string;
 
@@ -30,7 +27,12 @@ export interface Paint {
   readonly magenta: Colour;
 }
 
-const colors: Omit<Paint, "enabled"> = untyped;
+/** A colour by its SGR codes (ECMA-48, 8.3.117): what begins and what ends it. */
+function sgr(begin: number, end: number): Colour {
+  // Not those of @std: they look at this process's NO_COLOR, whatever surroundings a program gives.
+  return (text) => `\x1b[${begin}m${text}\x1b[${end}m`;
+}
+
 const same: Colour = (text) => text;
 
 const PLAIN: Paint = {
@@ -45,13 +47,13 @@ const PLAIN: Paint = {
 };
 const COLOURED: Paint = {
   enabled: true,
-  bold: colors.bold,
-  dim: colors.dim,
-  green: colors.green,
-  red: colors.red,
-  yellow: colors.yellow,
-  cyan: colors.cyan,
-  magenta: colors.magenta,
+  bold: sgr(1, 22),
+  dim: sgr(2, 22),
+  green: sgr(32, 39),
+  red: sgr(31, 39),
+  yellow: sgr(33, 39),
+  cyan: sgr(36, 39),
+  magenta: sgr(35, 39),
 };
 
 /**

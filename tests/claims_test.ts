@@ -204,6 +204,7 @@ claim("a bay that serves over uds keeps its process alive until it is told to st
   program.kill("SIGTERM");
   assert.equal((await program.status).code, 143);
   await lines.cancel();
+  assert.deepEqual([...Deno.readDirSync(place.path)].filter(({ name }) => /^arm\./.test(name)), []);
 });
 
 claim("a bay that only listens, with nobody to listen to, keeps no process alive", async () => {

@@ -116,4 +116,9 @@ Deno.test("architecture: every invariant names a test that exists; every path is
     if (!there) missing.push(path);
   }
   assert.deepEqual(missing, []);
+  const unnamed = (await files(join(PROJECT_ROOT, "core"), [".ts"])).filter((path) =>
+    !path.includes("/") && !path.endsWith("_test.ts") && path !== "mod.ts" &&
+    !text.includes(`\`core/${path}\``)
+  );
+  assert.deepEqual(unnamed, [], "the map of ARCHITECTURE.md leaves files of core out");
 });
