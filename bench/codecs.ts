@@ -127,7 +127,7 @@ async function run(effort: SuiteContext): Promise<Row[]> {
   await row(
     "1 MB decode, copied: MessagePack",
     () => msgpack.decode(packed),
-    "@std/msgpack",
+    "@std/msgpack, a view",
     () => stdDecode(packed),
     few,
   );

@@ -143,4 +143,9 @@ Deno.test("publish: warnings of the rehearsal are problems, progress is not", ()
   assert.deepEqual(readRehearsal(output, "/w/a"), { files: ["mod.ts"], problems: "" });
   const warned = readRehearsal(`warning[unsupported-x]: look\n${output}`, "/w/a");
   assert.equal(warned.problems, "warning[unsupported-x]: look");
+  const dynamic = (file: string) =>
+    `warning[unanalyzable-dynamic-import]: unable to analyze dynamic import\n  --> /w/${file}:3:4\n` +
+    `   | \n31 |   await import(url)\n   |                ^^^\n\n  info: look\n  info: again\n\n`;
+  assert.equal(readRehearsal(dynamic("host/loader.ts") + output, "/w/a").problems, "");
+  assert.match(readRehearsal(dynamic("core/bay.ts") + output, "/w/a").problems, /bay\.ts/);
 });

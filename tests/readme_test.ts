@@ -9,7 +9,13 @@ import { CASES } from "@patchbay/core/conformance";
 import type { Plugin } from "@patchbay/core";
 import { builtins } from "@patchbay/patchbay";
 import uds from "@patchbay/uds";
-import { between, configTable, staleTables, wiresTable } from "../tools/readme_tables.ts";
+import {
+  benchTable,
+  between,
+  configTable,
+  staleTables,
+  wiresTable,
+} from "../tools/readme_tables.ts";
 import { files, packages, PROJECT_ROOT } from "../tools/workspace.ts";
 
 Deno.test("readme: the generated tables are what the code says", async () => {
@@ -49,6 +55,18 @@ Deno.test("readme: the tables follow from the declaration", () => {
   assert.equal(told["largest payload"], "1500 B");
   assert.match(configTable(other), /a schema of its own/);
   assert.match(configTable(uds), /`compression` +\| `none`, `deflate` +\| `"none"`/);
+});
+
+Deno.test("readme: the figures with a target are taken over, what was missed too", () => {
+  const results = "### uds: one core\n\n| figure | ours | floor | ratio | target | met |\n" +
+    "| --- | --- | --- | --- | --- | --- |\n| call | 20 µs | 16 µs, bare echo | 1.25 | ≤ 1.4 × | yes |\n" +
+    "| p99 | 90 µs |  |  |  |  |\n\n### uds: two cores\n\n| figure | ours | floor | ratio | target | met |\n" +
+    "| --- | --- | --- | --- | --- | --- |\n| call | 48 µs | 32 µs, bare echo | 1.50 | ≤ 1.4 × | NO |\n";
+  assert.deepEqual(benchTable(results).split("\n").map((line) => line.replace(/ +/g, " ")), [
+    "| figure | target | one core | two cores |",
+    "| --------- | ------- | ----------------------- | ----------------------------------- |",
+    "| uds: call | ≤ 1.4 × | 20 µs, 1.25 × bare echo | 48 µs, 1.50 × bare echo; **missed** |",
+  ]);
 });
 
 Deno.test("readme: markers that are missing or doubled are told", () => {

@@ -1,5 +1,6 @@
 /**
- * Writes the tables of READMEs that follow from the code: the wires, and each plugin's configuration.
+ * Writes the tables of READMEs that follow from the code: the wires, each plugin's configuration,
+ * and the figures of the bench.
  * They stand between `<!-- wires:begin -->` and `<!-- wires:end -->`, and so on.
  *
  * @module
@@ -132,6 +133,44 @@ export function configTable(plugin: Plugin): string {
 }
 
 /**
+ * The figures of the bench that have a target, with what was missed, by where they were measured.
+ *
+ * @param results The text of `bench/RESULTS.md`.
+ */
+export function benchTable(results: string): string {
+  const placements: string[] = [];
+  const figures = new Map<string, { target: string; cells: Map<string, string> }>();
+  let suite = "";
+  let placement = "";
+  let head: string[] = [];
+  for (const line of results.split("\n")) {
+    const heading = /^### (\w+): (.+)$/.exec(line);
+    if (heading !== null) [, suite, placement] = heading;
+    const cells = line.split("|").slice(1, -1).map((cell) => cell.trim());
+    if (cells[0] === "figure") head = cells;
+    const at = (name: string) => cells[head.indexOf(name)] ?? "";
+    if (heading !== null || at("target") === "" || at("figure") === "figure") continue;
+    if (/^-+$/.test(at("figure"))) continue;
+    if (!placements.includes(placement)) placements.push(placement);
+    const name = `${suite}: ${at("figure")}`;
+    const figure = figures.get(name) ?? { target: at("target"), cells: new Map() };
+    figures.set(name, figure);
+    const ratio = at("ratio") === ""
+      ? ""
+      : `, ${at("ratio")} × ${at("floor").replace(/^.*?, /, "")}`;
+    figure.cells.set(placement, `${at("ours")}${ratio}${at("met") === "NO" ? "; **missed**" : ""}`);
+  }
+  return table([
+    ["figure", "target", ...placements],
+    ...[...figures].map(([name, { target, cells }]) => [
+      name,
+      target,
+      ...placements.map((one) => cells.get(one) ?? ""),
+    ]),
+  ]);
+}
+
+/**
  * Replaces what stands between two markers.
  *
  * @param text The document.
@@ -166,28 +205,31 @@ export async function staleTables(root: string = PROJECT_ROOT): Promise<Stale[]>
   const found = await workspacePlugins(root);
   const wanted: [path: string, name: string, content: string][] = [
     ["README.md", "wires", wiresTable(found.map(({ plugin }) => plugin))],
+    [
+      "README.md",
+      "bench",
+      benchTable(await Deno.readTextFile(join(root, "bench/RESULTS.md"))),
+    ],
     ...found.map(({ plugin, folder }): [string, string, string] => [
       `${folder}/README.md`,
       "config",
       configTable(plugin),
     ]),
   ];
-  const stale: Stale[] = [];
+  const texts = new Map<string, { before: string; after: string }>();
   for (const [path, name, content] of wanted) {
-    const text = await Deno.readTextFile(join(root, path)).catch((error) => {
-      throw new Error(`${path}: ${(error as Error).message}`);
-    });
-    // Its author may have written one by hand, or none: `patchbay new plugin` does not know the table.
-    if (path !== "README.md" && !text.includes(`<!-- ${name}:`)) continue;
-    let wantedText: string;
     try {
-      wantedText = between(text, name, content);
+      const before = texts.get(path)?.before ?? await Deno.readTextFile(join(root, path));
+      const text = texts.get(path)?.after ?? before;
+      // Its author may have written one by hand: `patchbay new plugin` does not know the table.
+      if (path !== "README.md" && !text.includes(`<!-- ${name}:`)) continue;
+      texts.set(path, { before, after: between(text, name, content) });
     } catch (error) {
       throw new Error(`${path}: ${(error as Error).message}`);
     }
-    if (wantedText !== text) stale.push({ path, text: wantedText });
   }
-  return stale;
+  return [...texts].filter(([, { before, after }]) => before !== after)
+    .map(([path, { after }]) => ({ path, text: after }));
 }
 
 if (import.meta.main) {

@@ -20,7 +20,7 @@ function meet(path: string, leave: () => Promise<void>): Meeting {
       ...overrides,
       module,
       plugins: [uds],
-      config: { uds: { reconnectMinMs: 10 } },
+      config: { uds: { reconnectMinMs: 10, connectTimeoutMs: 1000 } },
       directory: (identity) => HostDirectory.open(identity, { path }),
     }),
     place: path,
