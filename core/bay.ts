@@ -460,7 +460,12 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
    */
   close(): Promise<void> {
     if (this.#closing === undefined) {
-      this.#abort.abort(new PatchbayError("closed", "the bay is closing", { retryable: false }));
+      this.#abort.abort(
+        new PatchbayError("closed", "the bay is closing", {
+          retryable: false,
+          remedy: "open another one: this one is over",
+        }),
+      );
       this.#closing = this.#close();
       // Callers that are bound already bind anew, and learn that the bay is closed.
       this.#parts.epoch.next();
@@ -507,7 +512,10 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
 
   #live(): void {
     if (this.#closing === undefined) return;
-    throw new PatchbayError("closed", `the bay of ${this.identity.module} is closed`);
+    throw new PatchbayError("closed", `the bay of ${this.identity.module} is closed`, {
+      retryable: false,
+      remedy: "open another one: this one is over",
+    });
   }
 
   #usable(pattern: Pattern, via: readonly string[] | undefined): Wire[] {

@@ -279,7 +279,10 @@ class PendingCall extends TimerEntry implements OutboundCall {
   override discard(): void {
     this.#binding.port.cancel(this);
     this.fail(
-      new PatchbayError("closed", `${this.address}: the bay was closed`, { retryable: false }),
+      new PatchbayError("closed", `${this.address}: the bay was closed`, {
+        retryable: false,
+        remedy: "open another one: this one is over",
+      }),
     );
   }
 

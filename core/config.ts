@@ -145,5 +145,8 @@ export function checkConfig<Config>(
     const path = (issue.path ?? []).map((p) => String(typeof p === "object" ? p.key : p));
     return `${[where, ...path].join(".")}: ${issue.message}`;
   });
-  throw new PatchbayError("invalid", lines.join("; "), { details: { issues: lines } });
+  throw new PatchbayError("invalid", lines.join("; "), {
+    details: { issues: lines },
+    remedy: "patchbay doctor --config-table shows every key with its type and default",
+  });
 }

@@ -85,6 +85,14 @@ export interface WireError {
 const RETRYABLE: ReadonlySet<ErrorCode> = new Set(["unavailable", "closed", "overloaded"]);
 const KNOWN: ReadonlySet<string> = new Set(ERROR_CODES);
 
+/** What to do about an error that says nothing better itself. */
+const REMEDIES: Readonly<Partial<Record<ErrorCode, string>>> = {
+  closed: "try again: the wire connects anew by itself if the module is there; see patchbay list",
+  protocol: "check that both sides speak Patchbay, in versions that meet",
+  remote: "look at the server: its handler threw this",
+  internal: "report this message as a defect",
+};
+
 /**
  * Every failure that Patchbay reports.
  *
@@ -135,7 +143,7 @@ export class PatchbayError extends Error {
     this.address = options.address;
     this.details = options.details;
     this.retryable = options.retryable ?? RETRYABLE.has(code);
-    this.remedy = options.remedy;
+    this.remedy = options.remedy ?? REMEDIES[code];
   }
 
   /**
@@ -162,7 +170,7 @@ export class PatchbayError extends Error {
     const wire: WireError = { code: this.code, message: this.message };
     if (this.details !== undefined) wire.details = this.details;
     if (this.retryable !== RETRYABLE.has(this.code)) wire.retryable = this.retryable;
-    if (this.remedy !== undefined) wire.remedy = this.remedy;
+    if (this.remedy !== REMEDIES[this.code]) wire.remedy = this.remedy;
     return wire;
   }
 

@@ -53,7 +53,7 @@ Deno.test("errors: what cannot be read from a wire becomes internal, and never t
     "closed",
     undefined,
     true,
-    undefined,
+    new PatchbayError("closed", "").remedy,
   ]);
 });
 

@@ -186,6 +186,7 @@ export class JobRun extends TimerEntry {
       if (verdict === false || typeof verdict === "string") {
         throw new PatchbayError("remote", verdict || "the goal was rejected", {
           details: { rejected: true },
+          remedy: "send a goal that the worker accepts",
         });
       }
       // The owner gave up while the goal was being decided on.

@@ -64,6 +64,7 @@ function accept<T>(result: StandardResult<T>, what: string): T {
   const first = issues[0] ?? { path: what, message: "refused by the schema" };
   throw new PatchbayError("invalid", `${first.path}: ${first.message}`, {
     details: { path: first.path, issues },
+    remedy: "send what the contract's schema accepts",
   });
 }
 

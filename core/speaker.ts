@@ -190,6 +190,8 @@ export class Speaker<ValueIn> implements AsyncDisposable {
       throw new PatchbayError("closed", `${this.#address}: the speaker is closed`, {
         pattern: "speaker",
         address: this.#address,
+        retryable: false,
+        remedy: "open it again: await bay.speaker()",
       });
     }
     const endpoint = this.#endpoint;

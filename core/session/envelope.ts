@@ -349,7 +349,10 @@ export function encodeHeaders(headers: Readonly<Record<string, string>>): Uint8A
     throw new PatchbayError(
       "too_large",
       `the headers have ${bytes.length} bytes, the limit is ${MAX_HEADERS_BYTES}`,
-      { details: { size: bytes.length, max: MAX_HEADERS_BYTES } },
+      {
+        details: { size: bytes.length, max: MAX_HEADERS_BYTES },
+        remedy: "headers are for small things: send it in the value",
+      },
     );
   }
   return bytes;
