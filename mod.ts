@@ -42,7 +42,7 @@ export {
   type SpeakOptions,
   type StandardSchema,
 } from "@patchbay/core";
-export { onShutdown } from "@patchbay/host";
+export { onShutdown, serveMetrics } from "@patchbay/host";
 
 /** How to open a bay; everything has a default. */
 export type OpenOptions<

@@ -28,6 +28,7 @@ export {
   type LoadedPlugin,
   projectFolder,
 } from "./loader.ts";
+export { type MetricsOptions, type MetricsServer, serveMetrics } from "./metrics.ts";
 export {
   byModule,
   type CleanOptions,

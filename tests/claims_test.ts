@@ -207,14 +207,34 @@ claim("a bay that serves over uds keeps its process alive until it is told to st
   assert.deepEqual([...Deno.readDirSync(place.path)].filter(({ name }) => /^arm\./.test(name)), []);
 });
 
-claim("a bay that only listens, with nobody to listen to, keeps no process alive", async () => {
+claim("a bay that listens waits for speakers that come later, until it is closed", async () => {
   await using place = new Place();
   const file = `${place.folder}/program.ts`;
   await Deno.writeTextFile(
     file,
     `import { Patchbay } from "@patchbay/patchbay";
     const bay = await Patchbay.open({ module: "ear", runtimeDirectory: "${place.path}" });
-    await bay.listen("arm/**", () => {});`,
+    await bay.listen("arm/**", async () => { console.log("heard"); await bay.close(); });
+    console.log("the main module is done");`,
+  );
+  const program = run(file);
+  const lines = program.stdout.getReader();
+  await lines.read();
+  const speaker = await (await place.bay("arm")).speaker("arm/pose");
+  await speaker.shout(1);
+  // The listener closes its bay, and nothing else keeps the process.
+  assert.equal((await program.status).code, 0);
+  await lines.cancel();
+});
+
+claim("a bay that only calls keeps no process alive", async () => {
+  await using place = new Place();
+  const file = `${place.folder}/program.ts`;
+  await Deno.writeTextFile(
+    file,
+    `import { Patchbay } from "@patchbay/patchbay";
+    const bay = await Patchbay.open({ module: "ear", runtimeDirectory: "${place.path}" });
+    await bay.call("arm/move", 1).catch(() => {});`,
   );
   const { code } = await run(file).output();
   assert.equal(code, 0);

@@ -29,6 +29,9 @@ import type { SpeakerEndpoint } from "../speaker.ts";
 import { Peer, type PeerHost } from "./peer.ts";
 import { CallWay, JobWay, SpeakWay } from "./ways.ts";
 
+/** A timer that does nothing but keep the process alive: as long as timers go, 24.8 days. */
+const KEEP_ALIVE_MS = 2 ** 31 - 1;
+
 /** A transport over links, with a directory that says who is where. */
 export class DirectoryTransport<Extras> implements Transport<Extras>, SessionHost, PeerHost {
   /** What only this wire has. */
@@ -46,6 +49,9 @@ export class DirectoryTransport<Extras> implements Transport<Extras>, SessionHos
   readonly #speakers = new Set<SpeakWay>();
   readonly #publications = new Set<Publication>();
   readonly #listeners = new Set<ListenerEndpoint>();
+  /** Those whose `listen` has resolved. */
+  readonly #joined = new Set<ListenerEndpoint>();
+  #alive: ReturnType<typeof setInterval> | undefined;
   readonly #sessions = new Set<Session>();
   readonly #peers = new Map<string, Peer>();
   readonly #unwatch: () => void;
@@ -150,13 +156,15 @@ export class DirectoryTransport<Extras> implements Transport<Extras>, SessionHos
   /** As {@link Transport.listen}. */
   async listen(endpoint: ListenerEndpoint): Promise<Registration> {
     this.#listeners.add(endpoint);
-    await this.#directory.refresh();
+    this.#keepAlive();
     try {
+      await this.#directory.refresh();
       await this.#join(endpoint);
     } catch (error) {
       this.#leave(endpoint);
       throw error;
     }
+    this.#joined.add(endpoint);
     return {
       close: () => {
         this.#leave(endpoint);
@@ -179,6 +187,8 @@ export class DirectoryTransport<Extras> implements Transport<Extras>, SessionHos
   close(): Promise<void> {
     return this.#closing ??= (async () => {
       this.#unwatch();
+      this.#listeners.clear();
+      this.#keepAlive();
       const reason = new PatchbayError("closed", `${this.#context.identity.module} has closed`);
       const listener = await this.#listening?.catch(() => undefined);
       await listener?.close();
@@ -281,6 +291,15 @@ export class DirectoryTransport<Extras> implements Transport<Extras>, SessionHos
 
   // ----- dialling -----
 
+  /** Who listens waits for speakers that may come later, as a server waits for callers. */
+  #keepAlive(): void {
+    if (this.#listeners.size > 0) this.#alive ??= setInterval(() => {}, KEEP_ALIVE_MS);
+    else {
+      clearInterval(this.#alive);
+      this.#alive = undefined;
+    }
+  }
+
   #holders(pattern: Pattern, role: "server" | "speaker", address: string): DirectoryEntry[] {
     const wire = this.#context.name;
     return this.#directory.others.filter((entry) =>
@@ -323,6 +342,8 @@ export class DirectoryTransport<Extras> implements Transport<Extras>, SessionHos
 
   #leave(listener: ListenerEndpoint): void {
     this.#listeners.delete(listener);
+    this.#joined.delete(listener);
+    this.#keepAlive();
     for (const peer of this.#peers.values()) peer.leave(listener);
   }
 
@@ -336,7 +357,10 @@ export class DirectoryTransport<Extras> implements Transport<Extras>, SessionHos
       void peer.close(new PatchbayError("closed", `the module ${instance} has gone`));
     }
     for (const listener of this.#listeners) {
-      this.#join(listener).catch((error) => this.#context.report(PatchbayError.fromThrown(error)));
+      this.#join(listener).catch((error) => {
+        // While listen() itself has not resolved, it is told by its rejection.
+        if (this.#joined.has(listener)) this.#context.report(PatchbayError.fromThrown(error));
+      });
     }
     this.#context.routesChanged();
   }
