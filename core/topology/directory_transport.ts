@@ -255,12 +255,16 @@ export class DirectoryTransport<Extras> implements Transport<Extras>, SessionHos
   #listen(): Promise<LinkListener> {
     return this.#listening ??= (async () => {
       const listener = await this.driver.listen((link) => {
-        if (this.#sessions.size >= this.config.maxConnections || this.#closing !== undefined) {
-          this.#context.statistics.countError("overloaded");
-          void link.close(true);
-          return;
-        }
+        if (this.#closing !== undefined) return void link.close(true);
         const session = new Session(link, false, this.session);
+        const { maxConnections } = this.config;
+        if (this.#sessions.size >= maxConnections) {
+          this.#context.statistics.countError("overloaded");
+          const message =
+            `${maxConnections} peers are connected to ${this.session.identity.module}`;
+          const remedy = "raise maxConnections, or connect fewer";
+          return void session.close(new PatchbayError("overloaded", message, { remedy }));
+        }
         this.#sessions.add(session);
         this.#context.statistics.connections++;
         session.ended.then(() => {

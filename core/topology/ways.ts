@@ -11,7 +11,6 @@ import { ForwardedCall } from "../layers/forwarded.ts";
 import type { EventContext } from "../listener.ts";
 import type { CallPort, JobPort, SpeakerPort } from "../plugin.ts";
 import type { Publication } from "../session/publication.ts";
-import type { Session } from "../session/session.ts";
 import type { SpeakerEndpoint } from "../speaker.ts";
 import type { Peer } from "./peer.ts";
 
@@ -34,8 +33,6 @@ export class CallWay implements CallPort {
   readonly #transport: string;
   readonly #peers: readonly Peer[];
   #turn = 0;
-  /** The sessions that calls went over; absent while a call waits for a connection. */
-  readonly #sessions = new WeakMap<OutboundCall, Session>();
 
   /**
    * @param peers The bays that serve the address: several, if they share it.
@@ -63,9 +60,12 @@ export class CallWay implements CallPort {
   /** As {@link CallPort.cancel}. */
   cancel(call: OutboundCall): void {
     const sent = call.slot instanceof SharedCall ? call.slot : call;
-    const session = this.#sessions.get(sent);
-    if (session === undefined) sent.slot = GIVEN_UP;
-    else session.outbound.cancelRequest(sent);
+    // Asked of each session in turn: a note of the way for each call would cost every call.
+    for (const peer of this.#peers) {
+      if (peer.session?.outbound.cancelRequest(sent) === true) return;
+    }
+    // It waits for a connection: sendTo() finds this.
+    sent.slot = GIVEN_UP;
   }
 
   /** As {@link CallPort.close}. */
@@ -74,16 +74,11 @@ export class CallWay implements CallPort {
   /** @ignore */
   sendTo(peer: Peer, call: OutboundCall): void {
     const { session } = peer;
-    if (session !== undefined) return this.#send(session, call);
+    if (session !== undefined) return session.outbound.request(call);
     peer.connect().then((opened) => {
       // The caller may have given up meanwhile: cancel() left word in the slot.
-      if (call.slot !== GIVEN_UP) this.#send(opened, call);
+      if (call.slot !== GIVEN_UP) opened.outbound.request(call);
     }, (error) => call.fail(error));
-  }
-
-  #send(session: Session, call: OutboundCall): void {
-    this.#sessions.set(call, session);
-    session.outbound.request(call);
   }
 }
 

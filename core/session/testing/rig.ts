@@ -244,6 +244,8 @@ export interface TestCallOptions {
   headers?: Readonly<Record<string, string>>;
   /** The codec's name. */
   codec?: string;
+  /** How long it may take, as the server is told. */
+  remainingMs?: number;
 }
 
 /** A call that a test has made. */
@@ -252,7 +254,7 @@ export class TestCall implements OutboundCall {
   readonly address: string;
   headers: Readonly<Record<string, string>> | undefined;
   readonly timeoutMs = Infinity;
-  readonly remainingMs = Infinity;
+  readonly remainingMs: number;
   readonly codec: string | undefined;
   readonly priority: number;
   readonly idempotent = false;
@@ -271,6 +273,7 @@ export class TestCall implements OutboundCall {
     this.headers = options.headers;
     this.codec = options.codec;
     this.priority = options.priority ?? 128;
+    this.remainingMs = options.remainingMs ?? Infinity;
     this.statistics = count("client", address);
     this.promise = this.#result.promise;
     this.promise.catch(() => {});
