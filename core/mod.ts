@@ -52,6 +52,7 @@ export * from "./open.ts";
 export * from "./plugin.ts";
 export * from "./prometheus.ts";
 export { type Overflow, OVERFLOWS } from "./queue.ts";
+export * from "./ring.ts";
 export * from "./schema.ts";
 export * from "./speaker.ts";
 export * from "./statistics.ts";

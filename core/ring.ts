@@ -39,7 +39,7 @@ const MAX_CAPACITY = 2 ** 30;
 
 /** Where a ring lies, and which one it must be. */
 export interface RingPlace {
-  /** Where it begins in the buffer, in bytes; divisible by 8. Default 0. */
+  /** Where it begins in the buffer, in bytes; divisible by 8, and by 128 to be fast. Default 0. */
   offset?: number;
   /** Which of several rings that used this place one after the other. Default 0. */
   epoch?: number;
@@ -368,7 +368,9 @@ export class RingProducer {
     const used = (this.#head - tail) | 0;
     // A tail that goes back, or past the head, would let it overwrite what was not read.
     if (used < 0 || used > ((this.#head - this.#seenTail) | 0)) {
-      throw this.#broken = wrongDistance(used * 8, this.capacity);
+      this.#broken = wrongDistance(used * 8, this.capacity);
+      this.#seenTail = (this.#head - this.#units) | 0; // no room, so every claim looks and throws
+      throw this.#broken;
     }
     this.#seenTail = tail;
     return used;
@@ -555,7 +557,7 @@ export class RingConsumer {
     const used = (head - this.#tail) | 0;
     // A head that goes back would unsay what was said; one too far would have overwritten it.
     if (used < ((this.#seenHead - this.#tail) | 0) || used > this.#units) {
-      throw this.#broken = wrongDistance(used * 8, this.capacity);
+      throw this.#break(wrongDistance(used * 8, this.capacity));
     }
     this.#seenHead = head;
     return used;
@@ -564,11 +566,18 @@ export class RingConsumer {
   #badLength(length: number | undefined): PatchbayError {
     if (this.#broken !== undefined) return this.#broken;
     if (this.#header.length === 0 || length === undefined) return gone();
-    // What was announced is not read any more.
-    return this.#broken = wrong(
-      `a message of ${length} bytes is announced, which cannot be there`,
-      { found: length, max: this.#maxBytes },
+    return this.#break(
+      wrong(`a message of ${length} bytes is announced, which cannot be there`, {
+        found: length,
+        max: this.#maxBytes,
+      }),
     );
+  }
+
+  /** What was announced is not read any more: every peek looks, and throws. */
+  #break(error: PatchbayError): PatchbayError {
+    this.#seenHead = this.#next = this.#tail;
+    return this.#broken = error;
   }
 }
 

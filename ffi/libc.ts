@@ -145,3 +145,17 @@ export class Libc implements Disposable {
 export function openLibc(): Libc {
   return new Libc(openCalls());
 }
+
+/** What everything that is opened here takes. */
+export interface LibcOptions {
+  /**
+   * A library that is open already, to be shared by many objects: opening one takes about a
+   * millisecond. It must stay open longer than they do. Default: one of its own.
+   */
+  libc?: Libc;
+}
+
+/** The library that was given, or one to be closed by who asks. */
+export function libcOrOwn(given: Libc | undefined): { libc: Libc; own: boolean } {
+  return given === undefined ? { libc: openLibc(), own: true } : { libc: given, own: false };
+}

@@ -47,6 +47,11 @@ export const Kind: {
   readonly credit: 5;
   readonly route: 6;
   readonly fragment: 7;
+  readonly register: 8;
+  readonly registerAck: 9;
+  readonly unregister: 10;
+  readonly find: 11;
+  readonly presence: 12;
   readonly request: 16;
   readonly response: 17;
   readonly error: 18;
@@ -63,6 +68,7 @@ export const Kind: {
   readonly result: 51;
   readonly cancelJob: 52;
   readonly attach: 53;
+  readonly detach: 54;
 } = {
   hello: 1,
   helloAck: 2,
@@ -71,6 +77,11 @@ export const Kind: {
   credit: 5,
   route: 6,
   fragment: 7,
+  register: 8,
+  registerAck: 9,
+  unregister: 10,
+  find: 11,
+  presence: 12,
   request: 16,
   response: 17,
   error: 18,
@@ -87,6 +98,7 @@ export const Kind: {
   result: 51,
   cancelJob: 52,
   attach: 53,
+  detach: 54,
 };
 
 /** A kind's number. */

@@ -95,12 +95,12 @@ Deno.test("header: the layout is that of the document, byte for byte", () => {
 Deno.test("kinds: the numbers do not change, and none is used twice", () => {
   const numbers = Object.values(Kind);
   assert.equal(new Set(numbers).size, numbers.length);
-  assert.equal(
-    Object.entries(Kind).map(([name, n]) => `${name}=${n}`).join(" "),
-    "hello=1 helloAck=2 goodbye=3 heartbeat=4 credit=5 route=6 fragment=7 request=16 " +
-      "response=17 error=18 cancel=19 send=20 subscribe=32 subscribeAck=33 unsubscribe=34 " +
-      "event=35 broadcast=36 goal=48 accepted=49 feedback=50 result=51 cancelJob=52 attach=53",
-  );
+  // Others may be added.
+  const first = "hello=1 helloAck=2 goodbye=3 heartbeat=4 credit=5 route=6 fragment=7 request=16 " +
+    "response=17 error=18 cancel=19 send=20 subscribe=32 subscribeAck=33 unsubscribe=34 " +
+    "event=35 broadcast=36 goal=48 accepted=49 feedback=50 result=51 cancelJob=52 attach=53";
+  const now = Object.entries(Kind).map(([name, n]) => `${name}=${n}`);
+  for (const pair of first.split(" ")) assert.ok(now.includes(pair), `${pair} has changed`);
 });
 
 Deno.test("lanes: 64 priorities each, the most urgent is 3", () => {

@@ -9,10 +9,23 @@ import { matches } from "../address.ts";
 import { PatchbayError } from "../errors.ts";
 import type { EventContext } from "../listener.ts";
 import { Fifo, type Overflow } from "../queue.ts";
-import type { SpeakerEndpoint } from "../speaker.ts";
+import type { EndpointStatistics } from "../statistics.ts";
 import { Flag, Kind, laneOf, LANES } from "./envelope.ts";
 import type { FrameSource } from "./outbox.ts";
+import type { Origin } from "./passing.ts";
 import type { FrameHead, Sender } from "./sender.ts";
+
+/** Whose shouts are published: a speaker of this bay, or one whose shouts are relayed. */
+export interface SpeakerSource {
+  /** The address. */
+  readonly address: string;
+  /** The codec that it asks for. */
+  readonly contract: { readonly codec?: string };
+  /** Its counters. */
+  readonly statistics: EndpointStatistics;
+  /** The bay it belongs to, if that is another one. */
+  readonly relayedFrom?: Origin;
+}
 
 /** What a subscriber asked for. */
 export interface SubscriptionTerms {
@@ -35,7 +48,7 @@ export interface PublicationHost {
   /** The sending half. */
   readonly sender: Sender;
   /** The number of an address on this connection. */
-  routeOf(address: string): number;
+  routeOf(address: string, origin?: Origin): number;
 }
 
 class EventHead implements FrameHead {
@@ -72,14 +85,18 @@ export class Publication implements FrameSource {
   /** How many of them are held. */
   #heldCount = 0;
   readonly #head = new EventHead();
-  readonly #routes = new WeakMap<SpeakerEndpoint, number>();
+  readonly #routes = new WeakMap<SpeakerSource, number>();
   /** The speaker that shouted last, and its route: most publications have only one. */
-  #lastSpeaker: SpeakerEndpoint | undefined;
+  #lastSpeaker: SpeakerSource | undefined;
   #lastRoute = 0;
   /** With overflow `block`: how many more messages the listener can queue. */
   #credit: number;
   #room: PromiseWithResolvers<void> | undefined;
   #ended = false;
+  /** With overflow `block`: the most messages that wait here; more where several are relayed. */
+  maxHeld: number;
+  /** Called with each credit of the listener: who relays returns it to the speaker. */
+  onCredit: ((messages: number) => void) | undefined = undefined;
 
   /**
    * @param session The connection.
@@ -97,6 +114,7 @@ export class Publication implements FrameSource {
     this.#onFail = onFail;
     this.id = id;
     this.terms = terms;
+    this.maxHeld = terms.maxQueue;
     this.#head.id = id;
     this.#credit = terms.overflow === "block" ? terms.maxQueue : Infinity;
   }
@@ -121,7 +139,7 @@ export class Publication implements FrameSource {
    * @throws {PatchbayError} `invalid`, `too_large`: the value; `overloaded`: not awaited.
    */
   publish(
-    speaker: SpeakerEndpoint,
+    speaker: SpeakerSource,
     value: unknown,
     context: EventContext,
   ): void | Promise<void> {
@@ -145,7 +163,7 @@ export class Publication implements FrameSource {
       // A large message is on its way in fragments: the speaker waits until the link has it.
       return waiting.whenSent();
     }
-    const frame = sender.build(head, sender.codecs.indexOf(codec), codec.encode(value));
+    const frame = sender.encoded(head, codec, value);
     return this.#enqueue(speaker, frame, lane);
   }
 
@@ -155,6 +173,7 @@ export class Publication implements FrameSource {
     const blocked = this.#credit <= 0;
     this.#credit += messages;
     if (blocked) this.#release();
+    this.onCredit?.(messages);
   }
 
   /** As {@link FrameSource.nextFrame}. */
@@ -177,12 +196,25 @@ export class Publication implements FrameSource {
     this.#wake();
   }
 
-  #enqueue(speaker: SpeakerEndpoint, frame: Uint8Array, lane: number): void | Promise<void> {
+  /**
+   * Ends the subscription with an error, as the speaker behind a relay has.
+   *
+   * @param error What the listener is told.
+   */
+  fail(error: PatchbayError): void {
+    if (this.#ended) return;
+    const { sender } = this.#session;
+    sender.control(Kind.error, this.id, 0, sender.errorBody(error));
+    this.end();
+    this.#onFail();
+  }
+
+  #enqueue(speaker: SpeakerSource, frame: Uint8Array, lane: number): void | Promise<void> {
     const { overflow, maxQueue } = this.terms;
     const { outbox } = this.#session.sender;
     const waiting = this.#waiting;
     if (overflow === "block") {
-      if (waiting >= maxQueue || outbox.full) {
+      if (waiting >= this.maxHeld || outbox.full) {
         throw new PatchbayError(
           "overloaded",
           `${speaker.address}: a blocking listener is full, and ${waiting} shouts wait`,
@@ -222,7 +254,7 @@ export class Publication implements FrameSource {
       speaker.statistics.countDrop(
         overflow === "fail" ? "overflow_fail" : "overflow_newest",
       );
-      if (overflow === "fail") this.#fail(speaker);
+      if (overflow === "fail") this.#overflowed(speaker);
       return;
     }
     speaker.statistics.bytesOut += frame.length;
@@ -271,22 +303,16 @@ export class Publication implements FrameSource {
     this.#room = undefined;
   };
 
-  #fail(speaker: SpeakerEndpoint): void {
-    const { sender } = this.#session;
-    const error = new PatchbayError(
-      "overloaded",
-      `${speaker.address}: the listener did not keep up, and asked to fail then`,
-      { details: { maxQueue: this.terms.maxQueue } },
-    );
-    sender.control(Kind.error, this.id, 0, sender.errorBody(error));
-    this.end();
-    this.#onFail();
+  #overflowed(speaker: SpeakerSource): void {
+    const message = `${speaker.address}: the listener did not keep up, and asked to fail then`;
+    const details = { maxQueue: this.terms.maxQueue };
+    this.fail(new PatchbayError("overloaded", message, { details }));
   }
 
-  #route(speaker: SpeakerEndpoint): number {
+  #route(speaker: SpeakerSource): number {
     let route = this.#routes.get(speaker);
     if (route === undefined) {
-      route = this.#session.routeOf(speaker.address);
+      route = this.#session.routeOf(speaker.address, speaker.relayedFrom);
       this.#routes.set(speaker, route);
     }
     this.#lastSpeaker = speaker;

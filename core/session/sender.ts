@@ -18,7 +18,9 @@ import {
   laneOf,
   writeHeader,
 } from "./envelope.ts";
+import type { Frame } from "./frame.ts";
 import { LARGEST_WHOLE, Outbox, Waiting } from "./outbox.ts";
+import { type Origin, Passing } from "./passing.ts";
 
 /** Most bodies are smaller: while there is credit for so much, they are encoded in place. */
 const LIKELY_BYTES = 4 * 1024;
@@ -45,6 +47,8 @@ export interface FrameHead {
   readonly prefix?: Uint8Array;
   /** Whether it needs credit. */
   readonly paid: boolean;
+  /** Hops left; default {@link DEFAULT_TTL}. */
+  readonly ttl?: number;
 }
 
 /** How a {@link Sender} is made. */
@@ -90,6 +94,7 @@ export class Sender {
 
   /** The codec for a value: the one its contract names, raw for bytes, else the default. */
   codecFor(name: string | undefined, value: unknown): Codec {
+    if (value instanceof Passing) return this.codecs[0];
     if (name === undefined) {
       return value instanceof Uint8Array ? this.#named("raw") : this.codecs[0];
     }
@@ -108,6 +113,9 @@ export class Sender {
     value: unknown,
     count: EndpointStatistics | undefined,
   ): Waiting | undefined {
+    if (value instanceof Passing) {
+      return this.#counted(this.encoded(head, codec, value), head, count, value.body.length);
+    }
     const lane = laneOf(head.priority);
     if (
       head.headers === undefined && head.prefix === undefined &&
@@ -218,11 +226,51 @@ export class Sender {
       head.id,
       head.route,
       head.number,
+      head.ttl,
     );
     if (block !== undefined) frame.set(block, HEADER_BYTES);
     if (head.prefix !== undefined) frame.set(head.prefix, prefixAt);
     frame.set(body, bodyAt);
     return frame;
+  }
+
+  /**
+   * The bytes of a whole frame with a value; one that is passed on keeps its encoding.
+   *
+   * @throws {PatchbayError} `invalid`, `too_large`.
+   */
+  encoded(head: FrameHead, codec: Codec, value: unknown): Uint8Array {
+    if (!(value instanceof Passing)) {
+      return this.build(head, this.codecs.indexOf(codec), codec.encode(value));
+    }
+    const number = this.codecs.findIndex((each) => each.name === value.codec);
+    // A codec that this peer does not know: the error names it.
+    if (number < 0) this.#named(value.codec);
+    return this.build({ ...head, ttl: value.ttl }, number, value.body);
+  }
+
+  /**
+   * What a frame carries, to be passed on.
+   *
+   * @param frame The frame.
+   * @param origin Whose it is.
+   * @param skip Bytes before the value.
+   * @throws {PatchbayError} `protocol`, `too_large`.
+   */
+  passing(frame: Frame, origin: Origin | undefined, skip = 0): Passing {
+    const known = this.codecs[frame.codec];
+    if (known === undefined || frame.bodyBytes < skip) {
+      throw new PatchbayError("protocol", "a frame's codec or body is not what was agreed on");
+    }
+    const body = frame.body().subarray(skip);
+    if ((frame.flags & Flag.compressed) === 0) {
+      return new Passing(known.name, body.slice(), frame, origin);
+    }
+    if (this.compressor === undefined) {
+      throw new PatchbayError("protocol", "a compressed body, but no compression was agreed on");
+    }
+    const whole = this.compressor.decompress(body, this.#options.maxMessageBytes);
+    return new Passing(known.name, whole.slice(), frame, origin);
   }
 
   /** Sends a control frame, ahead of everything that waits. */
