@@ -4,7 +4,7 @@
  * @module
  */
 
-import { dirname, extname, join, resolve } from "node:path";
+import { dirname, extname, join, resolve } from "./path.ts";
 import { nearest, PatchbayError } from "@patchbay/core";
 import { fromNotCapable, isGranted, readEnvironment } from "./permissions.ts";
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { join } from "node:path";
+import { join } from "./path.ts";
 import { type DirectoryEndpoint, type DirectoryEntry, PatchbayError } from "@patchbay/core";
 
 /** The largest entry that is read or written, in bytes. */

@@ -10,7 +10,7 @@
  * @module
  */
 
-import { dirname } from "node:path";
+import { dirname } from "./path.ts";
 import { PatchbayError } from "@patchbay/core";
 import { fileMode } from "./entry.ts";
 import { withFolderLock } from "./lock.ts";

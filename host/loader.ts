@@ -4,8 +4,7 @@
  * @module
  */
 
-import { basename, dirname, join, resolve } from "node:path";
-import { pathToFileURL } from "node:url";
+import { basename, dirname, join, resolve, toFileUrl } from "./path.ts";
 import { nearest, type Plugin } from "@patchbay/core";
 import { isGranted } from "./permissions.ts";
 import { pluginFaults } from "./plugin_shape.ts";
@@ -132,7 +131,7 @@ function entryOf(folder: string): string | undefined {
 }
 
 function candidate(path: string): Candidate {
-  return { name: basename(dirname(path)), path, specifier: pathToFileURL(path).href };
+  return { name: basename(dirname(path)), path, specifier: toFileUrl(path).href };
 }
 
 function scan(directory: string, candidates: Candidate[], broken: BrokenPlugin[]): void {

@@ -11,7 +11,7 @@
  * @module
  */
 
-import { join } from "node:path";
+import { join } from "./path.ts";
 import { PatchbayError } from "@patchbay/core";
 
 /** The name of the lock that guards a folder. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { join } from "node:path";
+import { join } from "./path.ts";
 import type { DirectoryEntry, StatisticsSnapshot } from "@patchbay/core";
 import { instanceOfFile, lockPath, STATISTICS_FOLDER } from "./entry.ts";
 import { cleanAfter, FolderView } from "./folder_view.ts";

@@ -5,8 +5,7 @@
  * @module
  */
 
-import { basename, dirname, extname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { basename, dirname, extname, fromFileUrl, join } from "./path.ts";
 import {
   type Bay,
   type BayIdentity,
@@ -184,7 +183,7 @@ function checkWires(file: LoadedConfig | undefined, found: Discovery): void {
 export function defaultModuleName(mainModule: string = Deno.mainModule): string | undefined {
   let path: string;
   try {
-    path = fileURLToPath(mainModule);
+    path = fromFileUrl(mainModule);
   } catch {
     return undefined; // Run from the network: no two programs there need to differ by file name.
   }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { isAbsolute, join, resolve } from "node:path";
+import { isAbsolute, join, resolve } from "./path.ts";
 import { PatchbayError } from "@patchbay/core";
 import { fromNotCapable, isGranted, readEnvironment } from "./permissions.ts";
 

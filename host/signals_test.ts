@@ -43,14 +43,20 @@ Deno.test("signals: a target that throws stops no other, and the exit code can b
   assert.deepEqual(await rest(child), [["second", "first"], 7]);
 });
 
-Deno.test("signals: a second signal exits at once with 130", async () => {
+Deno.test("signals: an echo of the first is no second signal, a later one exits with 130", async () => {
   await using folder = new Folder();
   await using child = new Child("on_signal.ts", [folder.path, "hangs"]);
   assert.equal(await child.line(), "ready");
+  // A runner passes on what the terminal has sent already: both are the first.
+  child.signal("SIGTERM");
   child.signal("SIGTERM");
   assert.equal(await child.line(), "hanging");
-  child.signal("SIGTERM");
-  assert.deepEqual(await rest(child), [[], 130]);
+  const impatient = setInterval(() => child.signal("SIGTERM"), 100);
+  try {
+    assert.deepEqual(await rest(child), [[], 130]);
+  } finally {
+    clearInterval(impatient);
+  }
 });
 
 Deno.test("signals: a bay that was closed keeps no process alive", async () => {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { join } from "node:path";
+import { join } from "./path.ts";
 import { PatchbayError } from "@patchbay/core";
 
 /** `sun_path` without its final zero byte: 108 on Linux (unix(7)), 104 on macOS and the BSDs. */

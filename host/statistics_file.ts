@@ -4,7 +4,7 @@
  * @module
  */
 
-import { dirname } from "node:path";
+import { dirname } from "./path.ts";
 import type { StatisticsSnapshot } from "@patchbay/core";
 import { STATISTICS_FOLDER, statisticsPath, writeAtomically } from "./entry.ts";
 

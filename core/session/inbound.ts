@@ -5,23 +5,73 @@
  */
 
 import { checkAddress, checkPattern } from "../address.ts";
-import type { CallableEndpoint, CallSink, HandlerContext, Headers } from "../callable.ts";
+import type { CallSink, HandlerContext, Headers } from "../callable.ts";
 import { PatchbayError } from "../errors.ts";
-import type { GoalContext, JobEndpoint, JobRun, JobSink } from "../job_endpoint.ts";
+import type { GoalContext, JobSink } from "../job_endpoint.ts";
 import type { Authorize, Peer, Verb } from "../plugin.ts";
 import { OVERFLOWS } from "../queue.ts";
+import type { EndpointStatistics } from "../statistics.ts";
 import { decodeControl, Flag, Kind } from "./envelope.ts";
 import type { Frame } from "./frame.ts";
+import type { Origin } from "./passing.ts";
 import { Publication, type PublicationHost } from "./publication.ts";
+
+/** Where calls of a peer go: a callable of this bay, or the way to another bay. */
+export interface CallTarget {
+  /** Whether values are passed on as they came, as {@link import("./passing.ts").Passing}. */
+  readonly passes?: true;
+  /** The address. */
+  readonly address: string;
+  /** The codec of responses that are bare bytes. */
+  readonly contract: { readonly codec?: string };
+  /** Its counters. */
+  readonly statistics: EndpointStatistics;
+  /** As {@link import("../callable.ts").CallableEndpoint.handle}. */
+  handle(value: unknown, context: HandlerContext, sink: CallSink): void;
+  /** As {@link import("../callable.ts").CallableEndpoint.abandon}. */
+  abandon(sink: CallSink): void;
+}
+
+/** A job that a peer has begun here. */
+export interface RunTarget {
+  /** Asks it to stop. */
+  cancel(reason?: string): void;
+  /** The owner's connection is lost. */
+  detach(): void;
+  /** The owner is back. */
+  attach(sink: JobSink, after: number): void;
+  /** The owner wants no outcome; default: detached, then cancelled. */
+  abandon?(reason?: string): void;
+}
+
+/** Where jobs of a peer go: a job of this bay, or the way to another bay. */
+export interface JobTarget {
+  /** As {@link CallTarget.passes}. */
+  readonly passes?: true;
+  /** The address. */
+  readonly address: string;
+  /** The codec of feedback and result. */
+  readonly contract: { readonly codec?: string };
+  /** Its counters. */
+  readonly statistics: EndpointStatistics;
+  /** As {@link import("../job_endpoint.ts").JobEndpoint.start}. */
+  start(id: string, goal: unknown, context: GoalContext, sink: JobSink): RunTarget | undefined;
+  /** As {@link import("../job_endpoint.ts").JobEndpoint.find}. */
+  find(id: string): RunTarget | undefined;
+}
 
 /** Who serves and publishes on this side. */
 export interface SessionHost {
   /** Changes whenever a lookup may come out otherwise. */
   readonly version: number;
-  /** The callable served at an address. */
-  callable(address: string): CallableEndpoint | undefined;
-  /** The job performed at an address. */
-  job(address: string): JobEndpoint | undefined;
+  /** The callable served at an address, for a peer. */
+  callable(address: string, from: InboundHost): CallTarget | undefined;
+  /** The job performed at an address, for a peer. */
+  job(address: string, from: InboundHost): JobTarget | undefined;
+  /** Before a subscription is acknowledged: what else has to acknowledge it. Never rejects. */
+  joining?(publication: Publication): Promise<void> | undefined;
+  /** A frame of the hub came: register, register-ack, unregister, find or presence. */
+  hubFrame?(from: InboundHost, kind: number, id: number, body: Record<string, unknown>): void;
   /** The peer has subscribed: publish to it from now on. */
   subscribed(publication: Publication): void;
   /** The peer has unsubscribed, or is gone. */
@@ -51,13 +101,36 @@ export class InboundRoute {
   /** The host's version when the lookups were made. */
   version = -1;
   /** What is served there. */
-  callable: CallableEndpoint | undefined = undefined;
+  callable: CallTarget | undefined = undefined;
   /** What is performed there. */
-  job: JobEndpoint | undefined = undefined;
+  job: JobTarget | undefined = undefined;
+  /** The bay whose messages a hub relays under this number. */
+  readonly origin: Origin | undefined;
+  #peer: Peer | undefined = undefined;
 
-  /** @param address The address. */
-  constructor(address: string) {
+  /**
+   * @param address The address.
+   * @param origin The bay whose messages are relayed, if they are.
+   */
+  constructor(address: string, origin?: Origin) {
     this.address = address;
+    this.origin = origin;
+  }
+
+  /**
+   * Whose messages come under this number.
+   *
+   * @param direct Who is on the other side of the connection.
+   */
+  peer(direct: Peer): Peer {
+    const { origin } = this;
+    if (origin === undefined) return direct;
+    return this.#peer ??= {
+      module: origin.module,
+      transport: direct.transport,
+      identity: origin.identity,
+      local: false,
+    };
   }
 }
 
@@ -70,7 +143,7 @@ const NO_HEADERS: Headers = Object.freeze({});
 class InboundCall implements HandlerContext, CallSink {
   abandoned = false;
   settled = false;
-  readonly endpoint: CallableEndpoint;
+  readonly endpoint: CallTarget;
   readonly peer: Peer;
   readonly headers: Headers;
   readonly #inbound: Inbound;
@@ -84,7 +157,7 @@ class InboundCall implements HandlerContext, CallSink {
 
   constructor(
     inbound: Inbound,
-    endpoint: CallableEndpoint,
+    endpoint: CallTarget,
     frame: Frame,
     peer: Peer,
     nowMs: number,
@@ -133,15 +206,15 @@ class InboundCall implements HandlerContext, CallSink {
 
 /** A job's messages on their way to its owner. */
 class InboundJob implements JobSink {
-  readonly endpoint: JobEndpoint;
+  readonly endpoint: JobTarget;
   readonly #inbound: Inbound;
   readonly #id: number;
   readonly #priority: number;
-  run: JobRun | undefined = undefined;
+  run: RunTarget | undefined = undefined;
   /** It is to be cancelled as soon as it runs: the cancel came while the verdict was pending. */
   cancelled: { readonly reason: string | undefined } | undefined = undefined;
 
-  constructor(inbound: Inbound, endpoint: JobEndpoint, id: number, priority: number) {
+  constructor(inbound: Inbound, endpoint: JobTarget, id: number, priority: number) {
     this.#inbound = inbound;
     this.endpoint = endpoint;
     this.#id = id;
@@ -189,6 +262,7 @@ export class Inbound {
   /** What `authorize` has said, by verb and address: asked once for each. */
   readonly #verdicts = new Map<string, Promise<void>>();
   #peer: Peer | undefined;
+  #self: Origin | undefined;
   #nowMs = 0;
   /** One-way messages that wait for a verdict. */
   #undecided = 0;
@@ -222,6 +296,8 @@ export class Inbound {
         return this.#attach(frame);
       case Kind.cancelJob:
         return this.#cancelJob(frame);
+      case Kind.detach:
+        return this.#detach(frame.id);
     }
   }
 
@@ -371,13 +447,15 @@ export class Inbound {
       return;
     }
     if (this.#nowMs === 0) this.#nowMs = performance.now();
-    const peer = this.#peer ??= this.#session.peer;
+    const peer = route.peer(this.#peer ??= this.#session.peer);
     let call: InboundCall;
     let value: unknown;
     try {
       call = new InboundCall(this, endpoint, frame, peer, this.#nowMs);
       endpoint.statistics.bytesIn += frame.bodyBytes;
-      value = frame.value(this.#session.sender);
+      value = endpoint.passes === undefined
+        ? frame.value(this.#session.sender)
+        : this.#session.sender.passing(frame, this.#origin());
     } catch (error) {
       const known = PatchbayError.fromThrown(error);
       endpoint.statistics.countError(known.code);
@@ -401,7 +479,7 @@ export class Inbound {
   ): void {
     if (wantsAnswer) this.#calls.set(id, call);
     else this.#undecided++;
-    this.#verdict(address, "call").then(() => {
+    this.#verdict(address, "call", call.peer).then(() => {
       if (!wantsAnswer) this.#undecided--;
       if (this.#ended || call.settled) return;
       call.settled = !wantsAnswer;
@@ -440,8 +518,14 @@ export class Inbound {
       sender.control(Kind.subscribeAck, id, 0);
       host.subscribed(publication);
     };
-    if (this.#session.authorize === undefined) return accept();
-    this.#verdict(publication.terms.pattern, "listen").then(accept, (error) => {
+    const join = () => {
+      if (this.#ended || this.#publications.get(id) !== publication) return;
+      const joining = host.joining?.(publication);
+      if (joining === undefined) accept();
+      else joining.then(accept);
+    };
+    if (this.#session.authorize === undefined) return join();
+    this.#verdict(publication.terms.pattern, "listen", this.#session.peer).then(join, (error) => {
       if (this.#publications.get(id) === publication) this.#publications.delete(id);
       this.refuse(id, error, 255);
     });
@@ -469,20 +553,25 @@ export class Inbound {
     let context: GoalContext;
     try {
       jobId = readJobId(frame.body());
-      context = { headers: frame.headers() ?? NO_HEADERS, peer: this.#session.peer };
+      context = {
+        headers: frame.headers() ?? NO_HEADERS,
+        peer: route.peer(this.#session.peer),
+      };
       endpoint.statistics.bytesIn += frame.bodyBytes;
-      goal = frame.value(this.#session.sender, 16);
+      goal = endpoint.passes === undefined
+        ? frame.value(this.#session.sender, 16)
+        : this.#session.sender.passing(frame, this.#origin(), 16);
     } catch (error) {
       return this.refuse(id, PatchbayError.fromThrown(error), priority);
     }
-    this.#begin(new InboundJob(this, endpoint, id, priority), id, route.address, (job) => {
+    this.#begin(new InboundJob(this, endpoint, id, priority), id, route, (job) => {
       job.run = endpoint.start(jobId, goal, context, job);
       if (job.run === undefined) this.#jobs.delete(id);
     });
   }
 
   /** Begins or attaches a job, when it may be, unless its owner has abandoned it meanwhile. */
-  #begin(job: InboundJob, id: number, address: string, go: (job: InboundJob) => void): void {
+  #begin(job: InboundJob, id: number, route: InboundRoute, go: (job: InboundJob) => void): void {
     this.#jobs.set(id, job);
     const begin = () => {
       if (this.#ended || this.#jobs.get(id) !== job) return;
@@ -490,7 +579,8 @@ export class Inbound {
       if (job.cancelled !== undefined) job.run?.cancel(job.cancelled.reason);
     };
     if (this.#session.authorize === undefined) return begin();
-    this.#verdict(address, "execute").then(begin, (error) => job.fail(error));
+    const peer = route.peer(this.#session.peer);
+    this.#verdict(route.address, "execute", peer).then(begin, (error) => job.fail(error));
   }
 
   #attach(frame: Frame): void {
@@ -498,7 +588,7 @@ export class Inbound {
     const { id, number: after, priority } = frame;
     if (this.#jobs.has(id)) throw twice("job", id);
     if (this.#jobs.size >= MAX_BEGUN) return this.#full(id, priority);
-    let run: JobRun | undefined;
+    let run: RunTarget | undefined;
     try {
       run = route.job?.find(readJobId(frame.body()));
     } catch (error) {
@@ -512,7 +602,9 @@ export class Inbound {
       return this.refuse(id, error, priority);
     }
     const found = run;
-    this.#begin(new InboundJob(this, route.job, id, 128), id, route.address, (job) => {
+    // Attached anew over the same connection, as a hub does: the old way to the owner is over.
+    for (const [old, other] of this.#jobs) if (other.run === found) this.#jobs.delete(old);
+    this.#begin(new InboundJob(this, route.job, id, 128), id, route, (job) => {
       job.run = found;
       found.attach(job, after);
     });
@@ -525,10 +617,24 @@ export class Inbound {
     const reason = typeof given === "string" ? given : undefined;
     if ((frame.flags & Flag.abandon) !== 0) {
       this.#jobs.delete(frame.id);
+      if (job.run?.abandon !== undefined) return job.run.abandon(reason);
       job.run?.detach();
     }
     if (job.run === undefined) job.cancelled = { reason };
     else job.run.cancel(reason);
+  }
+
+  /** A hub says that the owner's connection is lost: the job waits for it, as for one of our own. */
+  #detach(id: number): void {
+    const job = this.#jobs.get(id);
+    this.#jobs.delete(id);
+    job?.run?.detach();
+  }
+
+  /** The peer, as those will see it to whom its messages are passed on. */
+  #origin(): Origin {
+    const { origin, peer } = this.#session;
+    return this.#self ??= { id: origin, module: peer.module, identity: peer.identity };
   }
 
   #route(frame: Frame): InboundRoute {
@@ -536,8 +642,8 @@ export class Inbound {
     const { host } = this.#session;
     if (route.version !== host.version) {
       route.version = host.version;
-      route.callable = host.callable(route.address);
-      route.job = host.job(route.address);
+      route.callable = host.callable(route.address, this.#session);
+      route.job = host.job(route.address, this.#session);
     }
     return route;
   }
@@ -546,23 +652,24 @@ export class Inbound {
    * Asked once for each verb and address of this connection; resolves, or rejects `forbidden`. One
    * that threw is asked again the next time.
    */
-  #verdict(address: string, verb: Verb): Promise<void> {
-    const key = `${verb} ${address}`;
+  #verdict(address: string, verb: Verb, peer: Peer): Promise<void> {
+    const { identity = "", module } = peer;
+    const key = `${verb} ${address} ${module} ${identity}`;
     let verdict = this.#verdicts.get(key);
     if (verdict === undefined) {
       if (this.#verdicts.size >= MAX_VERDICTS) {
         const message = `over ${MAX_VERDICTS} addresses asked for on one connection`;
         return Promise.reject(new PatchbayError("overloaded", message));
       }
-      verdict = this.#ask(address, verb, key);
+      verdict = this.#ask(address, verb, peer, key);
       verdict.catch(() => {});
       this.#verdicts.set(key, verdict);
     }
     return verdict;
   }
 
-  async #ask(address: string, verb: Verb, key: string): Promise<void> {
-    const { peer, authorize } = this.#session;
+  async #ask(address: string, verb: Verb, peer: Peer, key: string): Promise<void> {
+    const { authorize } = this.#session;
     // What is thrown at once must not be forgotten before it was remembered.
     await undefined;
     try {
@@ -616,8 +723,18 @@ function readTerms(o: Record<string, unknown>): Publication["terms"] {
  * Checks an address that a peer wants to bind.
  *
  * @param address What it sent.
+ * @param origin The bay whose messages it relays, if this side trusts it to say so.
  * @throws {PatchbayError} `invalid`.
  */
-export function readRoute(address: unknown): InboundRoute {
-  return new InboundRoute(checkAddress(address as string));
+export function readRoute(address: unknown, origin?: unknown): InboundRoute {
+  return new InboundRoute(checkAddress(address as string), readOrigin(origin));
+}
+
+function readOrigin(origin: unknown): Origin | undefined {
+  if (typeof origin !== "object" || origin === null) return undefined;
+  const { id, module, identity } = origin as Record<string, unknown>;
+  if (typeof id !== "string" || typeof module !== "string") {
+    throw new PatchbayError("protocol", "a route's origin lacks its id or module");
+  }
+  return { id, module, identity: typeof identity === "string" ? identity : undefined };
 }

@@ -7,11 +7,15 @@
 import type { OutboundCall } from "../callable.ts";
 import { PatchbayError } from "../errors.ts";
 import type { OutboundJob } from "../job.ts";
-import type { EventContext, ListenerEndpoint, ListenerSource } from "../listener.ts";
+import type { EventContext } from "../listener.ts";
 import type { Peer } from "../plugin.ts";
+import type { Overflow } from "../queue.ts";
+import type { EndpointStatistics } from "../statistics.ts";
 import { decodeControl, encodeControl, Flag, Kind } from "./envelope.ts";
 import type { Frame } from "./frame.ts";
+import type { InboundRoute } from "./inbound.ts";
 import type { Waiting } from "./outbox.ts";
+import { type Origin, Passing } from "./passing.ts";
 import type { FrameHead, Sender } from "./sender.ts";
 import type { SubscriptionTerms } from "./publication.ts";
 
@@ -26,9 +30,9 @@ export interface OutboundHost {
   /** The plugin's name. */
   readonly transport: string;
   /** The number of an address on this connection. */
-  routeOf(address: string): number;
-  /** The address that the peer has bound to a number. */
-  addressOf(route: number): string;
+  routeOf(address: string, origin?: Origin): number;
+  /** What the peer has bound to a number. */
+  inboundRoute(route: number): InboundRoute;
   /** Reports what nobody awaits. */
   report(error: PatchbayError): void;
 }
@@ -39,14 +43,44 @@ export interface Subscription {
   close(): void;
 }
 
+/** One publisher's way to a {@link Subscriber}. */
+export interface SubscriberSource {
+  /** Set here: so many messages have left the queue. */
+  onConsumed: ((count: number) => void) | undefined;
+  /** One message. */
+  deliver(value: unknown, context: EventContext): void;
+  /** The publisher is gone. */
+  close(): void;
+}
+
+/** Who listens at the peer: a listener of this bay, or a relay. */
+export interface Subscriber {
+  /** Whether values are passed on as they came, as {@link Passing}. */
+  readonly passes?: true;
+  /** The address or pattern. */
+  readonly pattern: string;
+  /** What happens to a message that finds the queue full. */
+  readonly overflow: Overflow;
+  /** The most messages that wait. */
+  readonly maxQueue: number;
+  /** Whether it wants retained values. */
+  readonly retained: boolean;
+  /** Its counters. */
+  readonly statistics: EndpointStatistics;
+  /** A publisher has joined. */
+  attach(): SubscriberSource;
+  /** The publisher has ended the subscription. */
+  fail(error: PatchbayError): void;
+}
+
 class Subscribed {
-  readonly listener: ListenerEndpoint;
-  readonly source: ListenerSource;
+  readonly listener: Subscriber;
+  readonly source: SubscriberSource;
   readonly acknowledged = Promise.withResolvers<void>();
   /** With overflow `block`: messages taken up since credit was last returned. */
   owed = 0;
 
-  constructor(listener: ListenerEndpoint) {
+  constructor(listener: Subscriber) {
     this.listener = listener;
     this.source = listener.attach();
     this.acknowledged.promise.catch(() => {});
@@ -123,7 +157,8 @@ export class Outbound {
     const id = this.#id();
     try {
       const codec = sender.codecFor(call.codec, call.value);
-      const route = this.#host.routeOf(call.address);
+      const origin = call.value instanceof Passing ? call.value.origin : undefined;
+      const route = this.#host.routeOf(call.address, origin);
       const waiting = sender.value(
         {
           kind: Kind.request,
@@ -184,7 +219,7 @@ export class Outbound {
           priority: job.priority,
           headers: job.headers,
           id,
-          route: this.#host.routeOf(job.address),
+          route: this.#routeOf(job),
           number: job.timeoutMs,
           prefix: idBytes(job.id),
           paid: true,
@@ -208,8 +243,19 @@ export class Outbound {
     const id = this.#id();
     this.#jobs.set(id, job);
     this.#jobIds.set(job, id);
-    const route = this.#host.routeOf(job.address);
-    this.#host.sender.control(Kind.attach, id, job.lastSequence, idBytes(job.id), route);
+    const body = idBytes(job.id);
+    this.#host.sender.control(Kind.attach, id, job.lastSequence, body, this.#routeOf(job));
+  }
+
+  /** The owner's connection is lost: the worker is told, and nothing more is wanted here. */
+  detach(job: OutboundJob): void {
+    const id = this.#jobIds.get(job);
+    if (id === undefined) return;
+    const waiting = this.#waiting.get(job);
+    const { sender } = this.#host;
+    if (waiting === undefined || waiting.sent) sender.control(Kind.detach, id, 0);
+    else sender.behind(cancelHead(Kind.detach, 0, id, job.priority), NO_BODY);
+    this.#forgetJob(id, job);
   }
 
   /** Asks the worker to stop; with `abandon` no outcome is wanted. */
@@ -228,7 +274,7 @@ export class Outbound {
   }
 
   /** Listens at the peer; resolves when it has acknowledged. */
-  async subscribe(listener: ListenerEndpoint): Promise<Subscription> {
+  async subscribe(listener: Subscriber): Promise<Subscription> {
     if (this.#ended !== undefined) throw this.#ended;
     const id = this.#id();
     const subscribed = new Subscribed(listener);
@@ -316,7 +362,7 @@ export class Outbound {
     if (this.#waiting.size > 0) this.#waiting.delete(call);
     call.statistics.bytesIn += frame.bodyBytes;
     try {
-      call.succeed(frame.value(this.#host.sender));
+      call.succeed(this.#answer(frame, call.value));
     } catch (error) {
       call.fail(error);
     }
@@ -356,17 +402,21 @@ export class Outbound {
     const { statistics } = subscribed.listener;
     statistics.bytesIn += frame.bodyBytes;
     const { origin, peer } = this.#host;
-    const address = this.#host.addressOf(frame.route);
+    const route = this.#host.inboundRoute(frame.route);
+    const { address } = route;
     let value: unknown;
     try {
-      value = frame.value(this.#host.sender);
+      value = subscribed.listener.passes === undefined
+        ? frame.value(this.#host.sender)
+        : this.#host.sender.passing(frame, undefined);
     } catch (error) {
       statistics.countDrop("undecodable");
       subscribed.source.onConsumed?.(1);
       const known = { pattern: "speaker", transport: peer.transport, address } as const;
       return this.#host.report(PatchbayError.fromThrown(error).with(known));
     }
-    subscribed.source.deliver(value, new RemoteEvent(frame, address, origin, peer));
+    const from = route.origin?.id ?? origin;
+    subscribed.source.deliver(value, new RemoteEvent(frame, address, from, route.peer(peer)));
   }
 
   #feedback(frame: Frame): void {
@@ -374,9 +424,9 @@ export class Outbound {
     if (job === undefined) return;
     job.statistics.bytesIn += frame.bodyBytes;
     try {
-      const value = frame.value(this.#host.sender);
-      if ((frame.flags & Flag.progress) === 0) job.feedback(value, frame.number);
-      else job.progressed(Number(value), frame.number);
+      if ((frame.flags & Flag.progress) === 0) {
+        job.feedback(this.#answer(frame, job.goal), frame.number);
+      } else job.progressed(Number(frame.value(this.#host.sender)), frame.number);
     } catch (error) {
       job.statistics.countDrop("undecodable");
       this.#host.report(PatchbayError.fromThrown(error));
@@ -389,10 +439,22 @@ export class Outbound {
     this.#forgetJob(frame.id, job);
     job.statistics.bytesIn += frame.bodyBytes;
     try {
-      job.succeed(frame.value(this.#host.sender));
+      job.succeed(this.#answer(frame, job.goal));
     } catch (error) {
       job.fail(error);
     }
+  }
+
+  /** The value of an answer: passed on as it came where the question was. */
+  #answer(frame: Frame, question: unknown): unknown {
+    const { sender } = this.#host;
+    if (question instanceof Passing) return sender.passing(frame, undefined);
+    return frame.value(sender);
+  }
+
+  #routeOf(job: OutboundJob): number {
+    const origin = job.goal instanceof Passing ? job.goal.origin : undefined;
+    return this.#host.routeOf(job.address, origin);
   }
 
   #forgetJob(id: number, job: OutboundJob): void {

@@ -35,6 +35,7 @@ import {
   readRoute,
   type SessionHost,
 } from "./inbound.ts";
+import type { Origin } from "./passing.ts";
 import { Outbound, type OutboundHost } from "./outbound.ts";
 import { LARGEST_WHOLE, RESERVE_BYTES } from "./outbox.ts";
 import { Sender, type SenderOptions } from "./sender.ts";
@@ -59,6 +60,10 @@ export interface SessionOptions extends SenderOptions {
   readonly handshakeMs: number;
   /** How often to say that one is alive, in milliseconds; 0: only where the link needs it. */
   readonly heartbeatMs: number;
+  /** So many silent heartbeats end the session; default 3. */
+  readonly missedHeartbeats?: number;
+  /** Whether the peer may say whose messages it relays: a hub may, nobody else. */
+  readonly trustsOrigins?: boolean;
   /** Who may do what. */
   readonly authorize: Authorize | undefined;
   /** Sent with the hello to prove who this side is. */
@@ -258,15 +263,16 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
   }
 
   /** The number of an address on this connection, bound now if it is new. */
-  routeOf(address: string): number {
-    let route = this.#routesOut.get(address);
+  routeOf(address: string, origin?: Origin): number {
+    const key = origin === undefined ? address : `${address} ${origin.id}`;
+    let route = this.#routesOut.get(key);
     if (route === undefined) {
       route = this.#routesOut.size;
       if (route >= MAX_ROUTES) {
         throw new PatchbayError("overloaded", `over ${MAX_ROUTES} addresses on one connection`);
       }
-      this.#routesOut.set(address, route);
-      this.sender.control(Kind.route, 0, 0, encodeControl({ address }), route);
+      this.#routesOut.set(key, route);
+      this.sender.control(Kind.route, 0, 0, encodeControl({ address, origin }), route);
     }
     return route;
   }
@@ -276,11 +282,6 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
     const known = this.#routesIn[route];
     if (known !== undefined) return known;
     throw new PatchbayError("protocol", `route ${route} was not bound`);
-  }
-
-  /** As {@link OutboundHost.addressOf}. */
-  addressOf(route: number): string {
-    return this.inboundRoute(route).address;
   }
 
   // ----- what the link tells -----
@@ -467,7 +468,8 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
         this.#inbound.receive(frame);
         return this.#takenUp(bytes);
       case Kind.cancel:
-      case Kind.cancelJob: {
+      case Kind.cancelJob:
+      case Kind.detach: {
         const paid = (frame.flags & Flag.paid) !== 0;
         this.#inbound.receive(frame);
         return paid ? this.#takenUp(bytes) : undefined;
@@ -476,6 +478,12 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
       case Kind.unsubscribe:
       case Kind.attach:
         return this.#inbound.receive(frame);
+      case Kind.register:
+      case Kind.registerAck:
+      case Kind.unregister:
+      case Kind.find:
+      case Kind.presence:
+        return this.#hubFrame(frame);
       case Kind.fragment:
         return this.#fragment(frame, bytes);
       case Kind.credit:
@@ -525,7 +533,17 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
     if (route !== this.#routesIn.length || route >= MAX_ROUTES) {
       throw new PatchbayError("protocol", `route ${route} was bound out of turn`);
     }
-    this.#routesIn.push(readRoute(decodeControl(frame.body()).address));
+    const { address, origin } = decodeControl(frame.body());
+    const { trustsOrigins } = this.#options;
+    this.#routesIn.push(readRoute(address, trustsOrigins === true ? origin : undefined));
+  }
+
+  #hubFrame(frame: Frame): void {
+    const { host } = this.#options;
+    if (host.hubFrame === undefined) {
+      throw new PatchbayError("protocol", `frame kind ${frame.kind} is for hubs alone`);
+    }
+    host.hubFrame(this, frame.kind, frame.id, decodeControl(frame.body()));
   }
 
   // ----- end -----
@@ -534,7 +552,7 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
     if (this.#state === "ended") return;
     this.#missed = this.#heard ? 0 : this.#missed + 1;
     this.#heard = false;
-    if (this.#missed >= MISSED_HEARTBEATS) {
+    if (this.#missed >= (this.#options.missedHeartbeats ?? MISSED_HEARTBEATS)) {
       const silentMs = this.#missed * intervalMs;
       this.#end(new PatchbayError("closed", `the peer has been silent for ${silentMs} ms`));
       return void this.#link.close(true);

@@ -28,6 +28,12 @@ export interface PeerHost {
   peerChanged(): void;
   /** The connection was lost: is the peer still alive? */
   peerLost(): void;
+  /** A connection was made: what must be told before it is used. */
+  opened?(session: Session): Promise<void>;
+  /** Whether the connection is needed besides for listeners and jobs. */
+  readonly holds?: boolean;
+  /** So many failures in a row, and nothing more is tried until somebody calls. Default: no end. */
+  readonly maxAttempts?: number;
 }
 
 class Pause extends TimerEntry {
@@ -80,7 +86,7 @@ export class Peer {
 
   /** Whether somebody needs the connection now. */
   get needed(): boolean {
-    return this.#listeners.size > 0 || this.#jobs.size > 0;
+    return this.#listeners.size > 0 || this.#jobs.size > 0 || this.#host.holds === true;
   }
 
   /** Why there is no connection, if it is needed and there is none. */
@@ -93,6 +99,11 @@ export class Peer {
     if (this.#session !== undefined) return Promise.resolve(this.#session);
     this.#pause?.over.resolve();
     return this.#connecting ??= this.#dial().finally(() => this.#connecting = undefined);
+  }
+
+  /** Connects again, with back-off, as long as somebody needs it. */
+  keep(): void {
+    void this.#keepTrying();
   }
 
   /**
@@ -218,6 +229,7 @@ export class Peer {
       const link = await driver.dial(this.#where, signal);
       session = new Session(link, true, options);
       await session.ready;
+      await this.#host.opened?.(session);
       this.#stop.signal.throwIfAborted();
     } catch (error) {
       await session?.close();
@@ -269,14 +281,18 @@ export class Peer {
     await this.#tryUntilRestored();
     this.#trying = false;
     // Somebody may have come to need it in the very moment the last attempt ended.
-    if (this.#session === undefined && this.needed && !this.#stop.signal.aborted) {
+    if (this.#session !== undefined || this.#stop.signal.aborted) return;
+    const { maxAttempts = Infinity } = this.#host;
+    if (this.#failures >= maxAttempts) return this.#giveUp();
+    if (this.needed) {
       void this.#keepTrying();
     }
   }
 
   async #tryUntilRestored(): Promise<void> {
     const { config, timers } = this.#host;
-    while (this.needed && !this.#stop.signal.aborted) {
+    const { maxAttempts = Infinity } = this.#host;
+    while (this.needed && !this.#stop.signal.aborted && this.#failures < maxAttempts) {
       const pause = this.#pause = new Pause();
       const ceiling = Math.min(
         config.reconnectMaxMs,
@@ -295,6 +311,24 @@ export class Peer {
         this.#host.peerLost();
       }
     }
+  }
+
+  /** Nothing more is tried: who waits for the connection is told. */
+  #giveUp(): void {
+    const { module } = this.entry;
+    const last = this.#lastError?.message ?? "it cannot be reached";
+    const error = new PatchbayError(
+      "unavailable",
+      `${module}: given up after ${this.#failures} attempts: ${last}`,
+      { transport: this.#host.session.transport, remedy: "start it, or raise maxAttempts" },
+    );
+    this.#lastError = error;
+    const listeners = [...this.#listeners.keys()];
+    const jobs = [...this.#jobs];
+    for (const job of jobs) this.forget(job);
+    for (const listener of listeners) this.leave(listener);
+    for (const listener of listeners) listener.fail(error);
+    for (const job of jobs) job.fail(error);
   }
 
   /** The connection is back: listeners join again, jobs are attached again. */

@@ -1,0 +1,102 @@
+/**
+ * The ring of core in shared memory, between processes, with producers that are killed.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { createRing, ringBytes, RingConsumer } from "../core/ring.ts";
+import { requireOrIgnore } from "../tests/require.ts";
+import { libcAvailability, openLibc, SharedMemory } from "./mod.ts";
+import { isRight, lengthOf, wordsOf } from "./testdata/ring_messages.ts";
+import { assertNothingLeft, Child, freshName } from "./testdata/spawn.ts";
+
+const PRODUCER = new URL("./testdata/ring_producer.ts", import.meta.url);
+const CAPACITY = 1 << 17;
+const here = await requireOrIgnore("libc", libcAvailability, "pass --allow-ffi");
+
+/** A ring in a new segment, and its reader, who checks every message. */
+function place() {
+  const libc = openLibc();
+  const name = freshName();
+  const memory = SharedMemory.create(name, ringBytes(CAPACITY), { libc });
+  createRing(memory.buffer, CAPACITY, { epoch: 3 });
+  const consumer = RingConsumer.attach(memory.buffer, { epoch: 3 });
+  const words = wordsOf(consumer.bytes);
+  let next = 0;
+  return {
+    name,
+    consumer,
+    libc,
+    get next() {
+      return next;
+    },
+    /** Reads one, if there is one. */
+    read(): boolean {
+      const at = consumer.peek();
+      if (at < 0) return false;
+      if (
+        consumer.type !== next || consumer.length !== lengthOf(next) ||
+        !isRight(consumer.bytes, words, at, next)
+      ) assert.fail(`message ${next} came as ${consumer.type}, ${consumer.length} bytes`);
+      consumer.release();
+      next++;
+      return true;
+    },
+    [Symbol.dispose]() {
+      memory.unlink();
+      memory[Symbol.dispose]();
+      libc[Symbol.dispose]();
+    },
+  };
+}
+
+Deno.test({
+  name: here.name("shared ring: 2,000,000 messages of 4 to 512 bytes, and none is wrong"),
+  ignore: here.ignore,
+  fn: async () => {
+    const COUNT = 2_000_000;
+    {
+      using ring = place();
+      await using child = new Child(PRODUCER, [ring.name, `${COUNT}`]);
+      assert.equal(await child.line(), "from 0");
+      for (let idle = 0; ring.next < COUNT;) {
+        if (ring.read()) idle = 0;
+        // A child that has died is not waited for.
+        else if (++idle % 100_000 === 0) await new Promise((resolve) => setTimeout(resolve));
+        else ring.libc.schedYield();
+        assert.ok(idle < 1e8, "the producer is gone");
+      }
+      assert.equal(await child.line(), "done");
+      assert.equal(await child.end(), 0);
+      assert.equal(ring.consumer.used, 0);
+    }
+    assertNothingLeft();
+  },
+});
+
+Deno.test({
+  name: here.name(
+    "shared ring: a producer killed 20 times at random leaves whole messages, no gap",
+  ),
+  ignore: here.ignore,
+  fn: async () => {
+    {
+      using ring = place();
+      for (let round = 0; round < 20; round++) {
+        const first = ring.next;
+        await using child = new Child(PRODUCER, [ring.name, "100000000"]);
+        assert.equal(await child.line(), `from ${first}`);
+        const untilMs = performance.now() + Math.random() * 10;
+        while (performance.now() < untilMs) if (!ring.read()) ring.libc.schedYield();
+        // In some rounds it is killed while the ring is full and it waits for room.
+        if (round % 4 === 3) await new Promise((resolve) => setTimeout(resolve, 5));
+        child.kill();
+        await child.end();
+        while (ring.read());
+        assert.equal(ring.consumer.used, 0);
+      }
+      assert.ok(ring.next > 20, `${ring.next}`);
+    }
+    assertNothingLeft();
+  },
+});
