@@ -134,8 +134,13 @@ export class JobRun extends TimerEntry {
     }
   }
 
-  /** The owner's connection is lost: the job goes on for `orphanMs`. */
-  detach(): void {
+  /**
+   * The owner's connection is lost: the job goes on for `orphanMs`.
+   *
+   * @param sink The way that was lost; ignored if the owner has come back over another meanwhile.
+   */
+  detach(sink?: JobSink): void {
+    if (sink !== undefined && sink !== this.#sink) return;
     this.#sink = undefined;
     if (!this.ended) this.#endpoint.timers.arm(this, this.#endpoint.orphanMs);
   }

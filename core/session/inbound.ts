@@ -36,8 +36,8 @@ export interface CallTarget {
 export interface RunTarget {
   /** Asks it to stop. */
   cancel(reason?: string): void;
-  /** The owner's connection is lost. */
-  detach(): void;
+  /** The owner's connection is lost; ignored if the owner is back over another than `sink`. */
+  detach(sink?: JobSink): void;
   /** The owner is back. */
   attach(sink: JobSink, after: number): void;
   /** The owner wants no outcome; default: detached, then cancelled. */
@@ -315,7 +315,7 @@ export class Inbound {
       call.abort();
     }
     this.#calls.clear();
-    for (const job of this.#jobs.values()) job.run?.detach();
+    for (const job of this.#jobs.values()) job.run?.detach(job);
     this.#jobs.clear();
     for (const publication of this.#publications.values()) {
       this.#session.host.unsubscribed(publication);
@@ -618,7 +618,7 @@ export class Inbound {
     if ((frame.flags & Flag.abandon) !== 0) {
       this.#jobs.delete(frame.id);
       if (job.run?.abandon !== undefined) return job.run.abandon(reason);
-      job.run?.detach();
+      job.run?.detach(job);
     }
     if (job.run === undefined) job.cancelled = { reason };
     else job.run.cancel(reason);
@@ -628,7 +628,7 @@ export class Inbound {
   #detach(id: number): void {
     const job = this.#jobs.get(id);
     this.#jobs.delete(id);
-    job?.run?.detach();
+    job?.run?.detach(job);
   }
 
   /** The peer, as those will see it to whom its messages are passed on. */
