@@ -79,11 +79,12 @@ function pipelined(pid: number, call: () => Promise<unknown>): Contender {
   };
 }
 
-/** A client as one would write it by hand: answers come in order, writes of one turn are joined. */
+/** A client as one would write it by hand: answers find their call by id, writes are joined. */
 async function bareCalls(far: Far): Promise<Contender> {
   const conn = await dial(far, "add");
   const encoder = new TextEncoder();
-  const waiting: ((sum: number) => void)[] = [];
+  const waiting = new Map<number, (sum: number) => void>();
+  let lastId = 0;
   let text = "";
   let writing = false;
   const flush = async () => {
@@ -95,18 +96,20 @@ async function bareCalls(far: Far): Promise<Contender> {
     writing = false;
   };
   void readLines(conn, (lines) => {
-    const answered = waiting.splice(0, lines.length);
-    for (let i = 0; i < lines.length; i++) {
-      answered[i]((JSON.parse(lines[i]) as { sum: number }).sum);
+    for (const line of lines) {
+      const { id, sum } = JSON.parse(line) as { id: number; sum: number };
+      waiting.get(id)?.(sum);
+      waiting.delete(id);
     }
   });
   return pipelined(far.pid, () => {
-    text += JSON.stringify(MESSAGE) + "\n";
+    const id = ++lastId;
+    text += JSON.stringify({ id, method: MESSAGE.method, args: MESSAGE.args }) + "\n";
     if (!writing) {
       writing = true;
       queueMicrotask(flush);
     }
-    return new Promise<number>((resolve) => waiting.push(resolve));
+    return new Promise<number>((resolve) => waiting.set(id, resolve));
   });
 }
 

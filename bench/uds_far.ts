@@ -66,14 +66,14 @@ async function echo(conn: Deno.Conn): Promise<void> {
   }
 }
 
-/** Adds two numbers of each line of JSON; the answers to one chunk go out in one write. */
+/** Adds two numbers of each line of JSON, and sends the sum with the line's id; the answers to one chunk go out in one write. */
 async function add(conn: Deno.Conn): Promise<void> {
   const encoder = new TextEncoder();
   await readLines(conn, async (lines) => {
     let answers = "";
     for (const line of lines) {
-      const { args } = JSON.parse(line) as Message;
-      answers += JSON.stringify({ sum: args.x + args.y }) + "\n";
+      const { id, args } = JSON.parse(line) as Message & { id: number };
+      answers += JSON.stringify({ id, sum: args.x + args.y }) + "\n";
     }
     if (answers !== "") await writeAll(conn, encoder.encode(answers));
   });

@@ -14,6 +14,7 @@ const SOCK_STREAM = 1;
 // macOS: sys/socket.h.
 const SOL_SOCKET = 0xffff;
 const SO_NOSIGPIPE = 0x1022;
+const FIOCLEX = 0x2000_6601n; // sys/filio.h: _IO('f', 1)
 const ONE_BYTE = new Uint8Array([1]);
 
 /** `struct sockaddr_un`. */
@@ -102,6 +103,8 @@ export class Doorbell implements Disposable {
       const type = SOCK_STREAM | system.SOCK_NONBLOCK | system.SOCK_CLOEXEC;
       const fd = posix.socket(AF_UNIX, type, 0);
       if (fd < 0) throw errnoError("socket", calls.errno(), what);
+      // A child that inherits it would keep the peer from noticing this process's end.
+      calls.ioctl?.(fd, FIOCLEX);
       if (posix.connect(fd, address, address.length) !== 0) {
         const error = errnoError("connect", calls.errno(), what);
         posix.close(fd);

@@ -4,13 +4,14 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { createRing, ringBytes, RingConsumer } from "../core/ring.ts";
+import { createRing, ringBytes, RingConsumer, RingProducer } from "../core/ring.ts";
 import { requireOrIgnore } from "../tests/require.ts";
-import { libcAvailability, openLibc, SharedMemory } from "./mod.ts";
+import { Doorbell, DoorbellReader, libcAvailability, openLibc, SharedMemory } from "./mod.ts";
 import { isRight, lengthOf, wordsOf } from "./testdata/ring_messages.ts";
 import { assertNothingLeft, Child, freshName } from "./testdata/spawn.ts";
 
 const PRODUCER = new URL("./testdata/ring_producer.ts", import.meta.url);
+const SLEEPER = new URL("./testdata/ring_sleeper.ts", import.meta.url);
 const CAPACITY = 1 << 17;
 const here = await requireOrIgnore("libc", libcAvailability, "pass --allow-ffi");
 
@@ -96,6 +97,47 @@ Deno.test({
         assert.equal(ring.consumer.used, 0);
       }
       assert.ok(ring.next > 20, `${ring.next}`);
+    }
+    assertNothingLeft();
+  },
+});
+
+Deno.test({
+  name: here.name("shared ring: two sides that sleep whenever they may lose no wake-up"),
+  ignore: here.ignore,
+  fn: async () => {
+    const COUNT = 30_000;
+    const folder = await Deno.makeTempDir({ prefix: "pb-" });
+    try {
+      const name = freshName();
+      // Small, so that both sides find it empty and full all the time.
+      using memory = SharedMemory.create(name, ringBytes(64));
+      createRing(memory.buffer, 64, { epoch: 3 });
+      const producer = RingProducer.attach(memory.buffer, { epoch: 3 });
+      using listener = Deno.listen({ transport: "unix", path: `${folder}/producer` });
+      await using child = new Child(SLEEPER, [name, folder, `${COUNT}`]);
+      using ear = new DoorbellReader(await listener.accept());
+      assert.equal(await child.line(), "listening");
+      memory.unlink();
+      using bell = Doorbell.connect(`${folder}/consumer`);
+      let sleeps = 0;
+      for (let n = 0; n < COUNT;) {
+        const length = n % 25;
+        if (producer.claim(length) >= 0) {
+          producer.commit(length, n++);
+          if (producer.wakes()) bell.ring();
+        } else if (producer.sleep(length)) {
+          sleeps++;
+          // A lost wake-up would leave both asleep, until the watchdog kills the child.
+          assert.equal(await ear.wait(), "rung", `at message ${n}`);
+          producer.awake();
+        }
+      }
+      assert.equal(await child.line(), "slept true");
+      assert.ok(sleeps > 0);
+      assert.equal(await child.end(), 0);
+    } finally {
+      await Deno.remove(folder, { recursive: true });
     }
     assertNothingLeft();
   },

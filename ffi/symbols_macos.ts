@@ -14,6 +14,14 @@ const COMMON = {
     parameters: [], // int *__error(void);
     result: "pointer", // int *
   },
+  // FIOCLEX, which has no third argument: sockets there take no SOCK_CLOEXEC.
+  ioctl: {
+    parameters: [
+      "i32", // int fildes
+      "u64", // unsigned long request
+    ],
+    result: "i32", // int
+  },
   // SO_NOSIGPIPE: MSG_NOSIGNAL is younger than the oldest macOS that Deno runs on.
   setsockopt: {
     parameters: [

@@ -95,6 +95,8 @@ export interface Calls {
     sem: Deno.PointerValue,
     abstime: Uint8Array<ArrayBuffer>,
   ) => Promise<number>;
+  /** `int ioctl(int fildes, unsigned long request)`. */
+  readonly ioctl?: (fd: number, request: bigint) => number;
   /** `int setsockopt(int socket, int level, int name, const void *value, socklen_t length)`. */
   readonly setsockopt?: (
     socket: number,
@@ -192,6 +194,7 @@ function openMacosArm64(library: string): Opened {
         symbols.shm_open(name, oflag, 0n, 0n, 0n, 0n, 0n, 0n, BigInt(mode)),
       sem_open: (name, oflag, mode, value) =>
         symbols.sem_open(name, oflag, 0n, 0n, 0n, 0n, 0n, 0n, BigInt(mode), BigInt(value)),
+      ioctl: symbols.ioctl,
       setsockopt: symbols.setsockopt,
     };
     return { library, version: "", calls, close: () => opened.close() };
@@ -214,6 +217,7 @@ function openMacosX86(library: string): Opened {
       fstat: symbols.fstat,
       shm_open: symbols.shm_open,
       sem_open: symbols.sem_open,
+      ioctl: symbols.ioctl,
       setsockopt: symbols.setsockopt,
     };
     return { library, version: "", calls, close: () => opened.close() };

@@ -14,9 +14,17 @@ export const MAX_PARTIAL = 64;
 /** The room a message begins with: one fragment of ours. */
 const FIRST_BYTES = FRAGMENT_BYTES;
 
+/** Further room comes in blocks of this size. */
+const BLOCK_BYTES = 64 * 1024;
+
 interface Partial {
-  /** Doubled when full: pieces of one byte must not cost an object each. */
-  room: Uint8Array;
+  /** Blocks that are full. */
+  readonly full: Uint8Array[];
+  /** The block that is being filled. */
+  block: Uint8Array;
+  /** How much of it is. */
+  used: number;
+  /** All that has come. */
   bytes: number;
 }
 
@@ -53,7 +61,10 @@ export class Reassembly {
       if (this.#partial.size >= MAX_PARTIAL) {
         throw new PatchbayError("protocol", `over ${MAX_PARTIAL} messages in fragments at once`);
       }
-      this.#partial.set(id, partial = { room: new Uint8Array(FIRST_BYTES), bytes: 0 });
+      this.#partial.set(
+        id,
+        partial = { full: [], block: new Uint8Array(FIRST_BYTES), used: 0, bytes: 0 },
+      );
     }
     const size = partial.bytes + bytes.length;
     if (size > this.#maxBytes || this.#bytes + bytes.length > this.#maxBytes * 4) {
@@ -66,17 +77,40 @@ export class Reassembly {
     if (bytes.length === 0 && !last) {
       throw new PatchbayError("protocol", "an empty fragment");
     }
-    if (size > partial.room.length) {
-      const bigger = new Uint8Array(Math.min(this.#maxBytes, Math.max(size, size * 2)));
-      bigger.set(partial.room.subarray(0, partial.bytes));
-      partial.room = bigger;
-    }
-    partial.room.set(bytes, partial.bytes);
-    partial.bytes = size;
+    append(partial, bytes);
     this.#bytes += bytes.length;
     if (!last) return undefined;
     this.#partial.delete(id);
     this.#bytes -= size;
-    return partial.room.subarray(0, size);
+    return joined(partial);
   }
+}
+
+/** Gathers pieces in blocks: tiny ones must not cost an object each, nor all be copied again. */
+function append(partial: Partial, bytes: Uint8Array): void {
+  partial.bytes += bytes.length;
+  let rest = bytes;
+  while (rest.length > 0) {
+    if (partial.used === partial.block.length) {
+      partial.full.push(partial.block);
+      partial.block = new Uint8Array(BLOCK_BYTES);
+      partial.used = 0;
+    }
+    const part = rest.subarray(0, partial.block.length - partial.used);
+    partial.block.set(part, partial.used);
+    partial.used += part.length;
+    rest = rest.subarray(part.length);
+  }
+}
+
+function joined(partial: Partial): Uint8Array {
+  if (partial.full.length === 0) return partial.block.subarray(0, partial.used);
+  const whole = new Uint8Array(partial.bytes);
+  let at = 0;
+  for (const block of partial.full) {
+    whole.set(block, at);
+    at += block.length;
+  }
+  whole.set(partial.block.subarray(0, partial.used), at);
+  return whole;
 }

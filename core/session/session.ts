@@ -151,7 +151,7 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
     this.#state = dialler ? "agreeing" : "greeting";
     // At half the window, but early enough that no lane of the peer waits for it in vain.
     const { windowBytes } = options;
-    this.#creditStepBytes = Math.min(windowBytes / 2, windowBytes - HELD_FREE_BYTES);
+    this.#creditStepBytes = Math.min(windowBytes / 4, windowBytes - HELD_FREE_BYTES);
     this.sender = new Sender(link, options);
     this.outbound = new Outbound(this);
     this.#inbound = new Inbound(this);

@@ -1,0 +1,446 @@
+/**
+ * The transport of a bay that dials a hub: it serves, speaks, listens and calls over one
+ * connection, which is made again when it is lost. See decision 0006.
+ *
+ * @module
+ */
+
+import type { CallableEndpoint } from "../callable.ts";
+import type { DirectoryEntry } from "../directory.ts";
+import { PatchbayError, type Pattern } from "../errors.ts";
+import type { JobEndpoint } from "../job_endpoint.ts";
+import type { LinkDriver } from "../link_plugin.ts";
+import type { ListenerEndpoint } from "../listener.ts";
+import type {
+  CallPort,
+  Finding,
+  Health,
+  JobPort,
+  Registration,
+  SpeakerPort,
+  Transport,
+  TransportContext,
+} from "../plugin.ts";
+import { encodeControl, Kind } from "../session/envelope.ts";
+import type { InboundHost, SessionHost } from "../session/inbound.ts";
+import type { Publication } from "../session/publication.ts";
+import type { Session, SessionOptions } from "../session/session.ts";
+import type { SpeakerEndpoint } from "../speaker.ts";
+import type { HubConfig, HubDriver } from "./hub_driver.ts";
+import { keyOf, type Offer, readPresence, readRefusal } from "./hub_frames.ts";
+import { Peer, type PeerHost } from "./peer.ts";
+import { CallWay, JobWay, SpeakWay } from "./ways.ts";
+
+/** A timer that does nothing but keep the process alive: as long as timers go, 24.8 days. */
+const KEEP_ALIVE_MS = 2 ** 31 - 1;
+/** The most findings that are remembered. */
+const MAX_FOUND = 4096;
+
+/** A speaker's way to the hub, which tells how many listen behind it. */
+class HubSpeakWay extends SpeakWay {
+  readonly endpoint: SpeakerEndpoint;
+  count = 0;
+
+  constructor(endpoint: SpeakerEndpoint, host: ConstructorParameters<typeof SpeakWay>[1]) {
+    super(endpoint, host);
+    this.endpoint = endpoint;
+  }
+
+  override get listeners(): number {
+    return this.count;
+  }
+}
+
+/** Something that this bay serves or speaks, as it tells the hub. */
+class Offered {
+  readonly id: number;
+  readonly offer: Offer;
+  session: Session | undefined = undefined;
+  answer: PromiseWithResolvers<void> = Promise.withResolvers();
+  /** Whether a hub has ever taken it: a refusal later on is reported, not thrown. */
+  accepted = false;
+
+  constructor(id: number, offer: Offer) {
+    this.id = id;
+    this.offer = offer;
+  }
+}
+
+/** A bay's way to its hub. */
+export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHost {
+  /** What only this wire has. */
+  readonly extras: Extras;
+  /** @ignore */
+  readonly driver: LinkDriver;
+  /** @ignore */
+  readonly config: HubConfig;
+  /** @ignore */
+  readonly session: SessionOptions;
+  /** As {@link PeerHost.maxAttempts}. */
+  readonly maxAttempts: number;
+  /** As {@link SessionHost.version}. */
+  version = 0;
+  readonly #context: TransportContext;
+  readonly #where: string;
+  readonly #hub: Peer;
+  readonly #callables = new Map<string, CallableEndpoint>();
+  readonly #jobs = new Map<string, JobEndpoint>();
+  readonly #speakers = new Set<HubSpeakWay>();
+  readonly #publications = new Set<Publication>();
+  readonly #listeners = new Set<ListenerEndpoint>();
+  readonly #offers = new Map<number, Offered>();
+  readonly #withdrawals = new Map<number, () => void>();
+  readonly #questions = new Map<number, (finding: Finding) => void>();
+  /** What the hub has found, and keeps up to date. */
+  readonly #found = new Map<string, Finding>();
+  #lastId = 0;
+  #refusal: PatchbayError | undefined;
+  #alive: ReturnType<typeof setInterval> | undefined;
+  #closing: Promise<void> | undefined;
+
+  /**
+   * Makes a transport; the hub is dialled when it is first needed.
+   *
+   * @param context What core gives the plugin.
+   * @param driver How to dial.
+   * @param config The configuration.
+   * @param session How to make a session.
+   * @param extras What only this wire has.
+   */
+  constructor(
+    context: TransportContext,
+    driver: HubDriver & { readonly role: "client" },
+    config: HubConfig,
+    session: Omit<SessionOptions, "host">,
+    extras: Extras,
+  ) {
+    this.#context = context;
+    this.#where = driver.where;
+    this.config = config;
+    this.extras = extras;
+    this.maxAttempts = config.maxAttempts || Infinity;
+    this.session = {
+      ...session,
+      host: this,
+      credentials: driver.credentials,
+      trustsOrigins: true,
+    };
+    this.driver = {
+      listen: () => Promise.reject(new PatchbayError("internal", "a client does not listen")),
+      dial: (_where, signal) => driver.dial(signal),
+    };
+    const entry: DirectoryEntry = {
+      id: "hub",
+      module: `the hub at ${driver.where}`,
+      instance: "hub",
+      pid: 0,
+      startedAtMs: 0,
+      wires: {},
+      endpoints: [],
+    };
+    this.#hub = new Peer(entry, driver.where, this);
+  }
+
+  /** The bay's timer. */
+  get timers(): TransportContext["timers"] {
+    return this.#context.timers;
+  }
+
+  /** As {@link PeerHost.holds}. */
+  get holds(): boolean {
+    return this.#offers.size > 0 && this.#closing === undefined;
+  }
+
+  /** Degraded while the connection is needed and being restored. */
+  health(): Health {
+    const { trouble } = this.#hub;
+    if (trouble !== undefined) {
+      const reason = `reconnecting to the hub at ${this.#where}: ${trouble.message}`;
+      return { status: "degraded", reason };
+    }
+    if (this.#refusal === undefined) return { status: "healthy" };
+    return { status: "degraded", reason: this.#refusal.message };
+  }
+
+  /** As {@link Transport.find}; asks the hub unless it is known that somebody is there. */
+  find(pattern: Pattern, address: string): Finding | Promise<Finding> {
+    return this.#found.get(keyOf(pattern, address)) ?? this.#ask(pattern, address);
+  }
+
+  /** As {@link Transport.serve}. */
+  serve(endpoint: CallableEndpoint): Promise<Registration> {
+    return this.#put(this.#callables, endpoint, "callable");
+  }
+
+  /** As {@link Transport.perform}. */
+  perform(endpoint: JobEndpoint): Promise<Registration> {
+    return this.#put(this.#jobs, endpoint, "job");
+  }
+
+  /** As {@link Transport.speak}. */
+  async speak(endpoint: SpeakerEndpoint): Promise<SpeakerPort> {
+    let offered: Offered | undefined;
+    const way: HubSpeakWay = new HubSpeakWay(endpoint, {
+      silence: () => {
+        this.#speakers.delete(way);
+        if (offered !== undefined) void this.#withdraw(offered);
+      },
+      listenersOf: () => Promise.resolve([]),
+    });
+    this.#speakers.add(way);
+    for (const publication of this.#publications) way.add(publication);
+    try {
+      const { address, retain } = endpoint;
+      offered = await this.#offer({ pattern: "speaker", address, retain });
+    } catch (error) {
+      this.#speakers.delete(way);
+      throw error;
+    }
+    return way;
+  }
+
+  /** As {@link Transport.listen}. */
+  async listen(endpoint: ListenerEndpoint): Promise<Registration> {
+    this.#listeners.add(endpoint);
+    this.#keepAlive();
+    const leave = () => {
+      this.#listeners.delete(endpoint);
+      this.#keepAlive();
+      this.#hub.leave(endpoint);
+      return Promise.resolve();
+    };
+    try {
+      await this.#hub.join(endpoint);
+    } catch (error) {
+      await leave();
+      throw error;
+    }
+    return { close: leave };
+  }
+
+  /** As {@link Transport.caller}. */
+  caller(address: string): CallPort {
+    return new CallWay([this.#hub], address, this.#context.name);
+  }
+
+  /** As {@link Transport.executor}. */
+  executor(address: string): JobPort {
+    return new JobWay([this.#hub], address, this.#context.name);
+  }
+
+  /** As {@link Transport.close}. */
+  close(): Promise<void> {
+    return this.#closing ??= (async () => {
+      this.#listeners.clear();
+      this.#offers.clear();
+      this.#keepAlive();
+      const { module } = this.#context.identity;
+      await this.#hub.close(new PatchbayError("closed", `${module} has closed`));
+    })();
+  }
+
+  // ----- for sessions and the way to the hub -----
+
+  /** As {@link SessionHost.callable}. */
+  callable(address: string): CallableEndpoint | undefined {
+    return this.#callables.get(address);
+  }
+
+  /** As {@link SessionHost.job}. */
+  job(address: string): JobEndpoint | undefined {
+    return this.#jobs.get(address);
+  }
+
+  /** As {@link SessionHost.subscribed}. */
+  subscribed(publication: Publication): void {
+    this.#publications.add(publication);
+    for (const way of this.#speakers) way.add(publication);
+  }
+
+  /** As {@link SessionHost.unsubscribed}. */
+  unsubscribed(publication: Publication): void {
+    this.#publications.delete(publication);
+    for (const way of this.#speakers) way.delete(publication);
+  }
+
+  /** As {@link SessionHost.hubFrame}. */
+  hubFrame(_from: InboundHost, kind: number, id: number, body: Record<string, unknown>): void {
+    if (kind === Kind.registerAck) return this.#answered(id, body);
+    if (kind === Kind.presence) return this.#told(id, body);
+    throw new PatchbayError("protocol", `frame kind ${kind} is for a hub, and this bay is none`);
+  }
+
+  /** As {@link PeerHost.opened}: the hub learns what is served and spoken here. */
+  async opened(session: Session): Promise<void> {
+    this.#refusal = undefined;
+    await Promise.all([...this.#offers.values()].map(async (offered) => {
+      try {
+        await this.#announce(session, offered);
+      } catch (error) {
+        const known = PatchbayError.fromThrown(error);
+        if (!session.isOpen) throw known;
+        // Somebody has taken the address meanwhile; the next connection tries again.
+        if (!offered.accepted) return;
+        this.#refusal = known;
+        this.#context.report(known.with({ address: offered.offer.address }));
+      }
+    }));
+  }
+
+  /** As {@link PeerHost.peerChanged}. */
+  peerChanged(): void {
+    this.#context.routesChanged();
+  }
+
+  /** As {@link PeerHost.peerLost}. */
+  peerLost(): void {
+    this.#found.clear();
+    for (const way of this.#speakers) way.count = 0;
+    this.#context.routesChanged();
+  }
+
+  // ----- what the hub is told -----
+
+  async #put<E extends CallableEndpoint | JobEndpoint>(
+    map: Map<string, E>,
+    endpoint: E,
+    pattern: Pattern,
+  ): Promise<Registration> {
+    const { address, shared } = endpoint;
+    const before = map.get(address);
+    map.set(address, endpoint);
+    this.version++;
+    const take = () => {
+      if (map.get(address) === endpoint) map.delete(address);
+      this.version++;
+    };
+    try {
+      const offered = await this.#offer({ pattern, address, shared });
+      return {
+        close: async () => {
+          take();
+          await this.#withdraw(offered);
+        },
+      };
+    } catch (error) {
+      take();
+      if (before !== undefined) map.set(address, before);
+      throw error;
+    }
+  }
+
+  async #offer(offer: Offer): Promise<Offered> {
+    const offered = new Offered(++this.#lastId, offer);
+    this.#offers.set(offered.id, offered);
+    this.#keepAlive();
+    try {
+      const session = await this.#hub.connect();
+      await this.#announce(session, offered);
+    } catch (error) {
+      const known = PatchbayError.fromThrown(error);
+      if (refusal(known)) {
+        this.#offers.delete(offered.id);
+        this.#keepAlive();
+        throw known;
+      }
+      // The hub is not there yet, or was lost: it is told when it is.
+      this.#hub.keep();
+    }
+    return offered;
+  }
+
+  #announce(session: Session, offered: Offered): Promise<void> {
+    if (offered.session === session) return offered.answer.promise;
+    offered.session = session;
+    const answer = offered.answer = Promise.withResolvers<void>();
+    answer.promise.catch(() => {});
+    session.ended.then((error) =>
+      answer.reject(new PatchbayError("closed", error.message, { details: { lost: true } }))
+    );
+    session.sender.control(Kind.register, offered.id, 0, encodeControl(offered.offer));
+    return answer.promise;
+  }
+
+  #answered(id: number, body: Record<string, unknown>): void {
+    const withdrawn = this.#withdrawals.get(id);
+    if (withdrawn !== undefined) {
+      this.#withdrawals.delete(id);
+      return withdrawn();
+    }
+    const offered = this.#offers.get(id);
+    if (offered === undefined) return;
+    const error = readRefusal(body, this.#context.name);
+    if (error !== undefined) return offered.answer.reject(error);
+    offered.accepted = true;
+    offered.answer.resolve();
+  }
+
+  async #withdraw(offered: Offered): Promise<void> {
+    if (!this.#offers.delete(offered.id)) return;
+    this.#keepAlive();
+    const { session } = offered;
+    if (session === undefined || !session.isOpen) return;
+    const told = new Promise<void>((resolve) => this.#withdrawals.set(offered.id, resolve));
+    session.sender.control(Kind.unregister, offered.id, 0, encodeControl(offered.offer));
+    await Promise.race([told, session.ended]);
+    this.#withdrawals.delete(offered.id);
+  }
+
+  // ----- what the hub tells -----
+
+  async #ask(pattern: Pattern, address: string): Promise<Finding> {
+    let session: Session;
+    try {
+      session = await this.#hub.connect();
+    } catch (error) {
+      const { message, remedy } = PatchbayError.fromThrown(error);
+      return { found: false, reason: message, remedy };
+    }
+    const id = ++this.#lastId;
+    const answer = new Promise<Finding>((resolve) => this.#questions.set(id, resolve));
+    session.sender.control(Kind.find, id, 0, encodeControl({ pattern, address }));
+    const lost = session.ended.then((): Finding => (
+      { found: false, reason: "the connection to the hub was lost" }
+    ));
+    const finding = await Promise.race([answer, lost]);
+    this.#questions.delete(id);
+    return finding;
+  }
+
+  #told(id: number, body: Record<string, unknown>): void {
+    const { pattern, address, found, detail, listeners, drops } = readPresence(body);
+    if (listeners !== undefined) return this.#counted(address, listeners, drops ?? {});
+    const key = keyOf(pattern, address);
+    const reason = "no client of the hub serves it";
+    const finding: Finding = found === true ? { found, detail } : { found: false, reason };
+    if (found === true && this.#found.size < MAX_FOUND) this.#found.set(key, finding);
+    else this.#found.delete(key);
+    const asked = this.#questions.get(id);
+    if (asked !== undefined) asked(finding);
+    else this.#context.routesChanged();
+  }
+
+  #counted(address: string, listeners: number, drops: Readonly<Record<string, number>>): void {
+    for (const way of this.#speakers) {
+      if (way.endpoint.address !== address) continue;
+      way.count = listeners;
+      for (const [reason, n] of Object.entries(drops)) way.endpoint.statistics.countDrop(reason, n);
+    }
+  }
+
+  /** Who serves or listens waits for others, and must not end for lack of work. */
+  #keepAlive(): void {
+    if (this.#listeners.size > 0 || this.#offers.size > 0) {
+      this.#alive ??= setInterval(() => {}, KEEP_ALIVE_MS);
+    } else {
+      clearInterval(this.#alive);
+      this.#alive = undefined;
+    }
+  }
+}
+
+/** Whether the hub has said no, instead of not having been reached. */
+function refusal(error: PatchbayError): boolean {
+  return error.code === "forbidden" || error.code === "invalid" ||
+    error.code === "unauthenticated" || error.details?.taken === true;
+}

@@ -1,0 +1,97 @@
+/**
+ * The bodies of the frames between a hub and its clients: register, register-ack, find, presence.
+ * See decision 0006.
+ *
+ * @module
+ */
+
+import { checkAddress } from "../address.ts";
+import { PatchbayError, type Pattern, type WireError } from "../errors.ts";
+
+/** What a client serves or speaks. */
+export interface Offer {
+  /** The pattern. */
+  readonly pattern: Pattern;
+  /** The address. */
+  readonly address: string;
+  /** Whether several may serve it. */
+  readonly shared?: boolean;
+  /** Of a speaker: whether it keeps its last value. */
+  readonly retain?: boolean;
+}
+
+/** What a hub tells: who is there, or what became of a speaker's shouts. */
+export interface Presence {
+  /** The pattern asked for. */
+  readonly pattern: Pattern;
+  /** The address. */
+  readonly address: string;
+  /** Whether somebody is there. */
+  readonly found?: boolean;
+  /** Who. */
+  readonly detail?: string;
+  /** To a speaker: how many listen to it. */
+  readonly listeners?: number;
+  /** To a speaker: what the hub has dropped of its shouts since it told last, by reason. */
+  readonly drops?: Readonly<Record<string, number>>;
+}
+
+const PATTERNS: readonly unknown[] = ["callable", "speaker", "job"];
+
+/**
+ * Reads what a client asks for or offers.
+ *
+ * @param body The frame's body.
+ * @throws {PatchbayError} `protocol`, `invalid`.
+ */
+export function readOffer(body: Record<string, unknown>): Offer {
+  const { pattern, address, shared, retain } = body;
+  if (!PATTERNS.includes(pattern)) {
+    throw new PatchbayError("protocol", "a frame for the hub lacks its pattern");
+  }
+  return {
+    pattern: pattern as Pattern,
+    address: checkAddress(address as string),
+    shared: shared === true,
+    retain: retain === true,
+  };
+}
+
+/**
+ * Reads what a hub tells.
+ *
+ * @param body The frame's body.
+ * @throws {PatchbayError} `protocol`, `invalid`.
+ */
+export function readPresence(body: Record<string, unknown>): Presence {
+  const { pattern, address } = readOffer(body);
+  const { found, detail, listeners, drops } = body;
+  const counts = typeof drops === "object" && drops !== null ? Object.entries(drops) : [];
+  return {
+    pattern,
+    address,
+    found: found === true,
+    detail: typeof detail === "string" ? detail : undefined,
+    listeners: typeof listeners === "number" && listeners >= 0 ? listeners : undefined,
+    drops: Object.fromEntries(counts.filter(([, n]) => typeof n === "number" && n > 0)),
+  };
+}
+
+/**
+ * The refusal in a register-ack, if it is one.
+ *
+ * @param body The frame's body.
+ * @param transport The plugin's name.
+ */
+export function readRefusal(
+  body: Record<string, unknown>,
+  transport: string,
+): PatchbayError | undefined {
+  const { error } = body as { error?: WireError };
+  return error === undefined ? undefined : PatchbayError.fromWire(error, { transport });
+}
+
+/** One key for a pattern and an address. */
+export function keyOf(pattern: Pattern, address: string): string {
+  return `${pattern} ${address}`;
+}
