@@ -62,4 +62,5 @@ export * from "./values.ts";
 export * from "./link.ts";
 export * from "./link_plugin.ts";
 export { directoryTransport } from "./topology/directory_transport.ts";
+export * from "./topology/hub_transport.ts";
 export { MAX_FRAME_BYTES } from "./session/envelope.ts";

@@ -277,6 +277,26 @@ Deno.test("ring: every kind of nonsense in a message is named", () => {
     }
     consumer.release();
   }
+  {
+    // A wrap mark, 16 bytes before the end, that becomes a message of 24 bytes.
+    const { producer, consumer, words } = ringOf(64);
+    for (let i = 0; i < 3; i++) {
+      send(producer, messageOf(8, i));
+      receive(consumer);
+    }
+    send(producer, messageOf(24, 1));
+    assert.equal(words[DATA + 12], -1);
+    words[DATA + 12] = 24;
+    assert.equal(code(() => consumer.peek()), "protocol");
+  }
+  {
+    const { producer, consumer, words } = ringOf(64);
+    send(producer, messageOf(8, 1));
+    receive(consumer);
+    assert.equal(producer.used, 0);
+    words[TAIL] = 0;
+    assert.equal(code(() => producer.used), "protocol", "a tail that goes back");
+  }
   const { producer, words } = ringOf(64);
   send(producer, messageOf(24, 1));
   send(producer, messageOf(24, 1));

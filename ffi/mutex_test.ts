@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { ask, requirement, requireOrIgnore } from "../tests/require.ts";
-import { libcAvailability, Mutex, SharedMemory } from "./mod.ts";
+import { libcAvailability, Mutex, Semaphore, SharedMemory } from "./mod.ts";
 import { assertNothingLeft, Child, code, freshName } from "./testdata/spawn.ts";
 
 const CHILD = new URL("./testdata/child.ts", import.meta.url);
@@ -144,6 +144,20 @@ test("a wait ends with its deadline or its signal", async () => {
   using free = second.tryLock();
   assert.equal(free?.ownerDied, false);
   await settled();
+});
+
+test("who releases wakes one waiter, if somebody said that he waits, and else makes no call", () => {
+  using memory = memoryOf();
+  using mutex = new Mutex(memory, 0);
+  const waiting = new Int32Array(memory.buffer, 36, 1);
+  mutex.tryLock()?.[Symbol.dispose]();
+  using semaphore = Semaphore.at(memory, 0);
+  assert.equal(semaphore.tryWait(), false);
+  const guard = mutex.tryLock();
+  waiting[0] = 1;
+  guard?.[Symbol.dispose]();
+  assert.equal(waiting[0], 0);
+  assert.deepEqual([semaphore.tryWait(), semaphore.tryWait()], [true, false]);
 });
 
 test("a maker that died half way left no mutex: the next one makes it", () => {

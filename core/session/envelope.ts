@@ -34,7 +34,7 @@ export const MAX_HELLO_BYTES = 16 * 1024;
 /** The largest header block, in bytes. */
 export const MAX_HEADERS_BYTES = 8 * 1024;
 /** The largest frame: a whole message with header block, or a fragment. */
-export const MAX_FRAME_BYTES = HEADER_BYTES + MAX_HEADERS_BYTES + FRAGMENT_BYTES;
+export const MAX_FRAME_BYTES: number = HEADER_BYTES + MAX_HEADERS_BYTES + FRAGMENT_BYTES;
 /** A message may pass so many bays. */
 export const DEFAULT_TTL = 8;
 

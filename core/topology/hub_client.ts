@@ -421,10 +421,10 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
   }
 
   #counted(address: string, listeners: number, drops: Readonly<Record<string, number>>): void {
-    for (const way of this.#speakers) {
-      if (way.endpoint.address !== address) continue;
-      way.count = listeners;
-      for (const [reason, n] of Object.entries(drops)) way.endpoint.statistics.countDrop(reason, n);
+    const ways = [...this.#speakers].filter((way) => way.address === address);
+    for (const way of ways) way.count = listeners;
+    for (const [reason, n] of Object.entries(drops)) {
+      ways[0]?.endpoint.statistics.countDrop(reason, n);
     }
   }
 

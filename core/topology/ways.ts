@@ -174,6 +174,11 @@ export class SpeakWay implements SpeakerPort {
     this.#host = host;
   }
 
+  /** The speaker's address. */
+  get address(): string {
+    return this.#endpoint.address;
+  }
+
   /** How many listeners have joined. */
   get listeners(): number {
     return this.#publications.length;

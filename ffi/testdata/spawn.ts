@@ -46,7 +46,7 @@ export class Child implements AsyncDisposable {
       stderr: "inherit",
     }).spawn();
     this.#reader = this.#process.stdout.pipeThrough(new TextDecoderStream()).getReader();
-    this.#watchdog = setTimeout(() => this.kill(), 30_000);
+    this.#watchdog = setTimeout(() => this.kill(), 60_000);
   }
 
   get pid(): number {

@@ -1,0 +1,592 @@
+/**
+ * The transport of a hub: it listens, serves and speaks itself, knows what its clients serve and
+ * speak, and relays between them. See decision 0006.
+ *
+ * @module
+ */
+
+import { matches } from "../address.ts";
+import type { CallableEndpoint, OutboundCall } from "../callable.ts";
+import { PatchbayError, type Pattern } from "../errors.ts";
+import type { OutboundJob } from "../job.ts";
+import type { JobEndpoint } from "../job_endpoint.ts";
+import type { Link } from "../link.ts";
+import type { LinkListener } from "../link_plugin.ts";
+import type { ListenerEndpoint } from "../listener.ts";
+import type {
+  CallPort,
+  Finding,
+  Health,
+  JobPort,
+  Registration,
+  SpeakerPort,
+  Transport,
+  TransportContext,
+  Verb,
+} from "../plugin.ts";
+import { encodeControl, Kind } from "../session/envelope.ts";
+import type { CallTarget, InboundHost, JobTarget, SessionHost } from "../session/inbound.ts";
+import type { Subscription } from "../session/outbound.ts";
+import { Passing } from "../session/passing.ts";
+import type { Publication } from "../session/publication.ts";
+import { Session, type SessionOptions } from "../session/session.ts";
+import type { SpeakerEndpoint } from "../speaker.ts";
+import type { HubConfig, HubDriver } from "./hub_driver.ts";
+import { keyOf, type Offer, type Presence, readOffer } from "./hub_frames.ts";
+import { Errand, HubCall, nobody, RelayCallable, type RelayHost, RelayJob } from "./hub_relay.ts";
+import { type CreditLines, RelayedSpeaker } from "./hub_speaker.ts";
+import { SpeakWay } from "./ways.ts";
+
+/** How long a listener or speaker waits for the other clients to acknowledge, in milliseconds. */
+const READY_MS = 1000;
+/** The most things that one client may serve and speak, or ask after. */
+const MAX_OF_CLIENT = 16_384;
+
+/** One client. */
+class Client {
+  readonly session: Session;
+  readonly errands = new Set<Errand>();
+  readonly offers = new Map<number, Offer>();
+  readonly speakers = new Map<string, RelayedSpeaker>();
+  /** What it has asked after, and wants to hear of. */
+  readonly watched = new Map<string, { readonly pattern: Pattern; readonly address: string }>();
+  readonly subscriptions = new Map<ListenerEndpoint, Subscription | undefined>();
+
+  constructor(session: Session) {
+    this.session = session;
+  }
+
+  tell(id: number, presence: Presence): void {
+    if (this.session.isOpen) {
+      this.session.sender.control(Kind.presence, id, 0, encodeControl(presence));
+    }
+  }
+}
+
+/** Somebody who serves an address. */
+interface Server {
+  readonly client: Client;
+  readonly shared: boolean;
+}
+
+/** A hub. */
+export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayHost {
+  /** What only this wire has. */
+  readonly extras: Extras;
+  /** As {@link SessionHost.version}. */
+  version = 0;
+  /** As {@link RelayHost.seeking}. */
+  readonly seeking: Map<string, Set<Errand>> = new Map();
+  readonly #context: TransportContext;
+  readonly #config: HubConfig;
+  readonly #driver: HubDriver & { readonly role: "hub" };
+  readonly #options: SessionOptions;
+  readonly #callables = new Map<string, CallableEndpoint>();
+  readonly #jobs = new Map<string, JobEndpoint>();
+  readonly #ways = new Set<SpeakWay>();
+  readonly #publications = new Set<Publication>();
+  readonly #listeners = new Set<ListenerEndpoint>();
+  readonly #sessions = new Set<Session>();
+  readonly #clients = new Map<InboundHost, Client>();
+  readonly #byBay = new Map<string, Client>();
+  readonly #servers = new Map<string, Server[]>();
+  readonly #watchers = new Map<string, Set<Client>>();
+  readonly #lines: CreditLines = new WeakMap();
+  #turn = 0;
+  #listener: LinkListener | undefined;
+  #closing: Promise<void> | undefined;
+
+  /**
+   * Makes a transport; {@link listen} must follow.
+   *
+   * @param context What core gives the plugin.
+   * @param driver How to listen.
+   * @param config The configuration.
+   * @param session How to make a session.
+   * @param extras What only this wire has.
+   */
+  constructor(
+    context: TransportContext,
+    driver: HubDriver & { readonly role: "hub" },
+    config: HubConfig,
+    session: Omit<SessionOptions, "host">,
+    extras: Extras,
+  ) {
+    this.#context = context;
+    this.#driver = driver;
+    this.#config = config;
+    this.extras = extras;
+    this.#options = { ...session, host: this };
+  }
+
+  /** Begins to listen. */
+  async start(): Promise<void> {
+    this.#listener = await this.#driver.listen((link) => this.#accept(link));
+  }
+
+  /** The plugin's name. */
+  get transport(): string {
+    return this.#context.name;
+  }
+
+  /** The bay's timer. */
+  get timers(): TransportContext["timers"] {
+    return this.#context.timers;
+  }
+
+  /** As {@link RelayHost.rejoinMs}. */
+  get rejoinMs(): number {
+    return this.#config.rejoinMs;
+  }
+
+  /** As {@link Transport.health}. */
+  health(): Health {
+    return { status: "healthy" };
+  }
+
+  /** As {@link Transport.find}. */
+  find(pattern: Pattern, address: string): Finding {
+    const { found, detail } = this.#look(pattern, address, undefined);
+    if (found === true) return { found, detail };
+    return { found: false, reason: "no client of this hub serves it" };
+  }
+
+  /** As {@link Transport.serve}. */
+  // deno-lint-ignore require-await -- a refusal must reject, not throw
+  async serve(endpoint: CallableEndpoint): Promise<Registration> {
+    return this.#put("callable", this.#callables, endpoint);
+  }
+
+  /** As {@link Transport.perform}. */
+  // deno-lint-ignore require-await -- a refusal must reject, not throw
+  async perform(endpoint: JobEndpoint): Promise<Registration> {
+    return this.#put("job", this.#jobs, endpoint);
+  }
+
+  /** As {@link Transport.speak}. */
+  speak(endpoint: SpeakerEndpoint): Promise<SpeakerPort> {
+    const way = new SpeakWay(endpoint, {
+      silence: (closed) => {
+        this.#ways.delete(closed);
+        this.#changed("speaker", endpoint.address);
+      },
+      listenersOf: () => Promise.resolve([]),
+    });
+    this.#ways.add(way);
+    for (const publication of this.#publications) way.add(publication);
+    this.#changed("speaker", endpoint.address);
+    return Promise.resolve(way);
+  }
+
+  /** As {@link Transport.listen}. */
+  async listen(endpoint: ListenerEndpoint): Promise<Registration> {
+    this.#listeners.add(endpoint);
+    await this.#within([...this.#byBay.values()].map((client) => this.#hear(client, endpoint)));
+    return {
+      close: () => {
+        this.#listeners.delete(endpoint);
+        for (const client of this.#byBay.values()) {
+          client.subscriptions.get(endpoint)?.close();
+          client.subscriptions.delete(endpoint);
+          for (const speaker of client.speakers.values()) this.#countHere(speaker);
+        }
+        return Promise.resolve();
+      },
+    };
+  }
+
+  /** As {@link Transport.caller}. */
+  caller(address: string): CallPort {
+    const sent = new WeakMap<OutboundCall, HubCall>();
+    return {
+      start: (call) => {
+        const workers = this.workers("callable", address, undefined);
+        if (workers.length === 0) return call.fail(nobody(address, this.#context.name));
+        const forwarded = new HubCall(call, workers);
+        sent.set(call, forwarded);
+        forwarded.next();
+      },
+      cancel: (call) => sent.get(call)?.cancel(),
+      close: () => {},
+    };
+  }
+
+  /** As {@link Transport.executor}. */
+  executor(): JobPort {
+    let errand: Errand | undefined;
+    return {
+      start: (job: OutboundJob) => {
+        errand = new Errand(this, job, undefined, job.statistics, job);
+        errand.start();
+      },
+      cancel: (_job, reason) => errand?.cancel(reason),
+      abandon: () => errand?.abandon("the job's owner has given up"),
+      close: () => {
+        if (errand?.ended === false) errand.abandon("the job's owner has given up");
+      },
+    };
+  }
+
+  /** As {@link Transport.close}. */
+  close(): Promise<void> {
+    return this.#closing ??= (async () => {
+      const reason = new PatchbayError("closed", `${this.#context.identity.module} has closed`);
+      this.#listeners.clear();
+      const sessions = [...this.#sessions];
+      const closing = this.#listener?.close();
+      await Promise.all(sessions.map((session) => session.close(reason)));
+      await closing;
+      for (const errands of [...this.seeking.values()]) {
+        for (const errand of [...errands]) errand.expire();
+      }
+    })();
+  }
+
+  // ----- for sessions and relays -----
+
+  /** As {@link SessionHost.callable}. */
+  callable(address: string, from: InboundHost): CallTarget | undefined {
+    const mine = this.#callables.get(address);
+    if (mine !== undefined || !this.#config.relay) return mine;
+    return new RelayCallable(this, address, from);
+  }
+
+  /** As {@link SessionHost.job}. */
+  job(address: string, from: InboundHost): JobTarget | undefined {
+    const mine = this.#jobs.get(address);
+    if (mine !== undefined || !this.#config.relay) return mine;
+    const { id, module, identity } = { id: from.origin, ...from.peer };
+    const frame = { ttl: 1, priority: 128, number: 0 };
+    const attachment = () => new Passing("", new Uint8Array(0), frame, { id, module, identity });
+    return new RelayJob(this, address, from, attachment);
+  }
+
+  /** As {@link RelayHost.workers}. */
+  workers(pattern: "callable" | "job", address: string, but: unknown): Client[] {
+    const servers = this.#servers.get(keyOf(pattern, address));
+    if (servers === undefined) return [];
+    const clients = servers.map((server) => server.client).filter((one) => one.session !== but);
+    if (clients.length < 2) return clients;
+    this.#turn = (this.#turn + 1) % clients.length;
+    return [...clients.slice(this.#turn), ...clients.slice(0, this.#turn)];
+  }
+
+  /** As {@link RelayHost.countTtl}. */
+  countTtl(): void {
+    this.#context.statistics.countDrop("ttl");
+  }
+
+  /** As {@link SessionHost.joining}: the speakers of other clients are subscribed to. */
+  joining(publication: Publication): Promise<void> | undefined {
+    this.#publications.add(publication);
+    for (const way of this.#ways) way.add(publication);
+    if (!this.#config.relay) return undefined;
+    const joins: Promise<void>[] = [];
+    for (const client of this.#byBay.values()) {
+      for (const speaker of client.speakers.values()) {
+        if (this.#may(speaker, publication)) joins.push(speaker.add(publication));
+      }
+    }
+    return joins.length === 0 ? undefined : this.#within(joins);
+  }
+
+  /** As {@link SessionHost.subscribed}. */
+  subscribed(): void {}
+
+  /** As {@link SessionHost.unsubscribed}. */
+  unsubscribed(publication: Publication): void {
+    this.#publications.delete(publication);
+    for (const way of this.#ways) way.delete(publication);
+    for (const client of this.#byBay.values()) {
+      for (const speaker of client.speakers.values()) speaker.delete(publication);
+    }
+  }
+
+  /** As {@link SessionHost.hubFrame}. */
+  hubFrame(from: InboundHost, kind: number, id: number, body: Record<string, unknown>): void {
+    const client = this.#client(from as Session);
+    const offer = readOffer(body);
+    if (kind === Kind.register) return void this.#register(client, id, offer);
+    if (kind === Kind.unregister) return this.#unregister(client, id);
+    if (kind !== Kind.find) {
+      throw new PatchbayError("protocol", `frame kind ${kind} is for a client, and this is a hub`);
+    }
+    const { pattern, address } = offer;
+    const key = keyOf(pattern, address);
+    const presence = this.#look(pattern, address, client);
+    if (client.watched.size < MAX_OF_CLIENT || client.watched.has(key)) {
+      client.watched.set(key, offer);
+      let watchers = this.#watchers.get(key);
+      if (watchers === undefined) this.#watchers.set(key, watchers = new Set());
+      watchers.add(client);
+    }
+    client.tell(id, presence);
+  }
+
+  // ----- clients -----
+
+  #accept(link: Link): void {
+    if (this.#sessions.size >= this.#config.maxConnections || this.#closing !== undefined) {
+      this.#context.statistics.countError("overloaded");
+      return void link.close(true);
+    }
+    const { authenticate } = this.#driver;
+    const session = new Session(link, false, {
+      ...this.#options,
+      authenticate: authenticate === undefined
+        ? undefined
+        : (credentials, bay) => authenticate(credentials, bay, link),
+    });
+    this.#sessions.add(session);
+    this.#context.statistics.connections++;
+    session.ready.then(() => this.#client(session), () => {});
+    session.ended.then(() => {
+      this.#sessions.delete(session);
+      this.#context.statistics.connections--;
+      this.#drop(session);
+    });
+  }
+
+  #client(session: Session): Client {
+    const known = this.#clients.get(session);
+    if (known !== undefined) return known;
+    const client = new Client(session);
+    const { id } = session.bay;
+    const before = this.#byBay.get(id);
+    if (before !== undefined) {
+      // It is back before the loss of its old connection was noticed.
+      void before.session.close(new PatchbayError("closed", "the client has connected anew"));
+      this.#drop(before.session);
+    }
+    this.#clients.set(session, client);
+    this.#byBay.set(id, client);
+    return client;
+  }
+
+  #drop(session: Session): void {
+    const client = this.#clients.get(session);
+    if (client === undefined) return;
+    this.#clients.delete(session);
+    if (this.#byBay.get(session.bay.id) === client) this.#byBay.delete(session.bay.id);
+    for (const key of client.watched.keys()) this.#unwatch(key, client);
+    for (const id of [...client.offers.keys()]) this.#remove(client, id);
+    for (const errand of [...client.errands]) errand.lost();
+  }
+
+  #unwatch(key: string, client: Client): void {
+    const watchers = this.#watchers.get(key);
+    watchers?.delete(client);
+    if (watchers?.size === 0) this.#watchers.delete(key);
+  }
+
+  // ----- what they serve and speak -----
+
+  async #register(client: Client, id: number, offer: Offer): Promise<void> {
+    try {
+      if (client.offers.size >= MAX_OF_CLIENT) {
+        throw new PatchbayError("overloaded", `over ${MAX_OF_CLIENT} things of one client`);
+      }
+      if (this.#options.authorize !== undefined) await this.#permit(client, offer);
+      if (this.#clients.get(client.session) !== client) return;
+      if (offer.pattern === "speaker") await this.#addSpeaker(client, id, offer);
+      else this.#addServer(client, id, offer);
+      if (client.session.isOpen) {
+        client.session.sender.control(Kind.registerAck, id, 0, encodeControl({}));
+      }
+    } catch (error) {
+      const known = PatchbayError.fromThrown(error);
+      if (!client.session.isOpen) return;
+      const body = encodeControl({ error: known.toWire() });
+      client.session.sender.control(Kind.registerAck, id, 0, body);
+    }
+  }
+
+  async #permit(client: Client, { pattern, address }: Offer): Promise<void> {
+    const { peer } = client.session;
+    const verb: Verb = pattern === "speaker" ? "shout" : "serve";
+    let allowed = false;
+    try {
+      allowed = await this.#options.authorize?.(peer, verb, address) === true;
+    } catch (error) {
+      this.#context.report(PatchbayError.fromThrown(error).with({ address }));
+    }
+    if (allowed) return;
+    throw new PatchbayError("forbidden", `${peer.module} may not ${verb} ${address}`, {
+      address,
+      remedy: "let authorize() of the hub allow it",
+    });
+  }
+
+  #addServer(client: Client, id: number, offer: Offer): void {
+    const { pattern, address, shared = false } = offer;
+    const key = keyOf(pattern, address);
+    this.#checkFree(pattern, address, shared);
+    client.offers.set(id, offer);
+    const servers = this.#servers.get(key) ?? [];
+    this.#servers.set(key, [...servers, { client, shared }]);
+    this.#changed(pattern, address);
+    if (pattern !== "job") return;
+    for (const errand of [...this.seeking.get(address) ?? []]) errand.appeared(client);
+  }
+
+  #checkFree(pattern: Pattern, address: string, shared: boolean): void {
+    const [holder] = this.#servers.get(keyOf(pattern, address)) ?? [];
+    const mine = pattern === "callable" ? this.#callables.get(address) : this.#jobs.get(address);
+    const theirs = holder?.shared ?? mine?.shared;
+    if (theirs === undefined || (theirs && shared)) return;
+    const who = holder?.client.session.bay.module ?? this.#context.identity.module;
+    throw new PatchbayError("unavailable", `${address} is already served by the module ${who}`, {
+      address,
+      retryable: false,
+      details: { taken: true, holder: who },
+      remedy: 'stop it, or serve both with sharing: "shared"',
+    });
+  }
+
+  async #addSpeaker(client: Client, id: number, offer: Offer): Promise<void> {
+    const { address, retain = false } = offer;
+    client.offers.set(id, offer);
+    const known = client.speakers.get(address);
+    if (known !== undefined) {
+      known.count++;
+      return known.tell();
+    }
+    const { session } = client;
+    const { id: bay, module } = session.bay;
+    const origin = { id: bay, module, identity: session.peer.identity };
+    const speaker = new RelayedSpeaker(session, origin, address, retain, this.#lines);
+    client.speakers.set(address, speaker);
+    this.#countHere(speaker);
+    const joins: Promise<void>[] = [];
+    if (this.#config.relay) {
+      for (const publication of this.#publications) {
+        if (this.#may(speaker, publication)) joins.push(speaker.add(publication));
+      }
+    }
+    for (const listener of this.#listeners) joins.push(this.#hear(client, listener));
+    this.#changed("speaker", address);
+    await this.#within(joins);
+  }
+
+  #unregister(client: Client, id: number): void {
+    this.#remove(client, id);
+    client.session.sender.control(Kind.registerAck, id, 0, encodeControl({}));
+  }
+
+  #remove(client: Client, id: number): void {
+    const offer = client.offers.get(id);
+    if (offer === undefined) return;
+    client.offers.delete(id);
+    const { pattern, address } = offer;
+    if (pattern === "speaker") {
+      const speaker = client.speakers.get(address);
+      if (speaker !== undefined && --speaker.count === 0) {
+        client.speakers.delete(address);
+        speaker.end();
+      }
+    } else {
+      const key = keyOf(pattern, address);
+      const left = [...this.#servers.get(key) ?? []];
+      left.splice(left.findIndex((server) => server.client === client), 1);
+      if (left.length > 0) this.#servers.set(key, left);
+      else this.#servers.delete(key);
+    }
+    this.#changed(pattern, address);
+  }
+
+  /** Something about an address has changed: those who have asked after it are told. */
+  #changed(pattern: Pattern, address: string): void {
+    for (const client of this.#watchers.get(keyOf(pattern, address)) ?? []) {
+      client.tell(0, this.#look(pattern, address, client));
+    }
+    if (this.#closing === undefined) this.#context.routesChanged();
+  }
+
+  #look(pattern: Pattern, address: string, asker: Client | undefined): Presence {
+    const names: string[] = [];
+    // A client of which nothing may be relayed sees the hub alone.
+    if (this.#config.relay || asker === undefined) {
+      if (pattern === "speaker") {
+        for (const client of this.#byBay.values()) {
+          if (client !== asker && client.speakers.has(address)) {
+            names.push(client.session.bay.instance);
+          }
+        }
+      } else {
+        for (const { client } of this.#servers.get(keyOf(pattern, address)) ?? []) {
+          if (client !== asker) names.push(client.session.bay.instance);
+        }
+      }
+    }
+    if (asker !== undefined && this.#serves(pattern, address)) {
+      names.push(this.#context.identity.instance);
+    }
+    const detail = names.length === 0 ? undefined : `${names.join(", ")} at the hub`;
+    return { pattern, address, found: names.length > 0, detail };
+  }
+
+  #serves(pattern: Pattern, address: string): boolean {
+    if (pattern === "callable") return this.#callables.has(address);
+    if (pattern === "job") return this.#jobs.has(address);
+    return [...this.#ways].some((way) => way.address === address);
+  }
+
+  #put<E extends CallableEndpoint | JobEndpoint>(
+    pattern: Pattern,
+    map: Map<string, E>,
+    endpoint: E,
+  ): Registration {
+    const { address, shared } = endpoint;
+    if (!map.has(address)) this.#checkFree(pattern, address, shared);
+    map.set(address, endpoint);
+    this.version++;
+    this.#changed(pattern, address);
+    return {
+      close: () => {
+        if (map.get(address) === endpoint) map.delete(address);
+        this.version++;
+        this.#changed(pattern, address);
+        return Promise.resolve();
+      },
+    };
+  }
+
+  // ----- listening -----
+
+  #may(speaker: RelayedSpeaker, publication: Publication): boolean {
+    return speaker.relayedFrom.id !== publication.subscriber &&
+      publication.wants(speaker.address);
+  }
+
+  /** One listener of the hub itself joins a client, if that speaks what it wants. */
+  async #hear(client: Client, listener: ListenerEndpoint): Promise<void> {
+    for (const speaker of client.speakers.values()) this.#countHere(speaker);
+    const wanted = [...client.speakers.keys()].some((address) => listener.accepts(address));
+    if (!wanted || client.subscriptions.has(listener)) return;
+    client.subscriptions.set(listener, undefined);
+    try {
+      const subscription = await client.session.outbound.subscribe(listener);
+      if (client.subscriptions.has(listener)) client.subscriptions.set(listener, subscription);
+      else subscription.close();
+    } catch {
+      // Its connection was lost: it is joined when it is back.
+      client.subscriptions.delete(listener);
+    }
+  }
+
+  #countHere(speaker: RelayedSpeaker): void {
+    const here = [...this.#listeners].filter((one) => matches(one.pattern, speaker.address));
+    if (here.length === speaker.listenersHere) return;
+    speaker.listenersHere = here.length;
+    speaker.tell();
+  }
+
+  /** Resolves when all have, or after a second. */
+  async #within(work: readonly Promise<unknown>[]): Promise<void> {
+    if (work.length === 0) return;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<void>((resolve) => timer = setTimeout(resolve, READY_MS));
+    await Promise.race([Promise.allSettled(work), late]);
+    clearTimeout(timer);
+  }
+}
