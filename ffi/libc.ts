@@ -149,8 +149,8 @@ export function openLibc(): Libc {
 /** What everything that is opened here takes. */
 export interface LibcOptions {
   /**
-   * A library that is open already, to be shared by many objects: opening one takes about a
-   * millisecond. It must stay open longer than they do. Default: one of its own.
+   * A library that is open already, to be shared by many objects: opening one takes some
+   * milliseconds. It must stay open longer than they do. Default: one of its own.
    */
   libc?: Libc;
 }
