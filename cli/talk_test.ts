@@ -33,7 +33,11 @@ Deno.test("call: each failure is one line with a remedy, and a code", async () =
     ],
     [["call", "arm/ad", "1"], 1, /^patchbay: arm\/ad: no wire .*\. Did you mean arm\/add\?\n$/],
     [["job", "arm/pik", "1"], 1, /^patchbay: arm\/pik: no wire .*\. Did you mean arm\/pick\?\n$/],
-    [["call", "arm/fail", "1"], 1, /^patchbay: arm\/fail: the joint is stuck\n$/],
+    [
+      ["call", "arm/fail", "1"],
+      1,
+      /^patchbay: arm\/fail: the joint is stuck\. Try: look at the server: .*\n$/,
+    ],
     [
       ["call", "arm/never", "1", "--timeout", "50"],
       1,
