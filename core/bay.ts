@@ -7,13 +7,13 @@
 import { checkAddress, checkPattern } from "./address.ts";
 import {
   Callable,
-  CallableEndpoint,
   type CallBinding,
   type CallHandler,
   type CallOptions,
   type CallRouter,
   type ServeOptions,
 } from "./callable.ts";
+import { CallableEndpoint } from "./callable_endpoint.ts";
 import { allOrNone, type Closable, within } from "./all_or_none.ts";
 import type { Explanation, ExtrasOf, Via, WaitOptions, WireStatus, WithVia } from "./bay_types.ts";
 import { choose, noWire, usable, type Wire } from "./choice.ts";

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { CallableEndpoint, type HandlerContext } from "./callable.ts";
+import { type HandlerContext } from "./callable.ts";
+import { CallableEndpoint } from "./callable_endpoint.ts";
 import { defineCallable, defineSpeaker } from "./contract.ts";
 import { Wait } from "./derived_job_ask.ts";
 import {

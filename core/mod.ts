@@ -12,7 +12,6 @@ export type { Epoch } from "./epoch.ts";
 export { Served } from "./served.ts";
 export {
   Callable,
-  CallableEndpoint,
   type CallBinding,
   type CallHandler,
   type CallOptions,
@@ -25,6 +24,7 @@ export {
   type ServerSchemas,
 } from "./callable.ts";
 export type { Choice, Consideration, Wire } from "./choice.ts";
+export { CallableEndpoint } from "./callable_endpoint.ts";
 export * from "./codec.ts";
 export * from "./compression.ts";
 export * from "./config.ts";

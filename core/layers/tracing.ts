@@ -5,7 +5,8 @@
  * @module
  */
 
-import type { CallableEndpoint, Headers, OutboundCall, ServerSchemas } from "../callable.ts";
+import type { Headers, OutboundCall, ServerSchemas } from "../callable.ts";
+import type { CallableEndpoint } from "../callable_endpoint.ts";
 import type { OutboundJob } from "../job.ts";
 import type { JobEndpoint } from "../job_endpoint.ts";
 import { type Layer, wrapTransport } from "../layer.ts";

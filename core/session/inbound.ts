@@ -26,9 +26,9 @@ export interface CallTarget {
   readonly contract: { readonly codec?: string };
   /** Its counters. */
   readonly statistics: EndpointStatistics;
-  /** As {@link import("../callable.ts").CallableEndpoint.handle}. */
+  /** As {@link import("../callable_endpoint.ts").CallableEndpoint.handle}. */
   handle(value: unknown, context: HandlerContext, sink: CallSink): void;
-  /** As {@link import("../callable.ts").CallableEndpoint.abandon}. */
+  /** As {@link import("../callable_endpoint.ts").CallableEndpoint.abandon}. */
   abandon(sink: CallSink): void;
 }
 

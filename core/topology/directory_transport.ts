@@ -6,7 +6,7 @@
  */
 
 import { matches } from "../address.ts";
-import type { CallableEndpoint } from "../callable.ts";
+import type { CallableEndpoint } from "../callable_endpoint.ts";
 import type { Directory, DirectoryEntry } from "../directory.ts";
 import { PatchbayError, type Pattern } from "../errors.ts";
 import type { JobEndpoint } from "../job_endpoint.ts";

@@ -3,7 +3,7 @@ import { CodecTable } from "../codec.ts";
 import type { Directory } from "../directory.ts";
 import type { Link } from "../link.ts";
 import { LINK_FIELDS, type LinkConfig } from "../link_plugin.ts";
-import type { CallableEndpoint } from "../callable.ts";
+import type { CallableEndpoint } from "../callable_endpoint.ts";
 import { MemoryLink } from "../session/testing/memory_link.ts";
 import { RawPeer, settled, Side, turn, until } from "../session/testing/rig.ts";
 import { TransportStatistics } from "../statistics.ts";

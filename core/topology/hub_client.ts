@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { CallableEndpoint } from "../callable.ts";
+import type { CallableEndpoint } from "../callable_endpoint.ts";
 import type { DirectoryEntry } from "../directory.ts";
 import { PatchbayError, type Pattern } from "../errors.ts";
 import type { JobEndpoint } from "../job_endpoint.ts";

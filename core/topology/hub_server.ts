@@ -6,7 +6,8 @@
  */
 
 import { matches } from "../address.ts";
-import type { CallableEndpoint, OutboundCall } from "../callable.ts";
+import type { OutboundCall } from "../callable.ts";
+import type { CallableEndpoint } from "../callable_endpoint.ts";
 import { PatchbayError, type Pattern } from "../errors.ts";
 import type { OutboundJob } from "../job.ts";
 import type { JobEndpoint } from "../job_endpoint.ts";

@@ -5,7 +5,8 @@
  * @module
  */
 
-import { CallableEndpoint, type CallHandler, type OutboundCall } from "../../callable.ts";
+import { type CallHandler, type OutboundCall } from "../../callable.ts";
+import { CallableEndpoint } from "../../callable_endpoint.ts";
 import { CodecTable } from "../../codec.ts";
 import { defineCallable, defineJob, defineSpeaker } from "../../contract.ts";
 import { PatchbayError } from "../../errors.ts";
