@@ -26,6 +26,16 @@ export type WithVia<Options, Plugins extends readonly Plugin[], P extends Patter
     via?: readonly Via<Plugins, P>[];
   };
 
+/** The configuration of one plugin, before its defaults are filled in. */
+export type ConfigOf<P> = P extends Plugin<string, Capabilities, infer Config, infer _>
+  ? unknown extends Config ? unknown : Partial<Config>
+  : never;
+
+/** The configuration of each plugin, by plugin name: typed where the plugin is known by type. */
+export type ConfigsOf<Plugins extends readonly Plugin[]> = {
+  readonly [P in Plugins[number] as P["name"]]?: ConfigOf<P>;
+};
+
 /** What a plugin offers that the patterns do not have. */
 export type ExtrasOf<P> = P extends Plugin<string, Capabilities, infer _, infer Extras> ? Extras
   : never;

@@ -7,6 +7,7 @@
 
 import { nearest } from "./address.ts";
 import { Bay } from "./bay.ts";
+import type { ConfigsOf } from "./bay_types.ts";
 import { Epoch } from "./epoch.ts";
 import type { Wire } from "./choice.ts";
 import { CodecTable } from "./codec.ts";
@@ -36,7 +37,7 @@ export interface OpenOptions<Plugins extends readonly Plugin[] = readonly Plugin
   /** Tells several instances of one module apart. Default: the module's name. */
   instance?: string;
   /** The configuration of each plugin, by plugin name. */
-  config?: Readonly<Record<string, unknown>>;
+  config?: ConfigsOf<Plugins>;
   /** The directory of live modules; `host/` gives one, a page has none. */
   directory?: (
     identity: BayIdentity,
@@ -168,8 +169,9 @@ export async function open<const Plugins extends readonly Plugin[]>(
 ): Promise<Bay<Plugins>> {
   checkOptions(options);
   const identity = identify(options);
+  const given: Readonly<Record<string, unknown>> = options.config ?? {};
   const configs = options.plugins.map((plugin) =>
-    checkConfig(plugin.config, options.config?.[plugin.name], `config.${plugin.name}`)
+    checkConfig(plugin.config, given[plugin.name], `config.${plugin.name}`)
   );
   const timers = new TimerWheel();
   const statistics = new Statistics();

@@ -9,6 +9,7 @@ import { basename, dirname, extname, fromFileUrl, join } from "./path.ts";
 import {
   type Bay,
   type BayIdentity,
+  type ConfigsOf,
   type Directory,
   nearest,
   open as openBay,
@@ -29,7 +30,9 @@ export interface HostOpenOptions<
   Builtins extends readonly Plugin[] = readonly Plugin[],
   Plugins extends readonly Plugin[] = readonly Plugin[],
   Discover extends boolean = boolean,
-> extends Omit<OpenOptions, "plugins" | "directory"> {
+> extends Omit<OpenOptions, "plugins" | "directory" | "config"> {
+  /** The configuration of each plugin, by plugin name. */
+  config?: ConfigsOf<Opened<Builtins, Plugins, Discover>>;
   /** The plugins that are always there; the root package passes its own. */
   builtins?: Builtins;
   /** Further plugins. */

@@ -357,6 +357,7 @@ const PROVOCATIONS: Record<string, (place: Place) => Promise<unknown>> = {
   "invalid: an unknown option without a likely one": (place) =>
     failure(place.bay("desk", { zzzzzzzz: 1 } as Partial<OpenOptions>)),
   "invalid: an unknown key of a wire": (place) =>
+    // @ts-expect-error: where the plugin is known by type, the type check finds it before
     failure(place.bay("desk", { config: { uds: { codecs: "json" } } })),
   "invalid: the configuration of an unknown wire": (place) =>
     failure(place.bay("desk", { config: { udp: {} } })),
