@@ -49,6 +49,7 @@ export interface BayParts {
   readonly directory: Directory | undefined;
   readonly report: (error: PatchbayError) => void;
   readonly epoch: Epoch;
+  readonly onClose: (() => void) | undefined;
 }
 
 /** How long a draining endpoint may take, in milliseconds. */
@@ -492,6 +493,7 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     for (const wire of wires) closings.push(...await Promise.allSettled([wire.transport?.close()]));
     timers.close();
     this.#done = true;
+    this.#parts.onClose?.();
     const failure = closings.find((closing) => closing.status === "rejected");
     if (failure !== undefined) throw failure.reason;
   }

@@ -53,6 +53,8 @@ export interface OpenOptions<Plugins extends readonly Plugin[] = readonly Plugin
   telemetry?: Telemetry;
   /** The largest message, in bytes. Default 10 MiB. */
   maxMessageBytes?: number;
+  /** Called once when the bay has closed. */
+  onClose?: () => void;
   /** Called with what nobody awaits: a listener that threw, an undecodable message. */
   onReport?: (error: PatchbayError) => void;
 }
@@ -96,6 +98,7 @@ const KNOWN_OPTIONS = [
   "layers",
   "telemetry",
   "maxMessageBytes",
+  "onClose",
   "onReport",
 ];
 
@@ -219,7 +222,16 @@ export async function open<const Plugins extends readonly Plugin[]>(
     }
   };
   const wires = await Promise.all(options.plugins.map((p, i) => openWire(p, configs[i])));
-  return new Bay<Plugins>({ identity, wires, timers, statistics, directory, report, epoch });
+  return new Bay<Plugins>({
+    identity,
+    wires,
+    timers,
+    statistics,
+    directory,
+    report,
+    epoch,
+    onClose: options.onClose,
+  });
 }
 
 /**

@@ -84,6 +84,7 @@ const KNOWN_OPTIONS: Readonly<Record<keyof HostOpenOptions, true>> = {
   authorize: true,
   layers: true,
   maxMessageBytes: true,
+  onClose: true,
   onReport: true,
   telemetry: true,
 };
@@ -265,6 +266,7 @@ export async function open<
         ? freeInstance(runtime, module)
         : undefined);
     try {
+      let signals: Disposable | undefined;
       const bay = await openBay({
         plugins,
         module,
@@ -275,9 +277,19 @@ export async function open<
         layers: options.layers,
         telemetry: options.telemetry,
         maxMessageBytes: settings.maxMessageBytes,
+        // Taken back when the bay has closed and not before, so that a signal which comes while it
+        // closes waits for it.
+        onClose: () => {
+          signals?.[Symbol.dispose]();
+          options.onClose?.();
+        },
         onReport: report,
       });
-      return attach(bay, settings) as unknown as Bay<Opened<Builtins, Plugins, Discover>>;
+      if (settings.publishStatistics !== false) {
+        hostDirectory(bay.directory)?.publishStatistics(() => bay.statistics.snapshot(Date.now()));
+      }
+      if (settings.handleSignals !== false) signals = closeOnSignal(bay);
+      return bay as unknown as Bay<Opened<Builtins, Plugins, Discover>>;
     } catch (error) {
       // Two programs of one default name that start together both found it free.
       const taken = error instanceof PatchbayError && error.details?.instance === instance;
@@ -321,19 +333,4 @@ async function openDirectory(
     processWires: processWires.map((plugin) => plugin.name),
     report,
   });
-}
-
-/** What lives as long as the bay: published counters, and closing on signals. */
-function attach<B extends Bay>(bay: B, settings: HostConfig): B {
-  if (settings.publishStatistics !== false) {
-    hostDirectory(bay.directory)?.publishStatistics(() => bay.statistics.snapshot(Date.now()));
-  }
-  if (settings.handleSignals !== false) {
-    const onSignal = closeOnSignal(bay);
-    const close = bay.close.bind(bay);
-    // Taken back when the bay has closed and not before, so that a signal which comes while it
-    // closes waits for it.
-    bay.close = () => close().finally(() => onSignal[Symbol.dispose]());
-  }
-  return bay;
 }

@@ -9,7 +9,7 @@ import { PatchbayError } from "../errors.ts";
 import type { OutboundJob } from "../job.ts";
 import type { GoalContext, JobSink } from "../job_endpoint.ts";
 import { ForwardedCall } from "../layers/forwarded.ts";
-import type { CallTarget, JobTarget, RunTarget } from "../session/inbound.ts";
+import type { CallTarget, InboundHost, JobTarget, RunTarget } from "../session/inbound.ts";
 import type { Passing } from "../session/passing.ts";
 import type { Session } from "../session/session.ts";
 import { EndpointStatistics } from "../statistics.ts";
@@ -57,6 +57,13 @@ function spent(host: RelayHost, address: string): PatchbayError {
     details: { reason: "ttl" },
     remedy: "look for bridges or hubs that lead in a circle",
   });
+}
+
+/** The value of what would be passed on, for a server of the hub itself. */
+function open(passing: Passing, from: InboundHost): unknown {
+  const codec = from.sender.codecs.find((each) => each.name === passing.codec);
+  if (codec === undefined) throw new PatchbayError("internal", `no codec ${passing.codec}`);
+  return codec.decode(passing.body);
 }
 
 function some(headers: Headers): Headers | undefined {
@@ -159,16 +166,20 @@ export class RelayCallable implements CallTarget {
   /** As {@link CallTarget.statistics}. */
   readonly statistics: EndpointStatistics;
   readonly #host: RelayHost;
-  readonly #from: unknown;
+  readonly #from: InboundHost;
+  readonly #local: CallTarget | undefined;
   readonly #calls = new Map<CallSink, HubCall>();
+  #turn = 0;
 
   /**
    * @param host The hub.
    * @param address The address.
    * @param from The session of the client that calls: it is not asked itself.
+   * @param local A server of the hub itself that shares the address.
    */
-  constructor(host: RelayHost, address: string, from: unknown) {
+  constructor(host: RelayHost, address: string, from: InboundHost, local?: CallTarget) {
     this.#host = host;
+    this.#local = local;
     this.#from = from;
     this.address = address;
     this.statistics = new EndpointStatistics("callable", "server", address, host.transport);
@@ -177,8 +188,11 @@ export class RelayCallable implements CallTarget {
   /** As {@link CallTarget.handle}. */
   handle(value: unknown, context: HandlerContext, sink: CallSink): void {
     const passing = value as Passing;
-    if (passing.ttl === 0) return sink.fail(spent(this.#host, this.address));
     const workers = this.#host.workers("callable", this.address, this.#from);
+    if (this.#local !== undefined && this.#turn++ % (workers.length + 1) === 0) {
+      return this.#handleHere(this.#local, passing, context, sink);
+    }
+    if (passing.ttl === 0) return sink.fail(spent(this.#host, this.address));
     if (workers.length === 0) return sink.fail(nobody(this.address, this.#host.transport));
     const call = new HubCall(
       new RelayedCall(passing, context, this.statistics, (tell) => {
@@ -193,8 +207,20 @@ export class RelayCallable implements CallTarget {
 
   /** As {@link CallTarget.abandon}. */
   abandon(sink: CallSink): void {
-    this.#calls.get(sink)?.cancel();
+    const call = this.#calls.get(sink);
+    if (call === undefined) return this.#local?.abandon(sink);
+    call.cancel();
     this.#calls.delete(sink);
+  }
+
+  #handleHere(local: CallTarget, value: Passing, context: HandlerContext, sink: CallSink): void {
+    let request: unknown;
+    try {
+      request = open(value, this.#from);
+    } catch (error) {
+      return sink.fail(error);
+    }
+    local.handle(request, context, sink);
   }
 }
 
@@ -472,22 +498,27 @@ export class RelayJob implements JobTarget {
   /** As {@link JobTarget.statistics}. */
   readonly statistics: EndpointStatistics;
   readonly #host: RelayHost;
-  readonly #from: unknown;
-  readonly #attachment: (goal: undefined) => unknown;
+  readonly #from: InboundHost;
+  readonly #local: JobTarget | undefined;
+  readonly #attachment: () => unknown;
+  #turn = 0;
 
   /**
    * @param host The hub.
    * @param address The address.
    * @param from The session of the client whose jobs they are.
    * @param attachment Makes what stands for the goal of a job that is attached.
+   * @param local A worker of the hub itself that shares the address.
    */
   constructor(
     host: RelayHost,
     address: string,
-    from: unknown,
-    attachment: (goal: undefined) => unknown,
+    from: InboundHost,
+    attachment: () => unknown,
+    local?: JobTarget,
   ) {
     this.#host = host;
+    this.#local = local;
     this.#from = from;
     this.#attachment = attachment;
     this.address = address;
@@ -497,6 +528,10 @@ export class RelayJob implements JobTarget {
   /** As {@link JobTarget.start}. */
   start(id: string, goal: unknown, context: GoalContext, sink: JobSink): RunTarget | undefined {
     const passing = goal as Passing;
+    const others = this.#host.workers("job", this.address, this.#from).length;
+    if (this.#local !== undefined && this.#turn++ % (others + 1) === 0) {
+      return this.#local.start(id, open(passing, this.#from), context, sink);
+    }
     if (passing.ttl === 0) {
       sink.fail(spent(this.#host, this.address));
       return undefined;
@@ -511,7 +546,9 @@ export class RelayJob implements JobTarget {
 
   /** As {@link JobTarget.find}: whoever has the job is looked for when it is attached. */
   find(id: string): RunTarget {
-    const goal = this.#attachment(undefined);
+    const here = this.#local?.find(id);
+    if (here !== undefined) return here;
+    const goal = this.#attachment();
     const meta = { priority: 128, number: Infinity };
     return new RelayedRun((sink) => this.#errand(id, goal, undefined, undefined, meta, sink));
   }

@@ -248,18 +248,18 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   /** As {@link SessionHost.callable}. */
   callable(address: string, from: InboundHost): CallTarget | undefined {
     const mine = this.#callables.get(address);
-    if (mine !== undefined || !this.#config.relay) return mine;
-    return new RelayCallable(this, address, from);
+    if (!this.#config.relay || mine?.shared === false) return mine;
+    return new RelayCallable(this, address, from, mine);
   }
 
   /** As {@link SessionHost.job}. */
   job(address: string, from: InboundHost): JobTarget | undefined {
     const mine = this.#jobs.get(address);
-    if (mine !== undefined || !this.#config.relay) return mine;
+    if (!this.#config.relay || mine?.shared === false) return mine;
     const { id, module, identity } = { id: from.origin, ...from.peer };
     const frame = { ttl: 1, priority: 128, number: 0 };
     const attachment = () => new Passing("", new Uint8Array(0), frame, { id, module, identity });
-    return new RelayJob(this, address, from, attachment);
+    return new RelayJob(this, address, from, attachment, mine);
   }
 
   /** As {@link RelayHost.workers}. */

@@ -129,6 +129,8 @@ const fixture: Fixture = {
 export const farIsHub: Fixture = {
   ...fixture,
   name: "websocket (far is the hub)",
+  layouts: ["same_process"],
+  lacks: { ...fixture.lacks, two_processes: "when the hub has died, nobody reaches anybody" },
   meeting: () => meeting("far"),
 };
 
