@@ -109,13 +109,15 @@ conformance(fixture);
  * @module
  */
 
-import type { Fixture, Json, Meeting, StrangerOutcome } from "@patchbay/core/conformance";
-import { encodeHello, HEADER_BYTES, Kind, writeHeader } from "@patchbay/core/envelope";
-import { HostDirectory, LENGTH_BYTES, listModules, openRuntimeDir } from "@patchbay/host";
+import {
+  type Fixture,
+  futureHelloOnStream,
+  type Json,
+  type Meeting,
+  strangerOver,
+} from "@patchbay/core/conformance";
+import { HostDirectory, listModules, openRuntimeDir } from "@patchbay/host";
 import { createMyWire } from "./mod.ts";
-
-/** How long a stranger waits for the bay to close the connection, in milliseconds. */
-const STRANGER_MS = 10_000;
 
 function meet(path: string, leave: () => Promise<void>): Meeting {
   const connections = new Set<Deno.TcpConn>();
@@ -125,7 +127,7 @@ function meet(path: string, leave: () => Promise<void>): Meeting {
       ...overrides,
       module,
       plugins: [myWire],
-      config: { my_wire: { reconnectMinMs: 10 } },
+      config: { my_wire: { reconnectMinMs: 10, connectTimeoutMs: 1000 } },
       directory: (identity) => HostDirectory.open(identity, { path }),
     }),
     place: path,
@@ -136,8 +138,8 @@ function meet(path: string, leave: () => Promise<void>): Meeting {
       }
       return Promise.resolve();
     },
-    stranger: (bytes, module) => stranger(bytes, module, path),
-    otherVersion,
+    stranger: async (bytes, module) => await strangerOver(await dial(module, path), bytes),
+    otherVersion: futureHelloOnStream,
     [Symbol.asyncDispose]: leave,
   };
 }
@@ -150,56 +152,11 @@ function close(connection: Deno.TcpConn): void {
   }
 }
 
-/** Writes bytes to the bay of a module as a program that does not know the protocol. */
-async function stranger(
-  bytes: Uint8Array,
-  module: string,
-  path: string,
-): Promise<StrangerOutcome> {
+/** Connects to the bay of a module as a program that does not know the protocol. */
+async function dial(module: string, path: string): Promise<Deno.TcpConn> {
   const entry = (await listModules(path)).find((each) => each.module === module);
   const port = Number(entry?.wires.my_wire.split(":")[1]);
-  const connection = await Deno.connect({ hostname: "127.0.0.1", port });
-  const reply: number[] = [];
-  let closed = false;
-  const late = setTimeout(() => close(connection), STRANGER_MS);
-  try {
-    for (let at = 0; at < bytes.length;) at += await connection.write(bytes.subarray(at));
-    const buffer = new Uint8Array(65_536);
-    for (;;) {
-      const read = await connection.read(buffer);
-      if (read === null) break;
-      reply.push(...buffer.subarray(0, read));
-    }
-    closed = true;
-  } catch (error) {
-    // A reset is a way to close, too.
-    closed =
-      !(error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted);
-  } finally {
-    clearTimeout(late);
-  }
-  close(connection);
-  return { reply: new Uint8Array(reply), closed };
-}
-
-/** The first bytes of a peer that speaks only versions far in the future. */
-function otherVersion(): Uint8Array {
-  const body = encodeHello({
-    versions: [7, 9],
-    bay: { id: "f".repeat(16), module: "future", instance: "future" },
-    codecs: ["json"],
-    compression: [],
-    maxMessageBytes: 1024,
-    windowBytes: 65_536,
-    capabilities: [],
-    metadata: {},
-  });
-  const bytes = new Uint8Array(LENGTH_BYTES + HEADER_BYTES + body.length);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(0, HEADER_BYTES + body.length, true);
-  writeHeader(view, LENGTH_BYTES, Kind.hello, 0, 0, 255, 0, 0, 0, 0);
-  bytes.set(body, LENGTH_BYTES + HEADER_BYTES);
-  return bytes;
+  return await Deno.connect({ hostname: "127.0.0.1", port });
 }
 
 /** my_wire in a temporary runtime directory. */

@@ -12,6 +12,7 @@ export * from "./plugin_fixture.ts";
 export { CASES } from "./cases/mod.ts";
 export type { FarRole, FarSide } from "./far_side.ts";
 export { type Args, type RoleName } from "./roles.ts";
+export * from "./stranger.ts";
 
 import { type Case, layoutsOf, runCase } from "./case.ts";
 import { CASES } from "./cases/mod.ts";

@@ -4,13 +4,15 @@
  * @module
  */
 
-import type { Fixture, Json, Meeting, StrangerOutcome } from "@patchbay/core/conformance";
-import { encodeHello, HEADER_BYTES, Kind, writeHeader } from "@patchbay/core/envelope";
-import { HostDirectory, LENGTH_BYTES, openRuntimeDir, socketPath } from "@patchbay/host";
+import {
+  type Fixture,
+  futureHelloOnStream,
+  type Json,
+  type Meeting,
+  strangerOver,
+} from "@patchbay/core/conformance";
+import { HostDirectory, openRuntimeDir, socketPath } from "@patchbay/host";
 import { createUds } from "./plugin.ts";
-
-/** How long a stranger waits for the bay to close the connection, in milliseconds. */
-const STRANGER_MS = 10_000;
 
 function meet(path: string, leave: () => Promise<void>): Meeting {
   const connections = new Set<Deno.UnixConn>();
@@ -35,58 +37,14 @@ function meet(path: string, leave: () => Promise<void>): Meeting {
       }
       return Promise.resolve();
     },
-    stranger: (bytes, module) => stranger(bytes, socketPath(path, module)),
-    otherVersion,
+    stranger: async (bytes, module) =>
+      await strangerOver(
+        await Deno.connect({ transport: "unix", path: socketPath(path, module) }),
+        bytes,
+      ),
+    otherVersion: futureHelloOnStream,
     [Symbol.asyncDispose]: leave,
   };
-}
-
-async function stranger(bytes: Uint8Array, path: string): Promise<StrangerOutcome> {
-  const connection = await Deno.connect({ transport: "unix", path });
-  const reply: number[] = [];
-  let closed = false;
-  const late = setTimeout(() => connection.close(), STRANGER_MS);
-  try {
-    for (let at = 0; at < bytes.length;) at += await connection.write(bytes.subarray(at));
-    const buffer = new Uint8Array(65_536);
-    for (;;) {
-      const read = await connection.read(buffer);
-      if (read === null) break;
-      reply.push(...buffer.subarray(0, read));
-    }
-    closed = true;
-  } catch (error) {
-    // A reset is a way to close, too.
-    closed =
-      !(error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted);
-  } finally {
-    clearTimeout(late);
-  }
-  try {
-    connection.close();
-  } catch {
-    // It timed out.
-  }
-  return { reply: new Uint8Array(reply), closed };
-}
-
-function otherVersion(): Uint8Array {
-  const body = encodeHello({
-    versions: [7, 9],
-    bay: { id: "f".repeat(16), module: "future", instance: "future" },
-    codecs: ["json"],
-    compression: [],
-    maxMessageBytes: 1024,
-    windowBytes: 65_536,
-    capabilities: [],
-    metadata: {},
-  });
-  const bytes = new Uint8Array(LENGTH_BYTES + HEADER_BYTES + body.length);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(0, HEADER_BYTES + body.length, true);
-  writeHeader(view, LENGTH_BYTES, Kind.hello, 0, 0, 255, 0, 0, 0, 0);
-  bytes.set(body, LENGTH_BYTES + HEADER_BYTES);
-  return bytes;
 }
 
 /** uds in a temporary runtime directory. */
