@@ -25,6 +25,7 @@ function shut(connection: Deno.Conn): void {
 export class CuttingProxy {
   /** Where it listens. */
   readonly port: number;
+  #stalled: PromiseWithResolvers<void> | undefined;
   readonly #target: number;
   readonly #listener: Deno.TcpListener;
   readonly #connections = new Set<Deno.Conn>();
@@ -39,8 +40,15 @@ export class CuttingProxy {
     this.#accepting = this.#accept();
   }
 
+  /** Reads nothing more, from nobody: connections stay open, and nothing moves on them. */
+  stall(): void {
+    this.#stalled ??= Promise.withResolvers<void>();
+  }
+
   /** Cuts every connection; new ones can be made at once. */
   cut(): void {
+    this.#stalled?.resolve();
+    this.#stalled = undefined;
     for (const connection of this.#connections) shut(connection);
     this.#connections.clear();
   }
@@ -73,19 +81,25 @@ export class CuttingProxy {
     this.#connections.add(server);
     client.setNoDelay();
     server.setNoDelay();
-    await Promise.all([copy(client, server), copy(server, client)]);
+    const going = () => this.#stalled?.promise;
+    await Promise.all([copy(client, server, going), copy(server, client, going)]);
     this.#connections.delete(client);
     this.#connections.delete(server);
   }
 }
 
 /** Copies until either side ends; then both are closed. */
-async function copy(from: Deno.Conn, to: Deno.Conn): Promise<void> {
+async function copy(
+  from: Deno.Conn,
+  to: Deno.Conn,
+  going: () => Promise<void> | undefined,
+): Promise<void> {
   const buffer = new Uint8Array(65_536);
   try {
     for (;;) {
       const read = await from.read(buffer);
       if (read === null) break;
+      await going();
       for (let at = 0; at < read;) at += await to.write(buffer.subarray(at, read));
     }
   } catch {
