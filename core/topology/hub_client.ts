@@ -272,6 +272,7 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
 
   /** As {@link PeerHost.opened}: the hub learns what is served and spoken here. */
   async opened(session: Session): Promise<void> {
+    session.ended.then((error) => this.#over(session, error));
     this.#refusal = undefined;
     await Promise.all([...this.#offers.values()].map(async (offered) => {
       try {
@@ -354,9 +355,6 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
     offered.session = session;
     const answer = offered.answer = Promise.withResolvers<void>();
     answer.promise.catch(() => {});
-    session.ended.then((error) =>
-      answer.reject(new PatchbayError("closed", error.message, { details: { lost: true } }))
-    );
     session.sender.control(Kind.register, offered.id, 0, encodeControl(offered.offer));
     return answer.promise;
   }
@@ -380,10 +378,24 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
     this.#keepAlive();
     const { session } = offered;
     if (session === undefined || !session.isOpen) return;
-    const told = new Promise<void>((resolve) => this.#withdrawals.set(offered.id, resolve));
-    session.sender.control(Kind.unregister, offered.id, 0, encodeControl(offered.offer));
-    await Promise.race([told, session.ended]);
-    this.#withdrawals.delete(offered.id);
+    await new Promise<void>((resolve) => {
+      this.#withdrawals.set(offered.id, resolve);
+      session.sender.control(Kind.unregister, offered.id, 0, encodeControl(offered.offer));
+    });
+  }
+
+  /** The connection has ended: nothing that was asked over it is answered any longer. */
+  #over(session: Session, error: PatchbayError): void {
+    for (const offered of this.#offers.values()) {
+      if (offered.session === session) {
+        offered.answer.reject(new PatchbayError("closed", error.message));
+      }
+    }
+    for (const withdrawn of this.#withdrawals.values()) withdrawn();
+    this.#withdrawals.clear();
+    const reason = "the connection to the hub was lost";
+    for (const answer of this.#questions.values()) answer({ found: false, reason });
+    this.#questions.clear();
   }
 
   // ----- what the hub tells -----
@@ -397,14 +409,10 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
       return { found: false, reason: message, remedy };
     }
     const id = ++this.#lastId;
-    const answer = new Promise<Finding>((resolve) => this.#questions.set(id, resolve));
-    session.sender.control(Kind.find, id, 0, encodeControl({ pattern, address }));
-    const lost = session.ended.then((): Finding => (
-      { found: false, reason: "the connection to the hub was lost" }
-    ));
-    const finding = await Promise.race([answer, lost]);
-    this.#questions.delete(id);
-    return finding;
+    return await new Promise<Finding>((resolve) => {
+      this.#questions.set(id, resolve);
+      session.sender.control(Kind.find, id, 0, encodeControl({ pattern, address }));
+    });
   }
 
   #told(id: number, body: Record<string, unknown>): void {
@@ -416,8 +424,9 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
     if (found === true && this.#found.size < MAX_FOUND) this.#found.set(key, finding);
     else this.#found.delete(key);
     const asked = this.#questions.get(id);
-    if (asked !== undefined) asked(finding);
-    else this.#context.routesChanged();
+    if (asked === undefined) return this.#context.routesChanged();
+    this.#questions.delete(id);
+    asked(finding);
   }
 
   #counted(address: string, listeners: number, drops: Readonly<Record<string, number>>): void {

@@ -7,7 +7,7 @@
 import type { Link } from "../link.ts";
 import type { ConfigFields } from "../config.ts";
 import type { LinkConfig, LinkListener } from "../link_plugin.ts";
-import type { HelloBay } from "../session/envelope.ts";
+import type { BayIdentity } from "../plugin.ts";
 
 /** How a bay takes part in a hub wire: it is the hub, or it dials it. */
 export type HubDriver =
@@ -29,7 +29,7 @@ export type HubDriver =
      */
     authenticate?(
       credentials: string | undefined,
-      bay: HelloBay,
+      bay: BayIdentity,
       link: Link,
     ): string | undefined | Promise<string | undefined>;
   }

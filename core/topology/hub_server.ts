@@ -40,6 +40,8 @@ import { SpeakWay } from "./ways.ts";
 
 /** How long a listener or speaker waits for the other clients to acknowledge, in milliseconds. */
 const READY_MS = 1000;
+/** So many clients that have gone are remembered, to count those that come back. */
+const MAX_GONE = 4096;
 /** The most things that one client may serve and speak, or ask after. */
 const MAX_OF_CLIENT = 16_384;
 
@@ -93,6 +95,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   readonly #servers = new Map<string, Server[]>();
   readonly #watchers = new Map<string, Set<Client>>();
   readonly #lines: CreditLines = new WeakMap();
+  readonly #gone = new Set<string>();
   #turn = 0;
   #listener: LinkListener | undefined;
   #closing: Promise<void> | undefined;
@@ -359,6 +362,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
       void before.session.close(new PatchbayError("closed", "the client has connected anew"));
       this.#drop(before.session);
     }
+    if (this.#gone.delete(id)) this.#context.statistics.reconnections++;
     this.#clients.set(session, client);
     this.#byBay.set(id, client);
     return client;
@@ -368,6 +372,8 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     const client = this.#clients.get(session);
     if (client === undefined) return;
     this.#clients.delete(session);
+    if (this.#gone.size >= MAX_GONE) this.#gone.clear();
+    this.#gone.add(session.bay.id);
     if (this.#byBay.get(session.bay.id) === client) this.#byBay.delete(session.bay.id);
     for (const key of client.watched.keys()) this.#unwatch(key, client);
     for (const id of [...client.offers.keys()]) this.#remove(client, id);

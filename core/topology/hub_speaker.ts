@@ -155,12 +155,14 @@ class Group implements Subscriber {
 
   #send(publication: Publication, value: Passing, context: EventContext): void {
     try {
-      this.#credit?.used(this);
       const held = publication.publish(this.#speaker, value, context);
+      this.#credit?.used(this);
       // The speaker is held back by its own credit, which comes back with the listener's.
       held?.catch(() => {});
     } catch (error) {
       this.#speaker.statistics.countDrop(PatchbayError.fromThrown(error).code);
+      // It goes nowhere, and nobody will give its credit back.
+      this.consumed(1);
     }
   }
 }
