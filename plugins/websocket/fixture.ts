@@ -8,7 +8,7 @@
 import { type Bay, open } from "@patchbay/core";
 import type { Fixture, Json, Meeting, StrangerOutcome } from "@patchbay/core/conformance";
 import { encodeHello, HEADER_BYTES, Kind, writeHeader } from "@patchbay/core/envelope";
-import { SUBPROTOCOL } from "./link.ts";
+import { SUBPROTOCOL, WebSocketLink } from "./link.ts";
 import { createWebSocket } from "./plugin.ts";
 import { CuttingProxy, freePort } from "./proxy.ts";
 import { serveWebSockets } from "./server.ts";
@@ -32,7 +32,25 @@ interface Place {
 }
 
 function meet(place: Place, leave: () => Promise<void>, proxy?: CuttingProxy): Meeting {
-  const websocket = createWebSocket({ serve: serveWebSockets });
+  const open = new Set<Promise<void>>();
+  const track = (gone: Promise<void>) => {
+    open.add(gone);
+    gone.then(() => open.delete(gone));
+  };
+  const websocket = createWebSocket({
+    serve: (options) =>
+      serveWebSockets({
+        ...options,
+        accept: (link) => {
+          if (link instanceof WebSocketLink) track(link.gone);
+          options.accept(link);
+        },
+      }),
+    onSocket: (socket) =>
+      track(
+        new Promise((resolve) => socket.addEventListener("close", () => resolve(), { once: true })),
+      ),
+  });
   const url = `ws://127.0.0.1:${place.dial}`;
   return {
     options: (module, overrides) => ({
@@ -46,9 +64,11 @@ function meet(place: Place, leave: () => Promise<void>, proxy?: CuttingProxy): M
       },
     }),
     place: { ...place },
-    sever() {
+    async sever() {
+      const cut = [...open];
       proxy?.cut();
-      return Promise.resolve();
+      // What was past the proxy already still arrives: afterwards nothing old does.
+      await Promise.all(cut);
     },
     stranger: (bytes) => stranger(bytes, url),
     otherVersion,

@@ -53,6 +53,8 @@ export class WebSocketLink implements Link {
   #closed = false;
   #closing: Promise<void> | undefined;
   readonly #gone = Promise.withResolvers<void>();
+  /** Resolves when the socket is closed, and nothing more can come. */
+  readonly gone: Promise<void> = this.#gone.promise;
 
   /**
    * Takes over a socket.
@@ -131,7 +133,7 @@ export class WebSocketLink implements Link {
       if (this.#socket.readyState < WebSocket.CLOSING) this.#socket.close(1000);
       let timer: ReturnType<typeof setTimeout> | undefined;
       const late = new Promise<void>((resolve) => timer = setTimeout(resolve, CLOSE_MS));
-      await Promise.race([this.#gone.promise, late]);
+      await Promise.race([this.gone, late]);
       clearTimeout(timer);
       this.#shut(undefined);
     })();
