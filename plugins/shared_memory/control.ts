@@ -1,0 +1,264 @@
+/**
+ * What is said over the socket before it is a doorbell: where the rings lie, and whether both sides
+ * have them.
+ *
+ * The dialler announces a segment, makes it, and says so; the acceptor maps it, removes its name and
+ * answers. Since the name is known before the segment exists, whoever survives can remove it.
+ *
+ * @module
+ */
+
+import {
+  createRing,
+  PatchbayError,
+  ringBytes,
+  RingConsumer,
+  RingProducer,
+  type WireError,
+} from "@patchbay/core";
+import { type Libc, SharedMemory } from "@patchbay/ffi";
+import { RingLink } from "./ring_link.ts";
+
+// A message: the magic number, the version and the length of the rest, then JSON. The form of a
+// refusal is the same in every version.
+const MAGIC = 0x4d53_4250; // "PBSM", little-endian
+const HEADER_BYTES = 8;
+/** The version of what is said here. */
+export const CONTROL_VERSION = 1;
+const MAX_BODY_BYTES = 4096;
+/** The segment exists now. */
+const MADE = new Uint8Array([0x4d]);
+
+/** The smallest ring: the largest frame takes less than half of it. */
+export const MIN_RING_BYTES: number = 64 * 1024;
+/** The largest ring. */
+export const MAX_RING_BYTES: number = 64 * 1024 * 1024;
+/** How often to look whether a segment whose maker has left is whole, and the pause between. */
+const RECLAIM_LOOKS = 20;
+const RECLAIM_PAUSE_MS = 10;
+const NAME = /^\/pb-[0-9a-f]{16}-[0-9a-f]$/;
+
+/** Where the rings are. */
+export interface Offer {
+  /** The segment's name. */
+  readonly segment: string;
+  /** How many bytes of messages each ring holds. */
+  readonly capacity: number;
+  /** Tells this segment from earlier ones of its name. */
+  readonly epoch: number;
+  /** Whose it is. */
+  readonly pid: number;
+}
+
+/** Where the second ring begins: at a line of the cache. */
+function secondAt(capacity: number): number {
+  return Math.ceil(ringBytes(capacity) / 128) * 128;
+}
+
+/** The size of a segment with two rings, in bytes. */
+export function segmentBytes(capacity: number): number {
+  return secondAt(capacity) + ringBytes(capacity);
+}
+
+/**
+ * The bytes of one message.
+ *
+ * @param body What it says.
+ * @param version Its version.
+ */
+export function encodeMessage(body: unknown, version: number = CONTROL_VERSION): Uint8Array {
+  const json = new TextEncoder().encode(JSON.stringify(body));
+  const bytes = new Uint8Array(HEADER_BYTES + json.length);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, MAGIC, true);
+  view.setUint16(4, version, true);
+  view.setUint16(6, json.length, true);
+  bytes.set(json, HEADER_BYTES);
+  return bytes;
+}
+
+async function write(conn: Deno.Conn, bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length;) at += await conn.write(bytes.subarray(at));
+}
+
+/** Reads exactly so many bytes; `undefined` if the peer ends before the first. */
+async function read(conn: Deno.Conn, count: number): Promise<Uint8Array | undefined> {
+  const bytes = new Uint8Array(count);
+  for (let at = 0; at < count;) {
+    const more = await conn.read(bytes.subarray(at));
+    if (more === null) {
+      if (at === 0) return undefined;
+      throw new PatchbayError("closed", "the peer left in the middle of a message");
+    }
+    at += more;
+  }
+  return bytes;
+}
+
+/** Reads one message; `undefined` if the peer ends instead. */
+async function readMessage(
+  conn: Deno.Conn,
+): Promise<{ version: number; body: Record<string, unknown> } | undefined> {
+  const header = await read(conn, HEADER_BYTES);
+  if (header === undefined) return undefined;
+  const view = new DataView(header.buffer);
+  const length = view.getUint16(6, true);
+  if (view.getUint32(0, true) !== MAGIC || length > MAX_BODY_BYTES) {
+    throw new PatchbayError("protocol", "what came over the socket is not of shared_memory");
+  }
+  const version = view.getUint16(4, true);
+  // Another version may say anything, and it need not be waited for.
+  if (version !== CONTROL_VERSION) return { version, body: {} };
+  const json = await read(conn, length);
+  try {
+    const body: unknown = JSON.parse(new TextDecoder().decode(json));
+    if (typeof body === "object" && body !== null) {
+      return { version, body: body as Record<string, unknown> };
+    }
+  } catch {
+    // Told below.
+  }
+  throw new PatchbayError("protocol", "what came over the socket is not JSON of an object");
+}
+
+function otherVersion(theirs: number): PatchbayError {
+  return new PatchbayError(
+    "protocol",
+    `the peer speaks version ${theirs} of shared_memory, this side version ${CONTROL_VERSION}`,
+    { remedy: "use one version of Patchbay on both sides" },
+  );
+}
+
+function readOffer({ segment, capacity, epoch, pid }: Record<string, unknown>): Offer {
+  if (
+    typeof segment === "string" && NAME.test(segment) &&
+    typeof capacity === "number" && Number.isInteger(capacity) &&
+    capacity >= MIN_RING_BYTES && capacity <= MAX_RING_BYTES && (capacity & (capacity - 1)) === 0 &&
+    typeof epoch === "number" && Number.isInteger(epoch) &&
+    typeof pid === "number" && Number.isInteger(pid) && pid > 0 && pid <= 0x7fff_ffff
+  ) return { segment, capacity, epoch, pid };
+  throw new PatchbayError("protocol", "the peer offers a segment that cannot be", {
+    details: { segment, capacity, epoch, pid },
+  });
+}
+
+/** A link over a segment that is mapped; the dialler writes into the first ring. */
+function link(conn: Deno.Conn, memory: SharedMemory, offer: Offer, libc: Libc, dialler: boolean) {
+  const { capacity, epoch } = offer;
+  const places = [{ epoch, capacity }, { epoch, capacity, offset: secondAt(capacity) }];
+  const [mine, theirs] = dialler ? places : places.reverse();
+  const { sched_yield: yieldCore } = libc.calls.posix;
+  return new RingLink({
+    conn,
+    producer: RingProducer.attach(memory.buffer, mine),
+    consumer: RingConsumer.attach(memory.buffer, theirs),
+    yieldCore: () => void yieldCore(),
+    free: () => memory[Symbol.dispose](),
+  });
+}
+
+/**
+ * Offers a new segment to a peer that was dialled.
+ *
+ * @param conn The socket; the link owns it if there is one in the end.
+ * @param offer What to make. The name must not be in use.
+ * @param libc The C library.
+ * @throws {PatchbayError} `closed`: the peer left; `protocol`; why the segment cannot be made; what
+ *   the peer refuses it with.
+ */
+export async function offerLink(conn: Deno.Conn, offer: Offer, libc: Libc): Promise<RingLink> {
+  const { segment, capacity, epoch } = offer;
+  await write(conn, encodeMessage(offer));
+  const memory = SharedMemory.create(segment, segmentBytes(capacity), { libc });
+  try {
+    createRing(memory.buffer, capacity, { epoch });
+    createRing(memory.buffer, capacity, { epoch, offset: secondAt(capacity) });
+    const made = link(conn, memory, offer, libc, true);
+    await write(conn, MADE);
+    const answer = await readMessage(conn);
+    if (answer === undefined) throw new PatchbayError("closed", "the peer left without an answer");
+    if (answer.version !== CONTROL_VERSION) throw otherVersion(answer.version);
+    if (answer.body.error !== undefined) {
+      throw PatchbayError.fromWire(answer.body.error as WireError);
+    }
+    memory.unlink();
+    return made;
+  } catch (error) {
+    memory.unlink();
+    memory[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/**
+ * Maps the segment that a dialler offers, and removes its name. Tells the peer if it cannot.
+ *
+ * @param conn The socket; the link owns it if there is one in the end.
+ * @param libc The C library.
+ * @returns `undefined` if the peer left without a word.
+ * @throws {PatchbayError} `protocol`, `forbidden`, `not_found`: the segment is not what was offered.
+ */
+export async function acceptLink(conn: Deno.Conn, libc: Libc): Promise<RingLink | undefined> {
+  let offer: Offer | undefined;
+  try {
+    const message = await readMessage(conn);
+    if (message === undefined) return undefined;
+    if (message.version !== CONTROL_VERSION) throw otherVersion(message.version);
+    offer = readOffer(message.body);
+    if ((await read(conn, 1))?.[0] !== MADE[0]) {
+      throw new PatchbayError("closed", "the peer left before its segment was made");
+    }
+    const made = map(conn, offer, libc);
+    try {
+      await write(conn, encodeMessage({}));
+    } catch (error) {
+      await made.close(true);
+      throw error;
+    }
+    return made;
+  } catch (error) {
+    const known = PatchbayError.fromThrown(error);
+    await write(conn, encodeMessage({ error: known.toWire() })).catch(() => {});
+    if (offer !== undefined) await reclaim(offer, libc);
+    throw known;
+  }
+}
+
+function map(conn: Deno.Conn, offer: Offer, libc: Libc): RingLink {
+  const { segment, capacity } = offer;
+  const memory = SharedMemory.open(segment, { libc, bytes: segmentBytes(capacity) });
+  try {
+    const made = link(conn, memory, offer, libc, false);
+    memory.unlink();
+    return made;
+  } catch (error) {
+    memory[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/**
+ * Removes the name of a segment that was announced to this side and to nobody else.
+ *
+ * A maker that was killed may have left it half made, and its process counts as alive until its
+ * parent has asked for its exit code. A maker that lives removes it by itself, and may use the name
+ * again: that segment is whole soon, and has another epoch.
+ */
+async function reclaim({ segment, capacity, epoch, pid }: Offer, libc: Libc): Promise<void> {
+  for (let look = 0; look < RECLAIM_LOOKS && libc.processAlive(pid); look++) {
+    try {
+      using memory = SharedMemory.open(segment, { libc, bytes: segmentBytes(capacity) });
+      RingConsumer.attach(memory.buffer, { epoch, capacity });
+      break;
+    } catch (error) {
+      const { code, details } = PatchbayError.fromThrown(error);
+      if (code === "not_found" || code === "forbidden" || details?.expected === epoch) return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, RECLAIM_PAUSE_MS));
+  }
+  try {
+    SharedMemory.unlink(segment, { libc });
+  } catch {
+    // Another user's: none of ours.
+  }
+}

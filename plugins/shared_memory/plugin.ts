@@ -1,0 +1,249 @@
+/**
+ * The shared_memory plugin: how pairs of processes meet and share a segment; core makes a transport
+ * of it.
+ *
+ * @module
+ */
+
+import {
+  type ConfigFields,
+  configSchema,
+  directoryTransport,
+  type Link,
+  LINK_FIELDS,
+  type LinkConfig,
+  type LinkDriver,
+  PatchbayError,
+  type Plugin,
+  type TransportContext,
+} from "@patchbay/core";
+import { type Libc, type LibcAvailability, libcAvailability, openLibc } from "@patchbay/ffi";
+import { dialUnix, listenUnix, requireHostDirectory, socketPath } from "@patchbay/host";
+import { acceptLink, MAX_RING_BYTES, MIN_RING_BYTES, offerLink } from "./control.ts";
+import { Names } from "./names.ts";
+import type { RingLink } from "./ring_link.ts";
+
+/** What only shared_memory has. */
+export interface SharedMemoryExtras {
+  /** The path of this bay's socket; it exists while something is served. */
+  readonly path: string;
+}
+
+/** The configuration of shared_memory. */
+export interface SharedMemoryConfig extends LinkConfig {
+  /** How many bytes of messages the ring of each direction holds; the dialling side's counts. */
+  readonly ringBytes: number;
+}
+
+const FIELDS: ConfigFields = {
+  ...LINK_FIELDS,
+  ringBytes: {
+    kind: "integer",
+    min: MIN_RING_BYTES,
+    max: MAX_RING_BYTES,
+    description: "ring of each direction, in bytes; rounded up to a power of two",
+    default: 1024 * 1024,
+  },
+};
+
+/** What tests may hang into shared_memory. */
+export interface SharedMemoryHooks {
+  /** Called with each connection, dialled or accepted, before it is used. */
+  onConnection?: (connection: Deno.UnixConn) => void;
+  /** Called with each link. */
+  onLink?: (link: RingLink) => void;
+  /** Instead of asking the system whether the C library can be used. */
+  availability?: () => LibcAvailability;
+}
+
+/** The type of the plugin. */
+export type SharedMemoryWire = Plugin<
+  "shared_memory",
+  { readonly callable: true; readonly speaker: true; readonly job: true },
+  SharedMemoryConfig,
+  SharedMemoryExtras
+>;
+
+function closeQuietly(connection: Deno.Conn): void {
+  try {
+    connection.close();
+  } catch {
+    // It was closed before.
+  }
+}
+
+/** How shared_memory listens and dials. */
+class Driver implements LinkDriver {
+  readonly #path: string;
+  readonly #context: TransportContext;
+  readonly #config: SharedMemoryConfig;
+  readonly #hooks: SharedMemoryHooks;
+  readonly #names: Names;
+  readonly #libc: Libc;
+  /** Connections that have not agreed on a segment yet. */
+  readonly #meeting = new Map<Deno.UnixConn, Promise<void>>();
+  readonly #dials = new Set<Promise<Link>>();
+  readonly #links = new Set<RingLink>();
+
+  constructor(
+    path: string,
+    context: TransportContext,
+    config: SharedMemoryConfig,
+    hooks: SharedMemoryHooks,
+    names: Names,
+    libc: Libc,
+  ) {
+    this.#path = path;
+    this.#context = context;
+    this.#config = config;
+    this.#hooks = hooks;
+    this.#names = names;
+    this.#libc = libc;
+  }
+
+  async listen(accept: (link: Link) => void) {
+    const listener = await listenUnix({
+      path: this.#path,
+      onConnection: (connection) => this.#accept(connection, accept),
+      onError: (error) => this.#context.report(PatchbayError.fromThrown(error)),
+    });
+    return {
+      where: this.#path,
+      close: async () => {
+        await listener.close();
+        await this.#dismiss();
+      },
+    };
+  }
+
+  dial(where: string, signal: AbortSignal): Promise<Link> {
+    const dialling = this.#dial(where, signal);
+    this.#dials.add(dialling);
+    return dialling.finally(() => this.#dials.delete(dialling));
+  }
+
+  async #dial(where: string, signal: AbortSignal): Promise<Link> {
+    const capacity = 2 ** Math.ceil(Math.log2(this.#config.ringBytes));
+    return await this.#names.lend(async (segment) => {
+      const connection = await dialUnix(where, { signal });
+      this.#hooks.onConnection?.(connection);
+      const giveUp = () => closeQuietly(connection);
+      signal.addEventListener("abort", giveUp);
+      try {
+        const [epoch] = crypto.getRandomValues(new Int32Array(1));
+        const offer = { segment, capacity, epoch, pid: Deno.pid };
+        return this.#keep(await offerLink(connection, offer, this.#libc));
+      } catch (error) {
+        closeQuietly(connection);
+        signal.throwIfAborted();
+        throw lost(error);
+      } finally {
+        signal.removeEventListener("abort", giveUp);
+      }
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#dismiss();
+    // Whoever dialled has given up by now.
+    await Promise.allSettled(this.#dials);
+    await Promise.all([...this.#links].map((link) => link.close(true)));
+    this.#libc[Symbol.dispose]();
+  }
+
+  #accept(connection: Deno.UnixConn, accept: (link: Link) => void): void {
+    this.#hooks.onConnection?.(connection);
+    if (this.#meeting.size >= this.#config.maxConnections) return closeQuietly(connection);
+    const late = setTimeout(() => closeQuietly(connection), this.#config.connectTimeoutMs);
+    const met = (async () => {
+      try {
+        const link = await acceptLink(connection, this.#libc);
+        if (link === undefined) closeQuietly(connection);
+        else accept(this.#keep(link));
+      } catch (error) {
+        closeQuietly(connection);
+        this.#context.report(lost(error).with({ transport: this.#context.name }));
+      } finally {
+        clearTimeout(late);
+        this.#meeting.delete(connection);
+      }
+    })();
+    this.#meeting.set(connection, met);
+  }
+
+  /** Sends away who has not said what segment to use. */
+  async #dismiss(): Promise<void> {
+    const meeting = [...this.#meeting];
+    for (const [connection] of meeting) closeQuietly(connection);
+    await Promise.all(meeting.map(([, met]) => met));
+  }
+
+  /** The library must stay open as long as the memory is mapped. */
+  #keep(link: RingLink): RingLink {
+    this.#links.add(link);
+    this.#hooks.onLink?.(link);
+    link.freed.then(() => this.#links.delete(link));
+    return link;
+  }
+}
+
+/** The error that a broken socket means. */
+function lost(error: unknown): PatchbayError {
+  if (
+    error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted ||
+    error instanceof Deno.errors.BrokenPipe || error instanceof Deno.errors.ConnectionReset
+  ) {
+    return new PatchbayError("closed", "the connection ended before the memory was shared", {
+      cause: error,
+    });
+  }
+  return PatchbayError.fromThrown(error);
+}
+
+/**
+ * Makes the plugin.
+ *
+ * @param hooks What tests hang into it.
+ */
+export function createSharedMemory(hooks: SharedMemoryHooks = {}): SharedMemoryWire {
+  return {
+    name: "shared_memory",
+    summary: "between processes of this host, through memory that both have mapped",
+    capabilities: { callable: true, speaker: true, job: true },
+    scope: "host",
+    rank: 10,
+    traits: {
+      ordered: true,
+      delivery: "at_most_once",
+      retained: true,
+      headers: true,
+      job: "native",
+      maxPayloadBytes: 1024 * 1024 * 1024,
+      zeroCopy: false,
+      values: false,
+      backpressure: true,
+      noticesDeath: true,
+    },
+    config: configSchema<SharedMemoryConfig>(FIELDS),
+    available() {
+      if (Deno.build.os !== "linux") {
+        return {
+          available: false,
+          reason: `shared_memory has been run on Linux only, and this is ${Deno.build.os}`,
+          remedy: Deno.build.os === "windows" ? "use websocket instead" : "use uds instead",
+        };
+      }
+      return (hooks.availability ?? libcAvailability)();
+    },
+    async open(context, config) {
+      const directory = requireHostDirectory(context);
+      const { instance } = context.identity;
+      const path = socketPath(directory.path, instance, "shm");
+      const names = await Names.of(directory.path, instance);
+      const libc = openLibc();
+      names.reclaim(libc);
+      const driver = new Driver(path, context, config, hooks, names, libc);
+      return directoryTransport(context, directory, driver, config, { path });
+    },
+  };
+}

@@ -1,0 +1,380 @@
+/**
+ * A link over two rings in shared memory, with a socket that wakes who sleeps and tells of a death.
+ *
+ * @module
+ */
+
+import { setImmediate } from "node:timers";
+import {
+  type Link,
+  type LinkHandler,
+  MAX_FRAME_BYTES,
+  PatchbayError,
+  type RingConsumer,
+  type RingProducer,
+} from "@patchbay/core";
+
+/** How often to look before another process may have the core. */
+const POLLS = 100;
+/** How often to do so before the event loop turns, which costs more. */
+const ROUNDS = 4;
+/** How long to look for more after the last frame before sleeping, in milliseconds. */
+const SPIN_MS = 0.05;
+/** How long frames may keep the event loop from turning, in milliseconds. */
+const TURN_MS = 1;
+/** The most bytes that are handed over at once. */
+const BATCH_BYTES = 64 * 1024;
+/**
+ * What follows from a frame stands behind some promises: after so many hops, the next call or the
+ * answer has been sent, and polling before would only delay it.
+ */
+const HOPS = 12;
+/** How long {@link RingLink.close} waits for room for what was committed, in milliseconds. */
+const FLUSH_MS = 1000;
+
+const BELL = new Uint8Array([1]);
+
+/** What a link takes over. */
+export interface RingLinkParts {
+  /** The socket to the peer: doorbell and crash detector. */
+  readonly conn: Deno.Conn;
+  /** The ring to the peer. */
+  readonly producer: RingProducer;
+  /** The ring from the peer. */
+  readonly consumer: RingConsumer;
+  /** Lets another process run (`sched_yield`). */
+  readonly yieldCore: () => void;
+  /** Frees the memory under the rings; called once, when nothing touches it any more. */
+  readonly free: () => void;
+}
+
+/** Resolves in the next turn of the event loop. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => void setImmediate(resolve));
+}
+
+/** A link over two rings. */
+export class RingLink implements Link {
+  /** Memory is shared on one host only. */
+  readonly local = true;
+  /** The kernel closes the socket with the process. */
+  readonly detectsClose = true;
+  /** As {@link Link.maxFrameBytes}. */
+  readonly maxFrameBytes: number = MAX_FRAME_BYTES;
+  // Not the ring itself: what lies behind a claim may be overwritten before the commit, and in the
+  // ring that would be messages that the peer has not read.
+  /** As {@link Link.buffer}. */
+  readonly buffer: Uint8Array = new Uint8Array(MAX_FRAME_BYTES);
+  /** As {@link Link.view}. */
+  readonly view: DataView = new DataView(this.buffer.buffer);
+  readonly #parts: RingLinkParts;
+  readonly #producer: RingProducer;
+  readonly #consumer: RingConsumer;
+  /** Frames are copied out before anybody looks at them: the peer could change them meanwhile. */
+  readonly #taken = new Uint8Array(MAX_FRAME_BYTES);
+  /** Frames that found no room in the ring. */
+  #waiting: Uint8Array[] = [];
+  #firstWaiting = 0;
+  #buffered = 0;
+  #handler: LinkHandler | undefined;
+  /** Both loops, once started. */
+  #running: Promise<unknown> | undefined;
+  /** Wakes the polling loop; `undefined` while it does not sleep. */
+  #wake: (() => void) | undefined;
+  #ringing: Promise<void> | undefined;
+  #ringAgain = false;
+  /** The peer has closed the socket, or died: what it wrote before is still read. */
+  #peerGone = false;
+  #emptied: (() => void) | undefined;
+  #closed = false;
+  readonly #freed = Promise.withResolvers<void>();
+  #closing: Promise<void> | undefined;
+
+  /**
+   * Takes over the socket and the memory.
+   *
+   * @param parts What it is made of; the link owns it.
+   */
+  constructor(parts: RingLinkParts) {
+    this.#parts = parts;
+    this.#producer = parts.producer;
+    this.#consumer = parts.consumer;
+  }
+
+  /** As {@link Link.buffered}: what waits for room in the ring. */
+  get buffered(): number {
+    return this.#buffered;
+  }
+
+  /** As {@link Link.start}. */
+  start(handler: LinkHandler): void {
+    this.#handler = handler;
+    this.#running = Promise.all([this.#listen(), this.#run(handler)]);
+  }
+
+  /** As {@link Link.claim}. */
+  claim(_bytes: number): number {
+    return 0;
+  }
+
+  /** As {@link Link.commit}. */
+  commit(bytes: number): void {
+    if (this.#closed) return;
+    try {
+      if (this.#buffered === 0 && this.#put(this.buffer, bytes)) return this.#ringIfAsleep();
+      this.#waiting.push(this.buffer.slice(0, bytes));
+      this.#buffered += bytes;
+      // If this side sleeps, nobody would look whether there is room now: say that it waits for it.
+      if (this.#wake !== undefined) this.#wakeUp();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** As {@link Link.flush}: a frame is with the peer as soon as it was committed. */
+  flush(): void {
+    if (this.#closed || this.#buffered === 0) return;
+    try {
+      this.#putWaiting();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** As {@link Link.close}. */
+  close(abrupt = false): Promise<void> {
+    if (abrupt) this.#shut(undefined);
+    return this.#closing ??= (async () => {
+      if (!this.#closed && this.#buffered > 0 && this.#running !== undefined) {
+        let timer: ReturnType<typeof setTimeout> | undefined;
+        await new Promise<void>((resolve) => {
+          this.#emptied = resolve;
+          timer = setTimeout(resolve, FLUSH_MS);
+        });
+        clearTimeout(timer);
+      }
+      this.#shut(undefined);
+      await this.#freed.promise;
+    })();
+  }
+
+  /** Resolves when it is closed and its memory was freed. */
+  get freed(): Promise<void> {
+    return this.#freed.promise;
+  }
+
+  // ----- out -----
+
+  #put(from: Uint8Array, bytes: number): boolean {
+    const producer = this.#producer;
+    const at = producer.claim(bytes);
+    if (at < 0) return false;
+    producer.bytes.set(bytes === from.length ? from : from.subarray(0, bytes), at);
+    producer.commit(bytes);
+    return true;
+  }
+
+  /** Puts what waits into the ring, as far as there is room. */
+  #putWaiting(): boolean {
+    const waiting = this.#waiting;
+    const first = this.#firstWaiting;
+    let next = first;
+    while (next < waiting.length && this.#put(waiting[next], waiting[next].length)) {
+      this.#buffered -= waiting[next++].length;
+    }
+    if (next === first) return false;
+    this.#firstWaiting = next;
+    if (next === waiting.length) {
+      this.#waiting = [];
+      this.#firstWaiting = 0;
+    } else if (next > 1024) {
+      waiting.splice(0, next);
+      this.#firstWaiting = 0;
+    }
+    this.#ringIfAsleep();
+    this.#handler?.drained();
+    if (this.#buffered === 0) this.#emptied?.();
+    return true;
+  }
+
+  #ringIfAsleep(): void {
+    if (this.#producer.wakes()) this.#ring();
+  }
+
+  /** Wakes the peer, for whatever it waits. */
+  #ring(): void {
+    // A ring that is still under way may be heard before the peer falls asleep again.
+    if (this.#ringing !== undefined) this.#ringAgain = true;
+    else this.#ringing = this.#writeBell();
+  }
+
+  async #writeBell(): Promise<void> {
+    try {
+      do {
+        this.#ringAgain = false;
+        await this.#parts.conn.write(BELL);
+      } while (this.#ringAgain && !this.#closed);
+    } catch {
+      // It is gone: whoever listens to the socket notices, too.
+    }
+    this.#ringing = undefined;
+  }
+
+  // ----- in -----
+
+  /** Listens to the doorbell. */
+  async #listen(): Promise<void> {
+    const bells = new Uint8Array(256);
+    try {
+      while (await this.#parts.conn.read(bells) !== null) this.#wakeUp();
+    } catch (error) {
+      // Not the end that a peer leaves behind: the socket broke, or was closed on this side.
+      if (!(error instanceof Deno.errors.ConnectionReset)) return this.#shut(lost(error));
+    }
+    this.#peerGone = true;
+    this.#wakeUp();
+  }
+
+  #wakeUp(): void {
+    this.#wake?.();
+    this.#wake = undefined;
+  }
+
+  async #run(handler: LinkHandler): Promise<void> {
+    try {
+      await this.#poll(handler);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  async #poll(handler: LinkHandler): Promise<void> {
+    let lastFrame = -Infinity;
+    let lastTurn = performance.now();
+    while (!this.#closed) {
+      if (this.#peerGone) {
+        // All that it wrote is there, and no more than the ring holds.
+        this.#take(handler, this.#consumer.capacity);
+        return this.#shut(undefined);
+      }
+      if (this.#buffered > 0) this.#putWaiting();
+      if (this.#take(handler, BATCH_BYTES)) {
+        for (let hop = 0; hop < HOPS; hop++) await null;
+        lastFrame = performance.now();
+        if (lastFrame - lastTurn < TURN_MS) continue;
+        await turn();
+        lastTurn = performance.now();
+        continue;
+      }
+      if (performance.now() - lastFrame < SPIN_MS) {
+        if (this.#look()) continue;
+        await turn();
+        lastTurn = performance.now();
+        continue;
+      }
+      await this.#sleep();
+      lastTurn = performance.now();
+      lastFrame = lastTurn;
+    }
+  }
+
+  /** Looks some times whether a frame has come; whoever shares the core runs in between. */
+  #look(): boolean {
+    const consumer = this.#consumer;
+    for (let round = 0; round < ROUNDS; round++) {
+      for (let poll = 0; poll < POLLS; poll++) if (consumer.peek() >= 0) return true;
+      this.#parts.yieldCore();
+    }
+    return false;
+  }
+
+  /** Hands over what has come. */
+  #take(handler: LinkHandler, maxBytes: number): boolean {
+    const consumer = this.#consumer;
+    const taken = this.#taken;
+    let bytes = 0;
+    while (bytes < maxBytes) {
+      const at = consumer.peek();
+      if (at < 0) break;
+      const { length } = consumer;
+      if (length > this.maxFrameBytes) throw this.#tooLong(length);
+      taken.set(consumer.bytes.subarray(at, at + length));
+      consumer.release();
+      bytes += length + 8;
+      handler.frame(taken, 0, length);
+      if (this.#closed) return true;
+    }
+    if (bytes === 0) return false;
+    if (consumer.wakes()) this.#ring();
+    handler.batchEnd();
+    return true;
+  }
+
+  /** Says that it sleeps, looks again, and waits for the bell. */
+  async #sleep(): Promise<void> {
+    const asleep = this.#consumer.sleep() &&
+      (this.#buffered === 0 || this.#producer.sleep(this.#waiting[this.#firstWaiting].length));
+    // No turn of the event loop has passed since: nobody can have rung in between.
+    if (asleep && !this.#peerGone) {
+      await new Promise<void>((resolve) => this.#wake = resolve);
+    }
+    if (this.#closed) return;
+    this.#consumer.awake();
+    if (this.#buffered > 0) this.#producer.awake();
+  }
+
+  // ----- end -----
+
+  #tooLong(bytes: number): PatchbayError {
+    return new PatchbayError(
+      "protocol",
+      `the peer sent a frame of ${bytes} bytes, the limit is ${this.maxFrameBytes}`,
+      { details: { size: bytes, max: this.maxFrameBytes } },
+    );
+  }
+
+  /** The peer has broken a ring, or this side is at fault: the session tells it, and it ends. */
+  #fail(thrown: unknown): void {
+    if (this.#closed) return;
+    const error = PatchbayError.fromThrown(thrown);
+    // Whoever commits is in the middle of something.
+    queueMicrotask(() => {
+      if (this.#closed) return;
+      this.#handler?.malformed(error);
+      this.#shut(error);
+    });
+  }
+
+  #shut(error: PatchbayError | undefined): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#buffered = 0;
+    this.#waiting = [];
+    try {
+      this.#parts.conn.close();
+    } catch {
+      // The peer was faster.
+    }
+    this.#wakeUp();
+    this.#emptied?.();
+    void this.#free();
+    this.#handler?.closed(error);
+  }
+
+  /** Frees the memory when neither loop touches it any more. */
+  async #free(): Promise<void> {
+    await this.#running;
+    await this.#ringing;
+    this.#parts.free();
+    this.#freed.resolve();
+  }
+}
+
+function lost(error: unknown): PatchbayError | undefined {
+  // Closing while a read is pending is how an orderly end looks to Deno.
+  if (error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted) {
+    return undefined;
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  return new PatchbayError("closed", `the connection broke: ${message}`, { cause: error });
+}
