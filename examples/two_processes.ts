@@ -3,10 +3,14 @@
  * ends it, and sees that it is gone.
  *
  * ```sh
- * deno run -A examples/two_processes.ts
+ * deno run --allow-env=PATCHBAY_CONFIG,TEMP,TMP,TMPDIR,XDG_RUNTIME_DIR \
+ *   --allow-read=$XDG_RUNTIME_DIR/patchbay --allow-write=$XDG_RUNTIME_DIR/patchbay \
+ *   --allow-net=unix:$XDG_RUNTIME_DIR/patchbay/greeter.sock --allow-sys=uid --allow-run \
+ *   examples/two_processes.ts
  * ```
  *
- * (`-A` because it starts a process.) It prints:
+ * (`--allow-run` because it starts the other process, with the exact permissions that it needs.) It
+ * prints:
  *
  * ```text
  * nobody is there yet: not_found
@@ -19,6 +23,7 @@
  *
  * @module
  */
+import { bayPermissions, locateRuntimeDir } from "@patchbay/host";
 import { defineCallable, Patchbay, PatchbayError } from "@patchbay/patchbay";
 
 const Greet = defineCallable<string, string>({ address: "greeter/greet", idempotent: true });
@@ -46,7 +51,12 @@ async function visitor(): Promise<void> {
     if (entry !== undefined) here.resolve(`${entry.module}, process ${entry.pid}`);
   });
   const other = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", import.meta.url, "greeter"],
+    args: [
+      "run",
+      ...bayPermissions({ module: "greeter", runtimeDir: locateRuntimeDir() }),
+      import.meta.url,
+      "greeter",
+    ],
   }).spawn();
   console.log(`the directory has ${await here.promise}`);
   unwatch?.();
