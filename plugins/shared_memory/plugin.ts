@@ -211,7 +211,8 @@ export function createSharedMemory(hooks: SharedMemoryHooks = {}): SharedMemoryW
     summary: "between processes of this host, through memory that both have mapped",
     capabilities: { callable: true, speaker: true, job: true },
     scope: "host",
-    rank: 10,
+    // Behind uds (20) until its shouts and cold calls are quicker than those over uds.
+    rank: 30,
     traits: {
       ordered: true,
       delivery: "at_most_once",
