@@ -444,6 +444,7 @@ export class Inbound {
     if (this.#calls.size > 0 && wantsAnswer && this.#calls.has(id)) throw twice("call", id);
     if (endpoint === undefined) {
       if (wantsAnswer) this.refuse(id, this.#nobody(route.address, "serves"), priority);
+      else this.#session.sender.dropped("not_found");
       return;
     }
     if (this.#nowMs === 0) this.#nowMs = performance.now();

@@ -187,9 +187,11 @@ export class Publication implements FrameSource {
   /** The subscription is over: what waits is dropped, who waits goes on. */
   end(): void {
     this.#ended = true;
+    const { sender } = this.#session;
     for (const fifo of [...this.#queues, ...this.#held]) {
       for (let frame = fifo.shift(); frame !== undefined; frame = fifo.shift()) {
-        this.#session.sender.outbox.changed(-frame.length);
+        sender.outbox.changed(-frame.length);
+        sender.dropped("closed");
       }
     }
     this.#waiting = this.#heldCount = 0;

@@ -168,3 +168,16 @@ Deno.test("whatever the policy, sizes and priorities: in order, counted, and not
     { numRuns: 60 },
   );
 });
+
+Deno.test("unsubscribe: what still waited for the subscriber is counted as dropped", async () => {
+  await using pair = await subscribed({ overflow: "drop_newest" });
+  const speaker = pair.side.speak("t");
+  pair.peer.link.pause();
+  for (let n = 0; n < 100; n++) speaker.shout(value(n));
+  const dropped = speaker.endpoint.statistics.drops.get("overflow_newest") ?? 0;
+  pair.peer.send({ kind: Kind.unsubscribe, id: 5 });
+  await readAll(pair);
+  const atEnd = pair.side.statistics.drops.get("closed") ?? 0;
+  assert.ok(atEnd > 0);
+  assert.equal(heard(pair).length + dropped + atEnd, 100);
+});

@@ -327,6 +327,15 @@ export class Sender {
     return known.decode(body);
   }
 
+  /**
+   * Counts a message that is not delivered over this wire.
+   *
+   * @param reason Why.
+   */
+  dropped(reason: string): void {
+    this.#options.statistics.countDrop(reason);
+  }
+
   /** The error for a full queue. */
   overloaded(): PatchbayError {
     const { maxQueueBytes, transport } = this.#options;
