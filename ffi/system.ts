@@ -40,9 +40,13 @@ export interface System {
     readonly bytes: number;
     readonly mode: number;
     readonly modeBytes: 2 | 4;
+    readonly links: number;
+    readonly linksBytes: 2 | 4 | 8;
     readonly uid: number;
     readonly size: number;
   };
+  /** Where the name begins in `struct dirent`. */
+  readonly direntName: number;
   /** `struct sockaddr_un`. */
   readonly sockaddr: {
     readonly bytes: number;
@@ -86,6 +90,12 @@ export interface Calls {
   readonly fcntl?: (fd: number, cmd: number, lock: Uint8Array<ArrayBuffer>) => number;
   /** `int posix_fallocate(int fd, off_t offset, off_t len)`: returns the error number. */
   readonly posix_fallocate?: (fd: number, offset: bigint, length: bigint) => number;
+  /** `DIR *opendir(const char *dirname)`. */
+  readonly opendir?: (dirname: Uint8Array<ArrayBuffer>) => Deno.PointerValue;
+  /** `struct dirent *readdir(DIR *dirp)`. */
+  readonly readdir?: (dirp: Deno.PointerValue) => Deno.PointerValue;
+  /** `int closedir(DIR *dirp)`. */
+  readonly closedir?: (dirp: Deno.PointerValue) => number;
   /** `int sem_init(sem_t *sem, int pshared, unsigned value)`. */
   readonly sem_init?: (sem: Deno.PointerValue, pshared: number, value: number) => number;
   /** `int sem_destroy(sem_t *sem)`. */
@@ -163,6 +173,9 @@ function openLinux(library: string): Opened {
       sem_open: symbols.sem_open,
       fcntl: symbols.fcntl,
       posix_fallocate: symbols.posix_fallocate,
+      opendir: symbols.opendir,
+      readdir: symbols.readdir,
+      closedir: symbols.closedir,
       sem_init: symbols.sem_init,
       sem_destroy: symbols.sem_destroy,
       sem_timedwait: symbols.sem_timedwait,
