@@ -191,7 +191,8 @@ export function grammar(io: Io, color: boolean, outcome: Outcome): Command {
     LOOK,
   )
     .option("-v, --verbose", "more: where it comes from, and its configuration")
-    .option("--config-table", "the configuration of every wire");
+    .option("--config-table", "the configuration of every wire")
+    .option("--clean", "remove what dead processes have left");
   runs(
     common(doctor),
     async (...given: Parameters<typeof import("./commands/doctor.ts").doctor>) =>

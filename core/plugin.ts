@@ -75,6 +75,16 @@ export type Availability =
     readonly remedy: string;
   };
 
+/** Something that a dead process has left, outside the runtime directory. */
+export interface Leftover {
+  /** Where it is, as people find it: a path, a name in the kernel. */
+  readonly what: string;
+  /** How much memory it holds, in bytes, where that is known. */
+  readonly bytes?: number;
+  /** Removes it; answers whether it did. It asks once more whether its owner is dead. */
+  remove(): boolean;
+}
+
 /** How a transport is doing. */
 export interface Health {
   /** `healthy`; `degraded`: works in part or is reconnecting; `down`: does not work. */
@@ -269,6 +279,11 @@ export interface Plugin<
   permissions?(config: Config, identity: BayIdentity): readonly string[];
   /** Whether it can be used here; within a second; never throws. */
   available(config: Config): Availability | Promise<Availability>;
+  /**
+   * What dead processes have left of it outside the runtime directory, for `doctor` and
+   * `cleanStale`. A wire whose things vanish with their process has none.
+   */
+  leftovers?(): readonly Leftover[] | Promise<readonly Leftover[]>;
   /** Opens it. */
   open(context: TransportContext, config: Config): Promise<Transport<Extras>>;
 }

@@ -19,8 +19,15 @@ import {
 } from "@patchbay/core";
 import { type Libc, type LibcAvailability, libcAvailability, openLibc } from "@patchbay/ffi";
 import { dialUnix, listenUnix, requireHostDirectory, socketPath } from "@patchbay/host";
-import { acceptLink, MAX_RING_BYTES, MIN_RING_BYTES, offerLink } from "./control.ts";
+import {
+  acceptLink,
+  type ControlHooks,
+  MAX_RING_BYTES,
+  MIN_RING_BYTES,
+  offerLink,
+} from "./control.ts";
 import { Names } from "./names.ts";
+import { leftovers, Sweeper } from "./orphans.ts";
 import type { RingLink } from "./ring_link.ts";
 
 /** What only shared_memory has. */
@@ -47,7 +54,7 @@ const FIELDS: ConfigFields = {
 };
 
 /** What tests may hang into shared_memory. */
-export interface SharedMemoryHooks {
+export interface SharedMemoryHooks extends ControlHooks {
   /** Called with each connection, dialled or accepted, before it is used. */
   onConnection?: (connection: Deno.UnixConn) => void;
   /** Called with each link. */
@@ -84,6 +91,7 @@ class Driver implements LinkDriver {
   readonly #meeting = new Map<Deno.UnixConn, Promise<void>>();
   readonly #dials = new Set<Promise<Link>>();
   readonly #links = new Set<RingLink>();
+  readonly #sweeper: Sweeper;
 
   constructor(
     path: string,
@@ -99,6 +107,11 @@ class Driver implements LinkDriver {
     this.#hooks = hooks;
     this.#names = names;
     this.#libc = libc;
+    this.#sweeper = new Sweeper(
+      requireHostDirectory(context),
+      libc,
+      (error) => context.report(error.with({ transport: context.name })),
+    );
   }
 
   async listen(accept: (link: Link) => void) {
@@ -124,23 +137,22 @@ class Driver implements LinkDriver {
 
   async #dial(where: string, signal: AbortSignal): Promise<Link> {
     const capacity = 2 ** Math.ceil(Math.log2(this.#config.ringBytes));
-    return await this.#names.lend(async (segment) => {
-      const connection = await dialUnix(where, { signal });
-      this.#hooks.onConnection?.(connection);
-      const giveUp = () => closeQuietly(connection);
-      signal.addEventListener("abort", giveUp);
-      try {
-        const [epoch] = crypto.getRandomValues(new Int32Array(1));
-        const offer = { segment, capacity, epoch, pid: Deno.pid };
-        return this.#keep(await offerLink(connection, offer, this.#libc));
-      } catch (error) {
-        closeQuietly(connection);
-        signal.throwIfAborted();
-        throw lost(error);
-      } finally {
-        signal.removeEventListener("abort", giveUp);
-      }
-    });
+    const segment = this.#names.next();
+    const connection = await dialUnix(where, { signal });
+    this.#hooks.onConnection?.(connection);
+    const giveUp = () => closeQuietly(connection);
+    signal.addEventListener("abort", giveUp);
+    try {
+      const [epoch] = crypto.getRandomValues(new Int32Array(1));
+      const offer = { segment, capacity, epoch, pid: Deno.pid };
+      return this.#keep(await offerLink(connection, offer, this.#libc, this.#hooks));
+    } catch (error) {
+      closeQuietly(connection);
+      signal.throwIfAborted();
+      throw lost(error);
+    } finally {
+      signal.removeEventListener("abort", giveUp);
+    }
   }
 
   async close(): Promise<void> {
@@ -148,6 +160,7 @@ class Driver implements LinkDriver {
     // Whoever dialled has given up by now.
     await Promise.allSettled(this.#dials);
     await Promise.all([...this.#links].map((link) => link.close(true)));
+    this.#sweeper[Symbol.dispose]();
     this.#libc[Symbol.dispose]();
   }
 
@@ -157,7 +170,7 @@ class Driver implements LinkDriver {
     const late = setTimeout(() => closeQuietly(connection), this.#config.connectTimeoutMs);
     const met = (async () => {
       try {
-        const link = await acceptLink(connection, this.#libc);
+        const link = await acceptLink(connection, this.#libc, this.#hooks);
         if (link === undefined) closeQuietly(connection);
         else accept(this.#keep(link));
       } catch (error) {
@@ -236,13 +249,13 @@ export function createSharedMemory(hooks: SharedMemoryHooks = {}): SharedMemoryW
       }
       return (hooks.availability ?? libcAvailability)();
     },
+    leftovers,
     async open(context, config) {
       const directory = requireHostDirectory(context);
       const { instance } = context.identity;
       const path = socketPath(directory.path, instance, "shm");
       const names = await Names.of(directory.path, instance);
       const libc = openLibc();
-      names.reclaim(libc);
       const driver = new Driver(path, context, config, hooks, names, libc);
       return directoryTransport(context, directory, driver, config, { path });
     },

@@ -163,16 +163,18 @@ test("shared_memory: when both are killed, nothing is left", async () => {
   assert.deepEqual(await there.left(["one", "two"]), []);
 });
 
-test("shared_memory: a segment that both left while handing it over goes with the next start", async () => {
+test("shared_memory: what somebody left goes with the next start of any bay, wherever it was", async () => {
   await using there = await place();
+  await using elsewhere = await place();
   using libc = openLibc();
-  await (await Names.of(there.folder, "near")).lend((name) => {
-    SharedMemory.create(name, 4096, { libc })[Symbol.dispose]();
-    return Promise.resolve();
-  });
-  assert.equal((await there.left(["near"])).length, 1);
-  await using _near = await there.open("near");
-  assert.deepEqual(await there.left(["near"]), []);
+  const names = await Names.of(there.folder, "near");
+  const left = names.next();
+  const kept = names.next();
+  SharedMemory.create(left, 4096, { libc })[Symbol.dispose]();
+  using memory = SharedMemory.create(kept, 4096, { libc });
+  await using _ = await elsewhere.open("other");
+  assert.deepEqual(await there.left(["near"]), [kept], "its maker lives");
+  memory.unlink();
 });
 
 test("shared_memory: closing while a stopped peer does not answer leaves no segment", async () => {
@@ -254,21 +256,20 @@ for (const [what, [reason, fill, bytes]] of Object.entries(REFUSED)) {
     await using there = await place();
     using libc = openLibc();
     const [dialled, accepted] = await sockets(there.socket);
-    await (await Names.of(there.folder, "odd")).lend(async (segment) => {
-      using memory = SharedMemory.create(segment, bytes, { libc });
-      using cleanup = new DisposableStack();
-      cleanup.defer(() => memory.unlink());
-      fill(memory.buffer);
-      const offer = { segment, capacity: CAPACITY, epoch: 7, pid: Deno.pid };
-      await dialled.write(encodeMessage(offer));
-      await dialled.write(new TextEncoder().encode("M"));
-      const refused = (error: PatchbayError) =>
-        error.code === "protocol" && reason.test(error.message);
-      await assert.rejects(acceptLink(accepted, libc), refused);
-      const answer = new Uint8Array(4096);
-      const read = await dialled.read(answer);
-      assert.match(new TextDecoder().decode(answer.subarray(0, read ?? 0)), reason);
-    });
+    const segment = (await Names.of(there.folder, "odd")).next();
+    using memory = SharedMemory.create(segment, bytes, { libc });
+    using cleanup = new DisposableStack();
+    cleanup.defer(() => memory.unlink());
+    fill(memory.buffer);
+    const offer = { segment, capacity: CAPACITY, epoch: 7, pid: Deno.pid };
+    await dialled.write(encodeMessage(offer));
+    await dialled.write(new TextEncoder().encode("M"));
+    const refused = (error: PatchbayError) =>
+      error.code === "protocol" && reason.test(error.message);
+    await assert.rejects(acceptLink(accepted, libc), refused);
+    const answer = new Uint8Array(4096);
+    const read = await dialled.read(answer);
+    assert.match(new TextDecoder().decode(answer.subarray(0, read ?? 0)), reason);
     dialled.close();
     accepted.close();
   });
@@ -279,7 +280,7 @@ test("shared_memory: a segment that cannot be ours is not even opened", async ()
   using libc = openLibc();
   for (const wrong of [{ segment: "/somebody" }, { capacity: 1000 }, { capacity: 2 ** 40 }]) {
     const [dialled, accepted] = await sockets(there.socket);
-    const segment = "/pb-0123456789abcdef-0";
+    const segment = "/pb-0123456789abcdef-01234567";
     const offer = { segment, capacity: CAPACITY, epoch: 7, pid: Deno.pid, ...wrong };
     await dialled.write(encodeMessage(offer));
     await assert.rejects(acceptLink(accepted, libc), { code: "protocol" });
@@ -294,19 +295,18 @@ for (const made of ["not at all", "half", "wholly"]) {
     await using there = await place();
     using libc = openLibc();
     const [dialled, accepted] = await sockets(there.socket);
-    await (await Names.of(there.folder, "dying")).lend(async (segment) => {
-      using cleanup = new DisposableStack();
-      cleanup.defer(() => void SharedMemory.unlink(segment, { libc }));
-      if (made !== "not at all") {
-        using memory = SharedMemory.create(segment, segmentBytes(CAPACITY), { libc });
-        if (made === "wholly") createRing(memory.buffer, CAPACITY, { epoch: 7 });
-      }
-      const offer = { segment, capacity: CAPACITY, epoch: 7, pid: Deno.pid };
-      await dialled.write(encodeMessage(offer));
-      dialled.close();
-      await assert.rejects(acceptLink(accepted, libc), { code: "closed" });
-      assert.deepEqual(await there.left(["dying"]), []);
-    });
+    const segment = (await Names.of(there.folder, "dying")).next();
+    using cleanup = new DisposableStack();
+    cleanup.defer(() => void SharedMemory.unlink(segment, { libc }));
+    if (made !== "not at all") {
+      using memory = SharedMemory.create(segment, segmentBytes(CAPACITY), { libc });
+      if (made === "wholly") createRing(memory.buffer, CAPACITY, { epoch: 7 });
+    }
+    const offer = { segment, capacity: CAPACITY, epoch: 7, pid: Deno.pid };
+    await dialled.write(encodeMessage(offer));
+    dialled.close();
+    await assert.rejects(acceptLink(accepted, libc), { code: "closed" });
+    assert.deepEqual(await there.left(["dying"]), []);
     accepted.close();
   });
 }
