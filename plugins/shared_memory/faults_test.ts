@@ -21,6 +21,7 @@ import {
 import { numbered, readNumbered } from "./testdata/numbered.ts";
 import { Party } from "./testdata/party.ts";
 import { filesOf, segmentsOf, until, Victim } from "./testdata/processes.ts";
+import { randomKills } from "./testdata/random_kills.ts";
 import type { VictimOptions } from "./testdata/victim.ts";
 
 const here = await requireOrIgnore("libc", libcAvailability, "pass --allow-ffi");
@@ -129,6 +130,11 @@ async function walk(role: "dials" | "is dialled", deaths: readonly Death[]): Pro
       assert.ok(end instanceof PatchbayError, `${where}: ${end}`);
       assert.ok(["closed", "not_found", "unavailable"].includes(end.code), `${where}: ${end}`);
     }
+    // Whoever is left does it, before anybody starts.
+    await until(
+      `${where}: no segment is left`,
+      async () => (await segmentsOf(there.folder, ["near", "victim"])).length === 0,
+    );
     {
       await using next = await there.open("next");
       const answer = await next.call("near/echo", numbered(1, number), { timeoutMs: 60_000 });
@@ -204,4 +210,11 @@ test("when both are dead, whoever starts next removes what is left, whoever that
 test("either may die at any step of closing", async () => {
   await walk("dials", closings);
   await walk("is dialled", closings);
+});
+
+test("a hundred processes killed at random: no message is wrong, nobody is stuck, nothing is left", async () => {
+  const { kills, messages, violations } = await randomKills({ kills: 100 });
+  assert.deepEqual(violations, []);
+  assert.equal(kills, 100);
+  assert.ok(messages > 1000, `only ${messages} messages were exchanged`);
 });
