@@ -81,12 +81,16 @@ export function writeAtomically(
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
   const file = Deno.openSync(temporary, { write: true, createNew: true, mode });
+  let whole = false;
   try {
     const bytes = new TextEncoder().encode(text);
     for (let at = 0; at < bytes.length;) at += file.writeSync(bytes.subarray(at));
     if (mtimeMs !== undefined) file.utimeSync(new Date(mtimeMs), new Date(mtimeMs));
+    whole = true;
   } finally {
     file.close();
+    // A full disk: what was written of it must not stay after its owner.
+    if (!whole) Deno.removeSync(temporary);
   }
   // The umask takes from the mode given to open.
   if ((mode & 0o077) !== 0 && Deno.build.os !== "windows") Deno.chmodSync(temporary, mode);
