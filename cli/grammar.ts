@@ -137,7 +137,8 @@ export function grammar(io: Io, color: boolean, outcome: Outcome): Command {
   );
 
   const listing = add(program, "list", "live modules, their endpoints, wires and counters", LOOK)
-    .option("-w, --watch", "show changes until Ctrl-C");
+    .option("-w, --watch", "show changes until Ctrl-C")
+    .option("--wires", "the counters of each wire, too");
   runs(
     common(listing),
     async (...given: Parameters<typeof import("./commands/list.ts").list>) =>
