@@ -489,8 +489,10 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     const closings = await Promise.allSettled(others.map((child) => child.close()));
     const speakers = children.filter(speaks);
     closings.push(...await Promise.allSettled(speakers.map((child) => child.close())));
-    closings.push(...await Promise.allSettled([directory?.close()]));
+    // Nobody finds this bay any more; its name is free when its wires have gone.
+    closings.push(...await Promise.allSettled([directory?.leave?.()]));
     for (const wire of wires) closings.push(...await Promise.allSettled([wire.transport?.close()]));
+    closings.push(...await Promise.allSettled([directory?.close()]));
     timers.close();
     this.#done = true;
     this.#parts.onClose?.();

@@ -66,6 +66,11 @@ export interface Directory {
    * @returns Ends it.
    */
   watch(changed: () => void): () => void;
-  /** Takes this bay's entry out and ends all watching. Idempotent. */
+  /**
+   * Takes this bay's entry out and ends all watching; its wires close next, then {@link close} is
+   * called. Idempotent.
+   */
+  leave?(): Promise<void>;
+  /** As {@link leave}, and gives this bay's name free. Idempotent. */
   close(): Promise<void>;
 }

@@ -14,6 +14,7 @@ export const MAX_ENTRY_BYTES: number = 1024 * 1024;
 const VERSION = 1;
 
 const ENTRY_NAME = /^([a-z0-9][a-z0-9_-]*)\.json$/;
+const LOCK_NAME = /^([a-z0-9][a-z0-9_-]*)\.lock$/;
 /** Any file that belongs to one instance; instance names have no dot, so the first one ends it. */
 const OWNED_NAME =
   /^(?:\.([a-z0-9][a-z0-9_-]*)\.json\.tmp|([a-z0-9][a-z0-9_-]*)\.(?:json|lock|(?:[a-z0-9_]+\.)?sock(?:\.aside)?))$/;
@@ -24,6 +25,14 @@ export const STATISTICS_FOLDER = "statistics";
 /** The instance whose entry a file name is; `undefined` for any other file. */
 export function instanceOfEntry(fileName: string): string | undefined {
   return ENTRY_NAME.exec(fileName)?.[1];
+}
+
+/**
+ * The instance whose entry or lock a file name is. A lock alone is of a bay that is opening or
+ * closing, or of one that died meanwhile.
+ */
+export function instanceOfLife(fileName: string): string | undefined {
+  return instanceOfEntry(fileName) ?? LOCK_NAME.exec(fileName)?.[1];
 }
 
 /** The instance a file belongs to; `undefined` for a file that is nobody's. */

@@ -9,8 +9,8 @@ import { type DirectoryEntry, PatchbayError } from "@patchbay/core";
 import {
   entryPath,
   fileMode,
-  instanceOfEntry,
   instanceOfFile,
+  instanceOfLife,
   lockPath,
   readEntry,
   statisticsPath,
@@ -89,12 +89,12 @@ export class FolderView implements Disposable {
     this.entries = [];
   }
 
-  #instances(): string[] {
-    const found: string[] = [];
+  #instances(): Iterable<string> {
+    const found = new Set<string>();
     try {
       for (const file of Deno.readDirSync(this.#folder)) {
-        const instance = instanceOfEntry(file.name);
-        if (instance !== undefined && instance !== this.#own) found.push(instance);
+        const instance = instanceOfLife(file.name);
+        if (instance !== undefined && instance !== this.#own) found.add(instance);
       }
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw error;

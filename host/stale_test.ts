@@ -7,9 +7,11 @@ import assert from "node:assert/strict";
 import { PatchbayError } from "@patchbay/core";
 import { ask, requirement } from "../tests/require.ts";
 import { cleanAfter } from "./folder_view.ts";
+import { HostDirectory } from "./directory.ts";
 import { listModules } from "./modules.ts";
+import { open } from "./open.ts";
 import { cleanStale, findStale, isHeld } from "./stale.ts";
-import { Child, exists, fakePlugin, Folder } from "./testdata/support.ts";
+import { Child, exists, fakePlugin, Folder, identity, until } from "./testdata/support.ts";
 
 const CROWDED = new URL("./testdata/crowded.ts", import.meta.url).pathname;
 const smallDisk = requirement(
@@ -140,4 +142,45 @@ Deno.test({
     assert.deepEqual(said.namesAfter, [".directory.lock", "statistics"]);
     assert.equal(exists(`${run}/arm.json`), false, "it was a disk of its own");
   },
+});
+
+Deno.test("stale: who was killed while closing or cleaning up leaves a lock alone: whoever looks cleans", async () => {
+  await using folder = new Folder();
+  const { path } = folder;
+  const left = ["ghost.lock", "ghost.sock", "ghost.shm.sock", ".ghost.json.tmp"];
+  for (const name of left) Deno.writeTextFileSync(`${path}/${name}`, "");
+  await using watching = await HostDirectory.open(identity("watching"), { path });
+  await until("it is gone", () => !left.some((name) => exists(`${path}/${name}`)));
+  // Somebody else's, who is just opening or closing, is left alone.
+  using lock = Deno.openSync(`${path}/late.lock`, { create: true, write: true });
+  assert.equal(lock.tryLockSync(true), true);
+  Deno.writeTextFileSync(`${path}/late.sock`, "");
+  await watching.refresh();
+  assert.deepEqual(await cleanStale({ runtimeDir: path }), []);
+  assert.equal(exists(`${path}/late.lock`) && exists(`${path}/late.sock`), true);
+});
+
+Deno.test("stale: while a bay's wires close nobody finds it, and its name is still taken", async () => {
+  await using folder = new Folder();
+  const { path } = folder;
+  const seen: unknown[] = [];
+  const slow = fakePlugin("slow");
+  const closing = fakePlugin("slow", {
+    open: async (context, config) => ({
+      ...await slow.open(context, config),
+      close: async () => {
+        seen.push(isHeld(path, "arm"), await listModules(path), exists(`${path}/arm.json`));
+      },
+    }),
+  });
+  const bay = await open({
+    module: "arm",
+    runtimeDirectory: path,
+    discover: false,
+    builtins: [closing],
+  });
+  assert.equal((await listModules(path)).length, 1);
+  await bay.close();
+  assert.deepEqual(seen, [true, [], false]);
+  assert.deepEqual(files(path), [".directory.lock"]);
 });
