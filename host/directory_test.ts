@@ -5,7 +5,7 @@ import { HostDirectory } from "./directory.ts";
 import { MAX_ENTRY_BYTES } from "./entry.ts";
 import { FileLock } from "./lock.ts";
 import { byModule, listModules, statisticsOf } from "./modules.ts";
-import { cleanStale, findStale, isHeld } from "./stale.ts";
+import { cleanStale, isHeld } from "./stale.ts";
 import { Child, exists, Folder, identity, rejection, until } from "./testdata/support.ts";
 
 function server(address: string, changes: Partial<DirectoryEndpoint> = {}): DirectoryEndpoint {

@@ -14,6 +14,7 @@ import { acceptLink, encodeMessage, segmentBytes } from "./control.ts";
 import { Names } from "./names.ts";
 
 const CROWDED = new URL("./testdata/crowded.ts", import.meta.url).pathname;
+const TIDYING = new URL("./testdata/tidying.ts", import.meta.url).pathname;
 const FALLBACK = new URL("./testdata/fallback.ts", import.meta.url).pathname;
 const ROOT = new URL("../../", import.meta.url).pathname;
 const CAPACITY = 64 * 1024;
@@ -53,16 +54,22 @@ async function place() {
   };
 }
 
-test("a /dev/shm that is full is an error that says so, and no SIGBUS later", async () => {
-  await using there = await place();
+/** Runs a program of `testdata/` in a `/dev/shm` of its own, and reads what it prints. */
+// deno-lint-ignore no-explicit-any -- what it is, is what the tests find out
+async function inOwnShm(size: string, program: string, folder: string): Promise<any> {
   const script =
-    'mount -t tmpfs -o size=2m tmpfs /dev/shm && exec "$0" run -A --no-check --no-lock "$1" "$2"';
+    'mount -t tmpfs -o size="$3" tmpfs /dev/shm && exec "$0" run -A --no-check --no-lock "$1" "$2"';
   const { success, signal, stdout, stderr } = await new Deno.Command("unshare", {
-    args: ["-m", "sh", "-c", script, Deno.execPath(), CROWDED, there.folder],
+    args: ["-m", "sh", "-c", script, Deno.execPath(), program, folder, size],
     env: { NO_COLOR: "1" },
   }).output();
   assert.deepEqual([success, signal], [true, null], new TextDecoder().decode(stderr));
-  const said = JSON.parse(new TextDecoder().decode(stdout));
+  return JSON.parse(new TextDecoder().decode(stdout));
+}
+
+test("a /dev/shm that is full is an error that says so, and no SIGBUS later", async () => {
+  await using there = await place();
+  const said = await inOwnShm("2m", CROWDED, there.folder);
   for (const error of [said.tooLarge, said.full]) {
     assert.equal(error.code, "unavailable");
     assert.match(error.message, /posix_fallocate of \d+ bytes for .* \(ENOSPC\)/);
@@ -73,6 +80,26 @@ test("a /dev/shm that is full is an error that says so, and no SIGBUS later", as
   assert.equal(said.stillGood, true);
   assert.equal(said.afterOneLeft, "ok");
   assert.deepEqual(said.named, []);
+}, ownShm);
+
+test("doctor and cleanStale find what the killed have left, and remove that alone", async () => {
+  await using there = await place();
+  const said = await inOwnShm("64m", TIDYING, there.folder);
+  assert.equal(said.left.length, 1, "two processes were killed while a segment had a name");
+  const segment = { what: `/dev/shm/${said.left[0]}`, wire: "shared_memory" };
+  const segments = (stale: { what: string; bytes?: number; wire?: string }[]) =>
+    stale.filter(({ wire }) => wire !== undefined)
+      .map(({ what, bytes, wire }) => [{ what, wire }, (bytes ?? 0) > 2 * 1024 * 1024]);
+  assert.deepEqual(segments(said.found), [[segment, true]]);
+  assert.deepEqual(segments(said.stale), [[segment, true]]);
+  const files = said.found.filter(({ instance }: { instance?: string }) => instance !== undefined);
+  assert.deepEqual(
+    said.removed,
+    [segment, ...files].map(({ what }) => what).sort(),
+    "what is found is removed",
+  );
+  assert.deepEqual(said.again, []);
+  assert.deepEqual(said.kept, [said.live, "pb-of-somebody"].sort());
 }, ownShm);
 
 /** What a peer that offers such a segment is told. */
@@ -152,10 +179,7 @@ test(
       for (const text of [thrown.message, told]) assert.match(text, /belongs to user 65534/);
       assert.equal(isThere, true);
     } finally {
-      for (const { name } of Deno.readDirSync("/dev/shm")) {
-        const path = `/dev/shm/${name}`;
-        if (/^pb-/.test(name) && Deno.statSync(path).uid === 65534) Deno.removeSync(path);
-      }
+      Deno.removeSync(theirs);
     }
   },
   asRoot,
