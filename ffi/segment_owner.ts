@@ -57,6 +57,23 @@ function lockNew(calls: Calls, fd: number, what: string): boolean {
   return statOf(calls, fd, what).links > 0;
 }
 
+/**
+ * A segment must be its user's alone from the first moment. Where a variadic argument does not
+ * arrive (Apple silicon passes them otherwise), the mode is whatever lay there.
+ */
+function checkMode(calls: Calls, fd: number, what: string): void {
+  const mode = statOf(calls, fd, what).mode & 0o777;
+  if ((mode & ~OWNER_ONLY) === 0) return;
+  throw new PatchbayError(
+    "unavailable",
+    `${what} was made with mode ${mode.toString(8)}, not 600`,
+    {
+      retryable: false,
+      remedy: "use a wire that needs no FFI, such as uds, and report this message as a defect",
+    },
+  );
+}
+
 /** Makes a segment that nobody has, and marks it as this process's. */
 export function createLocked(calls: Calls, cName: Uint8Array<ArrayBuffer>, what: string): number {
   const { O_RDWR, O_CREAT, O_EXCL } = calls.system;
@@ -65,6 +82,7 @@ export function createLocked(calls: Calls, cName: Uint8Array<ArrayBuffer>, what:
     if (fd < 0) throw errnoError("shm_open", calls.errno(), what);
     let kept = false;
     try {
+      checkMode(calls, fd, what);
       kept = lockNew(calls, fd, what);
     } catch (error) {
       calls.posix.shm_unlink(cName);

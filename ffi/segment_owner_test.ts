@@ -63,7 +63,7 @@ test("a creator that has let go leaves an orphan, and its name can be taken anew
 
 test("others who remove orphans all the time never take one from its creator", async () => {
   const name = freshName();
-  await using child = new Child(CHILD, ["create all", name, "300"]);
+  await using child = new Child(CHILD, ["create all", name, "100"]);
   using libc = openLibc();
   const names = [0, 1, 2, 3].map((n) => `${name}-${n}`);
   assert.equal(await child.line(), "creating");

@@ -5,6 +5,7 @@
  * @module
  */
 import { PatchbayError } from "@patchbay/core/errors";
+import { strangeness } from "./self_check.ts";
 import { LINUX, LINUX_SYSTEM } from "./symbols_linux.ts";
 import { MACOS_ARM64, MACOS_SYSTEM, MACOS_X86_64 } from "./symbols_macos.ts";
 import type { POSIX } from "./symbols_posix.ts";
@@ -273,9 +274,15 @@ export function openCalls(): Opened {
     ? openMacosArm64
     : openMacosX86;
   const failures: string[] = [];
+  let strange = false;
   for (const library of candidates()) {
     try {
-      return openHere(library);
+      const opened = openHere(library);
+      const what = strangeness(opened.calls);
+      if (what === undefined) return opened;
+      opened.close();
+      strange = true;
+      failures.push(`${JSON.stringify(library)} is not as expected: ${what}`);
     } catch (error) {
       failures.push(`${JSON.stringify(library)}: ${(error as Error).message}`);
     }
@@ -283,6 +290,11 @@ export function openCalls(): Opened {
   throw new PatchbayError(
     "unavailable",
     `the C library cannot be opened: ${failures.join("; ")}`,
-    { remedy: "install the system's C library (glibc or musl)", retryable: false },
+    {
+      remedy: strange
+        ? "use a wire that needs no FFI, such as uds, and report this message as a defect"
+        : "install the system's C library (glibc or musl)",
+      retryable: false,
+    },
   );
 }
