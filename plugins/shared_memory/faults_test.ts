@@ -20,7 +20,7 @@ import {
 } from "./testdata/faults.ts";
 import { numbered, readNumbered } from "./testdata/numbered.ts";
 import { Party } from "./testdata/party.ts";
-import { filesOf, segmentsOf, until, Victim } from "./testdata/processes.ts";
+import { filesOf, mappedOf, segmentsOf, until, Victim } from "./testdata/processes.ts";
 import { randomKills } from "./testdata/random_kills.ts";
 import type { VictimOptions } from "./testdata/victim.ts";
 
@@ -142,6 +142,11 @@ async function walk(role: "dials" | "is dialled", deaths: readonly Death[]): Pro
     }
     await there.clean(["near", "victim", "next"], ["victim", "next"]);
     assert.deepEqual([...there.violations, ...victim.violations], [], where);
+    // This side's half of the dead one's memory was given back, too.
+    await until(
+      `${where}: its memory is unmapped`,
+      async () => (await mappedOf(there.folder, ["near", "victim", "next"])).length === 0,
+    );
   }
   assert.ok(near.tally.served >= deaths.length);
   if (role === "is dialled") assert.ok(near.tally.refused > 0);

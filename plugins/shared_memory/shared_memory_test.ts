@@ -8,6 +8,7 @@
 import assert from "node:assert/strict";
 import {
   createRing,
+  defineCallable,
   type LinkHandler,
   open,
   PatchbayError,
@@ -16,13 +17,20 @@ import {
   RingProducer,
 } from "@patchbay/core";
 import { libcAvailability, openLibc, SharedMemory } from "@patchbay/ffi";
-import { HostDirectory, openRuntimeDir } from "@patchbay/host";
+import {
+  byModule,
+  HostDirectory,
+  open as openOnHost,
+  openRuntimeDir,
+  statisticsOf,
+} from "@patchbay/host";
 import { requireOrIgnore } from "../../tests/require.ts";
 import { acceptLink, encodeMessage, segmentBytes } from "./control.ts";
 import sharedMemory, { type SharedMemoryWire } from "./mod.ts";
 import { Names } from "./names.ts";
 import { createSharedMemory } from "./plugin.ts";
 import { RingLink } from "./ring_link.ts";
+import { mappedOf } from "./testdata/processes.ts";
 
 const FAR = new URL("./testdata/far.ts", import.meta.url).pathname;
 const WITHOUT_FFI = new URL("./testdata/without_ffi.ts", import.meta.url).pathname;
@@ -417,4 +425,38 @@ test("shared_memory: a peer that breaks the ring is told off, and only its link 
 test("shared_memory: the plugin is not chosen where the bay has no directory", async () => {
   await using bay = await open({ module: "alone", plugins: [sharedMemory] });
   await assert.rejects(bay.serve("alone/x", () => 1), { code: "unavailable" });
+});
+
+test("shared_memory: a module is found by name, and its counters tell of connections and losses", async () => {
+  await using there = await place();
+  await using far = await there.spawn("far");
+  const near = await openOnHost({
+    module: "near",
+    runtimeDirectory: there.folder,
+    discover: false,
+    plugins: [sharedMemory],
+    handleSignals: false,
+  });
+  await using _ = near;
+  const [found, ...others] = await byModule("far", there.folder);
+  assert.deepEqual([found.pid, others], [far.pid, []]);
+  assert.equal(found.wires.shared_memory, `${there.folder}/far.shm.sock`);
+  for (let n = 0; n < 10; n++) assert.equal(await near.call("far/echo", n), n);
+  const counters = async () =>
+    (await statisticsOf("near", there.folder))?.transports
+      .find(({ name }) => name === "shared_memory");
+  // Published once a second.
+  await until(async () => (await counters())?.connections === 1);
+  assert.equal((await mappedOf(there.folder, ["near", "far"])).length, 1);
+  const before = await counters();
+  assert.ok(before !== undefined && before.messagesIn >= 10 && before.bytesOut > 0);
+  assert.equal(before.health, "healthy");
+  await far.kill();
+  await until(async () => (await counters())?.connections === 0);
+  assert.deepEqual(await mappedOf(there.folder, ["near", "far"]), []);
+  await using again = await there.spawn("far");
+  await near.waitFor(defineCallable({ address: "far/echo" }), { timeoutMs: WATCHDOG_MS });
+  assert.equal(await near.call("far/echo", 1), 1);
+  await until(async () => (await counters())?.connections === 1);
+  assert.deepEqual((await byModule("far", there.folder)).map(({ pid }) => pid), [again.pid]);
 });

@@ -112,6 +112,13 @@ export async function segmentsOf(folder: string, instances: readonly string[]): 
     .filter((name) => names.some(({ prefix }) => name.startsWith(prefix)));
 }
 
+/** The segments of some bays that this process has mapped, with a name or without. */
+export async function mappedOf(folder: string, instances: readonly string[]): Promise<string[]> {
+  const names = await Promise.all(instances.map((each) => Names.of(folder, each)));
+  return Deno.readTextFileSync("/proc/self/maps").split("\n")
+    .filter((line) => names.some(({ prefix }) => line.includes(`/dev/shm${prefix}`)));
+}
+
 /** The files of an instance in a runtime directory. */
 export function filesOf(folder: string, instance: string): string[] {
   return [...Deno.readDirSync(folder)].map(({ name }) => name)

@@ -9,7 +9,7 @@ import { open } from "@patchbay/core";
 import { cleanStale, HostDirectory, openRuntimeDir } from "@patchbay/host";
 import { createSharedMemory } from "../plugin.ts";
 import { Party } from "./party.ts";
-import { filesOf, segmentsOf, until, Victim } from "./processes.ts";
+import { filesOf, mappedOf, segmentsOf, until, Victim } from "./processes.ts";
 
 /** One in so many is killed before it is ready: while it starts, dials, hands over. */
 const EARLY = 6;
@@ -68,6 +68,7 @@ export async function randomKills(options: KillingOptions): Promise<Killing> {
       "every segment is gone",
       async () => (await segmentsOf(folder, names)).length === 0,
     );
+    for (const line of await mappedOf(folder, names)) so.violations.push(`still mapped: ${line}`);
     await cleanStale({ runtimeDir: folder });
     for (const name of names) {
       const files = filesOf(folder, name);
