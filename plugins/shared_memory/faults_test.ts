@@ -223,3 +223,35 @@ test("a hundred processes killed at random: no message is wrong, nobody is stuck
   assert.equal(kills, 100);
   assert.ok(messages > 1000, `only ${messages} messages were exchanged`);
 });
+
+test("a peer that writes at random into what it has published harms itself alone", async () => {
+  await using there = await new Place();
+  await using near = await there.party("near");
+  await Promise.all([near.serve("near"), near.shout("near")]);
+  await near.listen("victim");
+  near.call("victim");
+  await using other = await there.party("other");
+  await other.listen("near");
+  for (let round = 0; round < 12; round++) {
+    await using victim = there.victim({
+      module: "victim",
+      other: "near",
+      serves: true,
+      scribbles: true,
+    });
+    await victim.ready;
+    // It is cut off, and dials again; what comes through meanwhile is its own affair.
+    const { heard } = other.tally;
+    await until("others still hear", () => other.tally.heard > heard + 100);
+    await new Promise((resolve) => setTimeout(resolve, 20 + Math.random() * 80));
+    victim.signal("SIGKILL");
+    await victim.end();
+  }
+  assert.deepEqual(there.violations.filter((text) => text.startsWith("other: ")), []);
+  await using next = await there.open("next");
+  assert.deepEqual(
+    readNumbered(await next.call("near/echo", numbered(1, 1), { timeoutMs: 60_000 })),
+    { sender: 1, number: 1 },
+  );
+  await there.clean(["near", "victim", "next"], ["victim"]);
+});

@@ -77,6 +77,32 @@ export function dieAt(fault: Fault, count: number): SharedMemoryHooks {
   };
 }
 
+/**
+ * Hooks of a peer that breaks the rules: it writes at random into what it has published, while the
+ * other side reads it, and now and then into the ring's counters.
+ */
+export function scribble(): SharedMemoryHooks {
+  const random = (below: number) => Math.floor(Math.random() * below);
+  return {
+    onRings(producer) {
+      const { claim, commit } = RingProducer.prototype;
+      const header = new Int32Array(producer.bytes.buffer, producer.bytes.byteOffset - 640, 160);
+      let claimed = 0;
+      producer.claim = (bytes) => claimed = claim.call(producer, bytes);
+      producer.commit = (bytes, type) => {
+        const from = claimed - 8;
+        commit.call(producer, bytes, type);
+        // The length, the type, and what the session has written are as likely as all the rest.
+        for (let n = random(8); n > 0; n--) {
+          const near = random(2) === 0 ? random(48) : random(bytes + 8);
+          producer.bytes[from + Math.min(near, bytes + 7)] = random(256);
+        }
+        if (random(500) === 0) header[[0, 1, 2, 3, 32, 64][random(6)]] = random(2 ** 32) | 0;
+      };
+    },
+  };
+}
+
 // The ring's own methods are shadowed, so that nothing of this is in the ring.
 
 function watchProducer(

@@ -8,7 +8,7 @@
 import { open } from "@patchbay/core";
 import { HostDirectory } from "@patchbay/host";
 import { createSharedMemory } from "../plugin.ts";
-import { dieAt, type Fault } from "./faults.ts";
+import { dieAt, type Fault, scribble } from "./faults.ts";
 import { Party } from "./party.ts";
 
 /** What a victim does. */
@@ -21,6 +21,8 @@ export interface VictimOptions {
   readonly fault?: Fault;
   /** At which time that it is there, from 1. Default 1. */
   readonly count?: number;
+  /** Whether it writes at random into what it has published. */
+  readonly scribbles?: boolean;
   /** Whom it calls and listens to: it dials. */
   readonly other?: string;
   /** Whether it serves and shouts: it is dialled. */
@@ -34,8 +36,19 @@ export interface VictimOptions {
 }
 
 async function main(options: VictimOptions): Promise<void> {
-  const { folder, module, fault, count = 1, other, serves, bytes, ringBytes, closeAfter } = options;
-  const hooks = fault === undefined ? {} : dieAt(fault, count);
+  const {
+    folder,
+    module,
+    fault,
+    scribbles,
+    count = 1,
+    other,
+    serves,
+    bytes,
+    ringBytes,
+    closeAfter,
+  } = options;
+  const hooks = scribbles ? scribble() : fault === undefined ? {} : dieAt(fault, count);
   const bay = await open({
     module,
     plugins: [createSharedMemory(hooks)],
