@@ -13,7 +13,9 @@ const OWNER_ONLY = 0o600;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
 /** How often to ask for the lock of a new segment: who looks at it holds it for microseconds. */
-const LOCK_TRIES = 1000;
+const QUICK_TRIES = 100;
+/** How often after that, a millisecond apart: who looks may have lost the core meanwhile. */
+const SLOW_TRIES = 50;
 /** How often to make a segment anew whose name was taken for one of the dead. */
 const CREATE_TRIES = 100;
 /** Where Linux keeps segments: glibc and musl know no other place (shm_overview(7)). */
@@ -40,8 +42,8 @@ export function statOf(calls: Calls, fd: number, what: string) {
 /**
  * Marks a new segment as somebody's: the kernel drops the lock with the process, however it ends.
  *
- * @returns Whether it still has its name: between its making and the lock it looked like one whose
- * creator is dead.
+ * @returns Whether it is marked, and still has its name: between its making and the lock it looked
+ * like one whose creator is dead.
  */
 function lockNew(calls: Calls, fd: number, what: string): boolean {
   // macOS has no locks on segments: there nobody can tell whose creator is dead.
@@ -49,10 +51,11 @@ function lockNew(calls: Calls, fd: number, what: string): boolean {
   for (let tries = 0; calls.posix.flock(fd, LOCK_EX | LOCK_NB) !== 0; tries++) {
     const errno = calls.errno();
     const name = errnoName(errno);
-    if (tries === LOCK_TRIES || name !== "EAGAIN" && name !== "EINTR") {
-      throw errnoError("flock", errno, what);
-    }
-    calls.posix.sched_yield();
+    if (name !== "EAGAIN" && name !== "EINTR") throw errnoError("flock", errno, what);
+    if (tries < QUICK_TRIES) calls.posix.sched_yield();
+    else if (tries < QUICK_TRIES + SLOW_TRIES) {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+    } else return false; // Who looks was stopped while it looked: another segment, then.
   }
   return statOf(calls, fd, what).links > 0;
 }
@@ -84,6 +87,8 @@ export function createLocked(calls: Calls, cName: Uint8Array<ArrayBuffer>, what:
     try {
       checkMode(calls, fd, what);
       kept = lockNew(calls, fd, what);
+      // Taken for an orphan it has no name any more; else it would be one, without its lock.
+      if (!kept && statOf(calls, fd, what).links > 0) calls.posix.shm_unlink(cName);
     } catch (error) {
       calls.posix.shm_unlink(cName);
       throw error;

@@ -6,7 +6,8 @@
  */
 import assert from "node:assert/strict";
 import { ask, requirement, requireOrIgnore } from "../tests/require.ts";
-import { libcAvailability, openLibc, SharedMemory } from "./mod.ts";
+import { errnoNumber, Libc, libcAvailability, openLibc, SharedMemory } from "./mod.ts";
+import { type Calls, openCalls } from "./system.ts";
 import { assertNothingLeft, Child, code, freshName } from "./testdata/spawn.ts";
 
 const CHILD = new URL("./testdata/child.ts", import.meta.url);
@@ -78,6 +79,33 @@ test("others who remove orphans all the time never take one from its creator", a
   }
   assert.equal(answer, "0 lost");
   await child.end();
+});
+
+test("who was stopped while it looked at a new segment holds its creator up for a moment only", () => {
+  const opened = openCalls();
+  const { posix } = opened.calls;
+  let refused = 0;
+  let made = 0;
+  const calls: Calls = {
+    ...opened.calls,
+    shm_open: (...given) => {
+      made++;
+      return opened.calls.shm_open(...given);
+    },
+    posix: {
+      ...posix,
+      // As if somebody held the first segment's lock: another errno than the real call's.
+      flock: (fd, operation) => made === 1 && ++refused > 0 ? -1 : posix.flock(fd, operation),
+    },
+    errno: () => made === 1 ? errnoNumber("EAGAIN") ?? 0 : opened.calls.errno(),
+  };
+  using libc = new Libc({ ...opened, calls });
+  const name = freshName();
+  using memory = SharedMemory.create(name, 64, { libc });
+  assert.equal(made, 2);
+  assert.ok(refused > 10);
+  assert.equal(SharedMemory.reclaim(name), false, "it is its creator's");
+  memory.unlink();
 });
 
 test("another user's segment is no orphan of ours, also to root", async () => {
