@@ -117,16 +117,15 @@ async function walk(role: "dials" | "is dialled", deaths: readonly Death[]): Pro
       ...(role === "dials" ? { other: "near" } : { serves: true }),
       ...(large ? LARGE : {}),
     });
-    let pending: Promise<unknown> | undefined;
+    const pending: Promise<unknown>[] = [];
     // A bay that closes would wait for the call.
     if (role === "is dialled" && closeAfter === undefined && await victim.ready) {
-      pending = near.bay.call("victim/hang", 0, { timeoutMs: 60_000 });
-      pending.catch(() => {});
+      const call = near.bay.call("victim/hang", 0, { timeoutMs: 60_000 });
+      pending.push(call.catch((error) => error), near.dig("victim"));
     }
     const { signal } = await victim.end();
     assert.equal(signal, "SIGKILL", `${where}: it ended otherwise`);
-    if (pending !== undefined) {
-      const end = await pending.then(() => "an answer", (error) => PatchbayError.fromThrown(error));
+    for (const end of await Promise.all(pending)) {
       assert.ok(end instanceof PatchbayError, `${where}: ${end}`);
       assert.ok(["closed", "not_found", "unavailable"].includes(end.code), `${where}: ${end}`);
     }

@@ -54,7 +54,7 @@ export class Party implements AsyncDisposable {
     this.#bytes = bytes;
   }
 
-  /** Serves `<me>/echo` and `<me>/hang`. */
+  /** Serves `<me>/echo` and `<me>/hang`, and performs `<me>/dig`, which never ends. */
   async serve(me: string): Promise<void> {
     const requests = new Stream(`requests to ${me}`, this.#violation);
     await this.bay.serve(`${me}/echo`, (value) => {
@@ -66,6 +66,25 @@ export class Party implements AsyncDisposable {
       new Promise((_, reject) => {
         signal.addEventListener("abort", () => reject(signal.reason));
       }));
+    await this.bay.perform(`${me}/dig`, async function* (_, { signal }) {
+      for (let number = 0; !signal.aborted; number++) {
+        yield numbered(1, number);
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+      throw signal.reason;
+    });
+  }
+
+  /** Has `<other>/dig` done, checks its feedback, and resolves with what it ends with. */
+  async dig(other: string): Promise<unknown> {
+    try {
+      const job = await this.bay.execute(`${other}/dig`, 0, { timeoutMs: 60_000 });
+      const feedback = new Stream(`feedback of ${other}`, this.#violation);
+      for await (const value of job.feedback) feedback.take(value);
+      return await job.result;
+    } catch (error) {
+      return error;
+    }
   }
 
   /** Shouts at `<me>/tick` as fast as listeners take it. */
