@@ -30,6 +30,11 @@ export class Names {
     return new Names(`${NAME_PREFIX}${hash.subarray(0, 8).toHex()}-`);
   }
 
+  /** The names of nobody in particular. */
+  static ofNobody(): Names {
+    return new Names(`${NAME_PREFIX}${crypto.getRandomValues(new Uint8Array(8)).toHex()}-`);
+  }
+
   /** A name that was never used: whoever removes it late removes no other segment. */
   next(): string {
     return this.prefix + crypto.getRandomValues(new Uint8Array(4)).toHex();

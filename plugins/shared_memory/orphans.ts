@@ -1,12 +1,13 @@
 /**
- * Removes the segments that dead processes have left, of whichever bay they were.
+ * Removes the segments that dead processes have left, of whichever bay they were, and says whether
+ * there is room for more.
  *
  * @module
  */
 
 import { type Directory, type Leftover, PatchbayError } from "@patchbay/core";
 import { type Libc, libcAvailability, openLibc, SharedMemory } from "@patchbay/ffi";
-import { NAME, NAME_PREFIX } from "./names.ts";
+import { NAME, NAME_PREFIX, Names } from "./names.ts";
 
 /** A death is told before the kernel has let go of all that the dead had: then look once more. */
 const ONCE_MORE_MS = 200;
@@ -46,6 +47,32 @@ export function leftovers(): Leftover[] {
     bytes,
     remove: () => SharedMemory.reclaim(name),
   }));
+}
+
+/**
+ * Why there is no room for one more segment, after what the dead hold was given back; `undefined` if
+ * there is. The only way to know is to take it, and to give it back.
+ *
+ * @param bytes Its size.
+ */
+export function lackOfRoom(bytes: number): PatchbayError | undefined {
+  try {
+    using libc = openLibc();
+    const take = () => {
+      using memory = SharedMemory.create(Names.ofNobody().next(), bytes, { libc });
+      memory.unlink();
+    };
+    try {
+      take();
+    } catch (error) {
+      // What the dead hold may be what is missing.
+      if (removeOrphans(libc).length === 0) throw error;
+      take();
+    }
+    return undefined;
+  } catch (error) {
+    return PatchbayError.fromThrown(error);
+  }
 }
 
 /**

@@ -25,9 +25,10 @@ import {
   MAX_RING_BYTES,
   MIN_RING_BYTES,
   offerLink,
+  segmentBytes,
 } from "./control.ts";
 import { Names } from "./names.ts";
-import { leftovers, Sweeper } from "./orphans.ts";
+import { lackOfRoom, leftovers, Sweeper } from "./orphans.ts";
 import type { RingLink } from "./ring_link.ts";
 
 /** What only shared_memory has. */
@@ -77,6 +78,13 @@ function closeQuietly(connection: Deno.Conn): void {
   } catch {
     // It was closed before.
   }
+}
+
+const SMALLER = "lower config.shared_memory.ringBytes";
+
+/** The bytes of one ring. */
+function capacityOf({ ringBytes }: SharedMemoryConfig): number {
+  return 2 ** Math.ceil(Math.log2(ringBytes));
 }
 
 /** How shared_memory listens and dials. */
@@ -136,7 +144,7 @@ class Driver implements LinkDriver {
   }
 
   async #dial(where: string, signal: AbortSignal): Promise<Link> {
-    const capacity = 2 ** Math.ceil(Math.log2(this.#config.ringBytes));
+    const capacity = capacityOf(this.#config);
     const segment = this.#names.next();
     const connection = await dialUnix(where, { signal });
     this.#hooks.onConnection?.(connection);
@@ -239,7 +247,7 @@ export function createSharedMemory(hooks: SharedMemoryHooks = {}): SharedMemoryW
       noticesDeath: true,
     },
     config: configSchema<SharedMemoryConfig>(FIELDS),
-    available() {
+    available(config) {
       if (Deno.build.os !== "linux") {
         return {
           available: false,
@@ -247,7 +255,11 @@ export function createSharedMemory(hooks: SharedMemoryHooks = {}): SharedMemoryW
           remedy: Deno.build.os === "windows" ? "use websocket instead" : "use uds instead",
         };
       }
-      return (hooks.availability ?? libcAvailability)();
+      const libc = (hooks.availability ?? libcAvailability)();
+      const full = libc.available ? lackOfRoom(segmentBytes(capacityOf(config))) : undefined;
+      return full === undefined
+        ? libc
+        : { available: false, reason: full.message, remedy: full.remedy ?? SMALLER };
     },
     leftovers,
     async open(context, config) {

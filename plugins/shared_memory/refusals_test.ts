@@ -75,6 +75,10 @@ test("a /dev/shm that is full is an error that says so, and no SIGBUS later", as
     assert.match(error.message, /posix_fallocate of \d+ bytes for .* \(ENOSPC\)/);
     assert.match(error.remedy, /\/dev\/shm/);
   }
+  // A bay that opens then does without, and says why.
+  assert.equal(said.over, "ok");
+  assert.match(said.wire.reason, /\(ENOSPC\)/);
+  assert.match(said.wire.remedy, /\/dev\/shm/);
   // Two rings of 64 KiB a pair, in 2 MiB.
   assert.ok(said.pairs > 10 && said.pairs < 16, `${said.pairs} pairs`);
   assert.equal(said.stillGood, true);

@@ -5,8 +5,9 @@
  * @module
  */
 
-import { open, PatchbayError } from "@patchbay/core";
+import { open, PatchbayError, type Plugin } from "@patchbay/core";
 import { HostDirectory } from "@patchbay/host";
+import uds from "../../uds/mod.ts";
 import sharedMemory from "../mod.ts";
 import { numbered, readNumbered } from "./numbered.ts";
 
@@ -14,11 +15,11 @@ const [folder] = Deno.args;
 const bays = new AsyncDisposableStack();
 let sent = 0;
 
-async function bayOf(module: string, ringBytes: number) {
+async function bayOf(module: string, ringBytes: number, more: Plugin[] = []) {
   return bays.use(
     await open({
       module,
-      plugins: [sharedMemory],
+      plugins: [sharedMemory, ...more],
       config: { shared_memory: { ringBytes } },
       directory: (identity) => HostDirectory.open(identity, { path: folder }),
     }),
@@ -37,23 +38,30 @@ async function attempt(bay: Awaited<ReturnType<typeof bayOf>>) {
   }
 }
 
-const near = await bayOf("near", 64 * 1024);
+const near = await bayOf("near", 64 * 1024, [uds]);
 await near.serve("near/echo", (value) => value);
 const large = await bayOf("large", 1024 * 1024);
 const tooLarge = await attempt(large);
+// Opened while there is room; each takes its memory when it calls first.
+const candidates = [];
+for (let n = 0; n < 30; n++) candidates.push(await bayOf(`small-${n}`, 64 * 1024));
 const small = [];
 let full: unknown = "ok";
-for (let n = 0; n < 100 && full === "ok"; n++) {
-  const bay = await bayOf(`small-${n}`, 64 * 1024);
+while (full === "ok" && candidates.length > 0) {
+  const bay = candidates.shift()!;
   full = await attempt(bay);
   if (full === "ok") small.push(bay);
 }
+// Opened when there is none: it has the other wire.
+const other = await bayOf("other", 64 * 1024, [uds]);
+const over = await attempt(other);
+const [wire] = other.wires().filter(({ name }) => name === "shared_memory");
 // Those that have their memory have all of it: a page that is not there would end this process.
 const stillGood = [];
 for (const bay of small) for (let n = 0; n < 20; n++) stillGood.push(await attempt(bay));
 const pairs = small.length;
 await small.pop()?.close();
-const late = await bayOf("late", 64 * 1024);
+const late = candidates.shift()!;
 let afterOneLeft: unknown;
 // The other half of the pair lets go as soon as it has noticed.
 for (let n = 0; n < 1000 && afterOneLeft !== "ok"; n++) {
@@ -67,6 +75,8 @@ console.log(
     tooLarge,
     pairs,
     full,
+    over,
+    wire,
     stillGood: stillGood.every((each) => each === "ok"),
     afterOneLeft,
     named,
