@@ -98,6 +98,8 @@ const FIELDS: ConfigFields = {
 export interface WorkerParts {
   /** Called with each link. */
   readonly onLink?: (link: PortLink) => void;
+  /** Called with what a parent's bay has, when it opens. */
+  readonly onParent?: (extras: WorkerExtras) => void;
 }
 
 /** The type of the plugin. */
@@ -172,7 +174,9 @@ export function createWorker(parts: WorkerParts = {}): WorkerPlugin {
           adopt: (worker) => parent.adopt(worker),
         };
         const listen = parent.listen.bind(parent);
-        return await hubTransport(context, { role: "hub", listen }, config, extras);
+        const transport = await hubTransport(context, { role: "hub", listen }, config, extras);
+        parts.onParent?.(extras);
+        return transport;
       }
       const extras: WorkerExtras = { parent: false, spawn: noParent, adopt: noParent };
       const { driver, close } = child(port, wishes, () => context.routesChanged());
