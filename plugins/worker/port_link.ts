@@ -72,7 +72,7 @@ export abstract class PortLink implements Link {
   /** As {@link Link.flush}. */
   abstract flush(): void;
   /** Something came that is no greeting. */
-  protected abstract came(data: unknown, handler: LinkHandler): void;
+  protected abstract came(data: number | ArrayBuffer, handler: LinkHandler): void;
   /** Hands over what came before the other side ended. */
   protected abstract takeRest(handler: LinkHandler): void;
   /** Lets go of what the kind of link holds. */
@@ -83,10 +83,10 @@ export abstract class PortLink implements Link {
     this.handler = handler;
     this.port.addEventListener("message", ({ data }: MessageEvent<unknown>) => {
       if (this.isClosed) return;
-      const greeting = heard(data);
-      if (greeting?.say === "bye") return this.ended(undefined);
       try {
-        this.came(data, handler);
+        if (typeof data === "number" || data instanceof ArrayBuffer) this.came(data, handler);
+        else if (heard(data)?.say === "bye") this.ended(undefined);
+        else throw new PatchbayError("protocol", "the other side sent something that is no frame");
       } catch (error) {
         this.fail(error);
       }

@@ -10,6 +10,10 @@ import { PortLink, type PortLinkParts } from "./port_link.ts";
 
 /** When so much is committed in one turn, it is sent before the turn ends. */
 const BATCH_BYTES = 64 * 1024;
+/** From this size on a buffer is handed over instead of copied, in bytes. */
+const TRANSFERRED_BYTES = 16 * 1024;
+/** Answers and calls that follow from one message stand behind so many promises, more or less. */
+const HOPS = 4;
 /** The length before each frame. */
 const LENGTH_BYTES = 4;
 /** Nothing tells what the other side has not read yet: it says so, each time it has read so much. */
@@ -38,8 +42,8 @@ export class PostLink extends PortLink {
 
   /** As {@link PortLink.buffered}. */
   override get buffered(): number {
-    // Less than that is not acknowledged, and may have been read long ago.
-    return this.#at + (this.#unread < ACKNOWLEDGED_BYTES ? 0 : this.#unread);
+    // So much may have been read long ago, or be on its way as it should.
+    return this.#at + Math.max(0, this.#unread - 2 * ACKNOWLEDGED_BYTES);
   }
 
   /** As {@link PortLink.claim}. */
@@ -55,7 +59,7 @@ export class PostLink extends PortLink {
     this.#at += LENGTH_BYTES + bytes;
     if (this.#scheduled) return;
     this.#scheduled = true;
-    queueMicrotask(this.#flushNow);
+    void this.#flushSoon();
   }
 
   /** As {@link PortLink.flush}. */
@@ -64,20 +68,21 @@ export class PostLink extends PortLink {
     const batch = this.buffer.buffer.slice(0, this.#at);
     this.#unread += this.#at;
     this.#at = 0;
-    this.port.postMessage(batch, [batch]);
+    // Handing a buffer over costs more than a copy until it is large.
+    if (batch.byteLength < TRANSFERRED_BYTES) this.port.postMessage(batch);
+    else this.port.postMessage(batch, [batch]);
   }
 
-  readonly #flushNow = (): void => {
+  /** Some promises later: what others send for the same reason goes with it. */
+  async #flushSoon(): Promise<void> {
+    for (let hop = 0; hop < HOPS; hop++) await null;
     this.#scheduled = false;
     this.flush();
-  };
+  }
 
   /** As {@link PortLink.came}. */
-  protected override came(data: unknown, handler: LinkHandler): void {
+  protected override came(data: number | ArrayBuffer, handler: LinkHandler): void {
     if (typeof data === "number") return this.#acknowledged(data, handler);
-    if (!(data instanceof ArrayBuffer)) {
-      throw new PatchbayError("protocol", "the other side sent something that is no frame");
-    }
     this.#frames(data, handler);
     if (this.isClosed) return;
     handler.batchEnd();

@@ -182,7 +182,7 @@ export class RingLink extends PortLink {
   // ----- in -----
 
   /** As {@link PortLink.came}: the bell of a side that cannot wait for memory. */
-  protected override came(data: unknown): void {
+  protected override came(data: number | ArrayBuffer): void {
     if (typeof data !== "number") {
       throw new PatchbayError("protocol", "the other side sent a message beside its ring");
     }
