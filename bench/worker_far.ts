@@ -4,7 +4,7 @@
  * @module
  */
 
-import { open, RingConsumer, ringBytes, RingProducer } from "@patchbay/core";
+import { open, ringBytes, RingConsumer, RingProducer } from "@patchbay/core";
 import worker from "@patchbay/worker";
 import type { Message } from "./uds_far.ts";
 

@@ -181,12 +181,10 @@ export async function openFarSide(
   overrides: Overrides,
 ): Promise<FarSide> {
   if (layout === "alone") return new FarHere(new Stage(meeting, near), overrides);
-  const far = layout === "same_process"
-    ? new FarHere(new Stage(meeting), overrides)
-    : new FarThere(
-      await meeting.program?.() ?? new FarProcess(fixture.url, meeting.place ?? null),
-      overrides,
-    );
+  const far = layout === "same_process" ? new FarHere(new Stage(meeting), overrides) : new FarThere(
+    await meeting.program?.() ?? new FarProcess(fixture.url, meeting.place ?? null),
+    overrides,
+  );
   try {
     await far.reopen();
   } catch (error) {

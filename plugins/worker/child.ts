@@ -98,6 +98,7 @@ function accepted(port: MessagePort, signal: AbortSignal): Promise<Accept> {
 
 function nobody(): PatchbayError {
   return new PatchbayError("unavailable", "the parent of this worker does not answer", {
-    remedy: "call bay.transport(worker).adopt(it) in the parent, or spawn(url) instead of `new Worker`",
+    remedy:
+      "call bay.transport(worker).adopt(it) in the parent, or spawn(url) instead of `new Worker`",
   });
 }

@@ -207,6 +207,7 @@ export class Parent {
     clearTimeout(timer);
     if (link !== undefined) return;
     life?.stop();
+    say(port, { say: "bye" });
     port.close();
   }
 

@@ -12,12 +12,13 @@ import {
   RingConsumer,
   RingProducer,
 } from "@patchbay/core";
+import { canDoze, hasCores } from "./doze.ts";
 import { ringMemory } from "./greeting.ts";
 import { PortLink, type PortLinkParts } from "./port_link.ts";
 import { openTurn, type Turn } from "./turn.ts";
 
-/** How often to look before the event loop turns. */
-const POLLS = 400;
+/** How often to look before this thread gives the core away: some microseconds. */
+const POLLS = 1000;
 /** How long frames may keep the event loop from turning, in milliseconds. */
 const TURN_MS = 1;
 /** The most bytes that are handed over at once. */
@@ -68,6 +69,8 @@ export class RingLink extends PortLink {
   /** Wakes the loop where it waits for a message; `undefined` otherwise. */
   #wake: (() => void) | undefined;
   #asleep = false;
+  readonly #polls: number;
+  readonly #canDoze: boolean;
   readonly #turn: Turn;
   readonly #closeTurn: () => void;
 
@@ -89,6 +92,8 @@ export class RingLink extends PortLink {
     this.#peerBell = parent ? at.workerBell : at.parentBell;
     this.#peerWaits = parts.peerWaits;
     this.#spinMs = parts.spinMs;
+    this.#polls = hasCores() ? POLLS : 1;
+    this.#canDoze = canDoze(this.#words);
     const { turn, close } = openTurn();
     this.#turn = turn;
     this.#closeTurn = close;
@@ -218,8 +223,8 @@ export class RingLink extends PortLink {
         lastTurn = performance.now();
         continue;
       }
-      if (performance.now() - lastFrame < this.#spinMs) {
-        if (this.#look()) continue;
+      if (this.#spinMs > 0 && performance.now() - lastFrame < this.#spinMs) {
+        if (this.#look() || this.#doze()) continue;
         await this.#turn();
         lastTurn = performance.now();
         continue;
@@ -233,8 +238,18 @@ export class RingLink extends PortLink {
   /** Looks some times whether a frame has come. */
   #look(): boolean {
     const consumer = this.#consumer;
-    for (let poll = 0; poll < POLLS; poll++) if (consumer.peek() >= 0) return true;
+    for (let poll = this.#polls; poll > 0; poll--) if (consumer.peek() >= 0) return true;
     return false;
+  }
+
+  /** Gives the core away until a frame comes, for a moment in which the event loop does not turn. */
+  #doze(): boolean {
+    if (!this.#canDoze || this.#buffered > 0) return false;
+    const seen = Atomics.load(this.#words, this.#bell);
+    if (!this.#consumer.sleep()) return true;
+    const came = Atomics.wait(this.#words, this.#bell, seen, this.#spinMs) !== "timed-out";
+    this.#consumer.awake();
+    return came;
   }
 
   /** Hands over what has come. */
