@@ -28,13 +28,12 @@ import {
 } from "./contract.ts";
 import type { Directory, DirectoryEndpoint } from "./directory.ts";
 import { PatchbayError, type Pattern } from "./errors.ts";
-import { type ExecuteOptions, JobHandle, PendingJob } from "./job.ts";
-import { JobEndpoint, type JobHandler, type PerformOptions } from "./job_endpoint.ts";
+import type { ExecuteOptions, JobHandle } from "./job.ts";
+import type { JobEndpoint, JobHandler, PerformOptions } from "./job_endpoint.ts";
 import { type ListenCallback, Listener, ListenerEndpoint, type ListenOptions } from "./listener.ts";
 import type { BayIdentity, Plugin, Registration, Transport } from "./plugin.ts";
 import { applySchema } from "./schema.ts";
 import { Claims, Served } from "./served.ts";
-import { waitForWire } from "./wait_for_wire.ts";
 import type { Epoch } from "./epoch.ts";
 import { Speaker, SpeakerEndpoint, type SpeakOptions } from "./speaker.ts";
 import type { Statistics } from "./statistics.ts";
@@ -74,6 +73,7 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
   /** The callers behind {@link call}, so that calling by contract binds once. */
   readonly #callers = new Map<unknown, Callable<never, unknown>>();
   readonly #abort = new AbortController();
+  #jobs: Promise<typeof import("./job.ts")> | undefined;
   #closing: Promise<void> | undefined;
   /** Whether closing is over. */
   #done = false;
@@ -345,6 +345,8 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
   ): Promise<Served> {
     const known = typeof contract === "string" ? defineJob({ address: contract }) : contract;
     const wires = this.#usable("job", options.via);
+    // What a page may never use is loaded when it is first used; others have it already.
+    const { JobEndpoint } = await import("./job_endpoint.ts");
     const endpoint = new JobEndpoint(
       known,
       handler as unknown as JobHandler<never, never, unknown>,
@@ -382,6 +384,7 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     const known = typeof contract === "string" ? defineJob({ address: contract }) : contract;
     const address = checkAddress(known.address);
     if (known.goal !== undefined) await applySchema(known.goal, goal, "goal");
+    const { JobHandle, PendingJob } = await (this.#jobs ??= import("./job.ts"));
     const wire = await this.#choose("job", address, options.via);
     options.signal?.throwIfAborted();
     const port = wire.transport?.executor?.(address);
@@ -452,6 +455,7 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
    * ```
    */
   async waitFor(contract: AnyContract, options: WaitOptions = {}): Promise<void> {
+    const { waitForWire } = await import("./wait_for_wire.ts");
     await waitForWire(this.#parts, contract, options, () => this.#live());
   }
 
@@ -586,7 +590,7 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     const withdraw = async () => {
       await this.#parts.directory?.remove(entry);
       await within(endpoint.drain(), DRAIN_MS);
-      if (endpoint instanceof JobEndpoint) endpoint.giveUp();
+      if ("giveUp" in endpoint) endpoint.giveUp();
       for (const registration of registrations) await registration.close();
       this.#parts.statistics.remove(endpoint.statistics);
       this.#claims.release(pattern, address);

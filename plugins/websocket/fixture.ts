@@ -5,7 +5,7 @@
  * @module
  */
 
-import { type Bay, open } from "@patchbay/core";
+import { type Bay, hubTransport, open } from "@patchbay/core";
 import type { Fixture, Json, Meeting, StrangerOutcome } from "@patchbay/core/conformance";
 import { encodeHello, HEADER_BYTES, Kind, writeHeader } from "@patchbay/core/envelope";
 import { SUBPROTOCOL, WebSocketLink } from "./link.ts";
@@ -38,6 +38,7 @@ function meet(place: Place, leave: () => Promise<void>, proxy?: CuttingProxy): M
     gone.then(() => open.delete(gone));
   };
   const websocket = createWebSocket({
+    transport: hubTransport,
     serve: (options) =>
       serveWebSockets({
         ...options,
@@ -129,7 +130,7 @@ function otherVersion(): Uint8Array {
 
 /** Both sides are clients of a third bay, which relays. */
 const fixture: Fixture = {
-  plugin: createWebSocket({ serve: serveWebSockets }),
+  plugin: createWebSocket({ serve: serveWebSockets, transport: hubTransport }),
   url: import.meta.url,
   layouts: ["same_process", "two_processes"],
   lacks: { alone: "a bay does not dial itself: in_process is for that" },
@@ -138,7 +139,10 @@ const fixture: Fixture = {
   join: (place: Json) => Promise.resolve(meet(place as unknown as Place, () => Promise.resolve())),
   unavailable: () =>
     Promise.resolve({
-      options: { module: "lonely", plugins: [createWebSocket({ serve: serveWebSockets })] },
+      options: {
+        module: "lonely",
+        plugins: [createWebSocket({ serve: serveWebSockets, transport: hubTransport })],
+      },
       reason: /neither `url` nor `listen`/,
       remedy: /config\.websocket\.url/,
       [Symbol.asyncDispose]: () => Promise.resolve(),

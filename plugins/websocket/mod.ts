@@ -5,12 +5,16 @@
  * @module
  */
 
+import { hubTransport } from "@patchbay/core";
 import { createWebSocket, type WebSocketPlugin } from "./plugin.ts";
 import { serveWebSockets } from "./server.ts";
 
 export type { ListenAddress, WebSocketConfig, WebSocketExtras, WebSocketPlugin } from "./plugin.ts";
 
 /** The plugin. */
-const websocket: WebSocketPlugin = createWebSocket({ serve: serveWebSockets });
+const websocket: WebSocketPlugin = createWebSocket({
+  serve: serveWebSockets,
+  transport: hubTransport,
+});
 
 export default websocket;

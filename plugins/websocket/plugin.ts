@@ -10,9 +10,10 @@ import {
   type ConfigFields,
   configSchema,
   HUB_FIELDS,
+  hubClientTransport,
   type HubConfig,
   type HubDriver,
-  hubTransport,
+  type hubTransport,
   type Link,
   LINK_FIELDS,
   type LinkListener,
@@ -110,6 +111,8 @@ export type ServeWebSockets = (options: {
 export interface WebSocketParts {
   /** How to listen; absent where nothing can: in a page. */
   readonly serve?: ServeWebSockets;
+  /** How to be a hub; absent where nothing can listen. */
+  readonly transport?: typeof hubTransport;
   /** Called with each socket that is dialled, before it is used. */
   readonly onSocket?: (socket: WebSocket) => void;
 }
@@ -242,7 +245,7 @@ export function createWebSocket(parts: WebSocketParts = {}): WebSocketPlugin {
           credentials: token,
           dial: (signal) => dialWebSocket(url, signal, parts.onSocket),
         };
-      return await hubTransport(context, driver, full, extras);
+      return await (parts.transport ?? hubClientTransport)(context, driver, full, extras);
     },
   };
 }
