@@ -244,7 +244,8 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
       this.#count("speaker", "speaker", known.address, wires),
     );
     const ports = await allOrNone(wires, (wire) => wire.transport?.speak?.(endpoint));
-    const entry = this.#entry("speaker", "speaker", known.address, wires);
+    const { retain } = endpoint;
+    const entry = this.#entry("speaker", "speaker", known.address, wires, false, retain);
     const speaker: Speaker<ValueIn> = new Speaker(endpoint, ports, () => {
       this.#children.delete(speaker);
       this.#parts.statistics.remove(endpoint.statistics);
@@ -541,8 +542,10 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     address: string,
     wires: readonly Wire[],
     shared = false,
+    retain?: boolean,
   ): DirectoryEndpoint {
-    return { pattern, role, address, wires: wires.map((wire) => wire.plugin.name), shared };
+    const names = wires.map((wire) => wire.plugin.name);
+    return { pattern, role, address, wires: names, shared, ...(retain ? { retain } : {}) };
   }
 
   async #choose(

@@ -7,6 +7,7 @@
 import type { HandlerContext, Headers } from "./callable.ts";
 import type { JobContract } from "./contract.ts";
 import { PatchbayError } from "./errors.ts";
+import type { Bridged } from "./offers.ts";
 import type { Peer } from "./plugin.ts";
 import { Fifo } from "./queue.ts";
 import { applySchema } from "./schema.ts";
@@ -295,6 +296,8 @@ export class JobEndpoint {
   readonly shared: boolean;
   /** The worker's counters. */
   readonly statistics: EndpointStatistics;
+  /** How it came over bridges; `undefined` if this bay itself performs it. */
+  bridged: Bridged | undefined = undefined;
   /** @ignore */
   readonly timers: TimerWheel;
   /** How long a job goes on without its owner, in milliseconds. */

@@ -48,6 +48,7 @@ export * from "./layers/forwarded.ts";
 export * from "./layers/retry.ts";
 export * from "./layers/tracing.ts";
 export * from "./listener.ts";
+export * from "./offers.ts";
 export * from "./open.ts";
 export * from "./plugin.ts";
 export * from "./prometheus.ts";

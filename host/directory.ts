@@ -307,7 +307,7 @@ export class HostDirectory implements Directory, AsyncDisposable {
       const held = entry.endpoints.find((other) =>
         other.role === "server" && other.pattern === endpoint.pattern &&
         other.address === endpoint.address &&
-        this.#leavesProcess(other) && !(other.shared && endpoint.shared)
+        this.#leavesProcess(other) && !(other.shared && endpoint.shared) && meet(other, endpoint)
       );
       if (held === undefined) continue;
       const who = `${entry.instance} (pid ${entry.pid})`;
@@ -364,6 +364,12 @@ export class HostDirectory implements Directory, AsyncDisposable {
       );
     }
   }
+}
+
+/** Whether somebody could mistake one for the other: a bridge offers the very same elsewhere. */
+function meet(one: DirectoryEndpoint, other: DirectoryEndpoint): boolean {
+  if (one.bridged === undefined && other.bridged === undefined) return true;
+  return one.wires.some((wire) => other.wires.includes(wire));
 }
 
 function nameTaken(folder: string, instance: string): PatchbayError {
