@@ -48,6 +48,11 @@ export interface Meeting extends AsyncDisposable {
   options(module: string, overrides?: Overrides): OpenOptions;
   /** What another process needs to come here, given to {@link Fixture.join}. */
   readonly place?: Json;
+  /**
+   * Resolves when what was served or withdrawn on one side is known on the other, where that takes a
+   * moment: behind a bridge. Asked for after each change.
+   */
+  settle?(): Promise<void>;
   /** Cuts every connection between the bays abruptly. They may connect again at once. */
   sever?(): Promise<void>;
   /**

@@ -131,9 +131,7 @@ export class Room {
   serve(endpoint: JobEndpoint, pattern: "job", owner?: string): () => void;
   serve(endpoint: Server, pattern: "callable" | "job", owner = ""): () => void {
     this.#owners.set(endpoint, owner);
-    const desks: Map<string, Desk<Server>> = pattern === "callable"
-      ? this.#callables
-      : this.#jobs;
+    const desks: Map<string, Desk<Server>> = pattern === "callable" ? this.#callables : this.#jobs;
     const { address, shared } = endpoint;
     let desk = desks.get(address);
     if (desk === undefined) desks.set(address, desk = { servers: [], turn: 0 });

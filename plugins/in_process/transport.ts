@@ -73,6 +73,10 @@ class CallContext implements HandlerContext {
     return this.#call.remainingMs;
   }
 
+  get priority(): number {
+    return this.#call.priority;
+  }
+
   abort(reason: unknown): void {
     this.#reason = reason;
     this.#abort?.abort(reason);
@@ -222,7 +226,8 @@ class JobWay implements JobPort {
     if (endpoint === undefined) return job.fail(gone(this.#address));
     try {
       const goal = checkValues ? checked(job.goal, "goal") : job.goal;
-      const context = { headers: job.headers ?? NO_HEADERS, peer };
+      const { headers = NO_HEADERS, priority } = job;
+      const context = { headers, peer, priority };
       job.slot = endpoint.start(job.id, goal, context, checkValues ? checkedSink(job) : job);
     } catch (error) {
       job.fail(error);
