@@ -10,11 +10,12 @@ import type { OutboundJob } from "../job.ts";
 import { type GoalDecision, type JobContext, JobEndpoint } from "../job_endpoint.ts";
 import type { Bridged } from "../offers.ts";
 import type { JobPort } from "../plugin.ts";
+import { Fifo } from "../queue.ts";
 import type { EndpointStatistics } from "../statistics.ts";
 import { arrived, type Lane, pass } from "./lane.ts";
 
-/** So many reports may come before the handler runs. */
-const MAX_EARLY = 256;
+/** So many reports may come before the handler runs: a worker may make them in one turn. */
+const MAX_EARLY = 4096;
 
 /** One job on its way. */
 class CarriedRun implements OutboundJob {
@@ -36,7 +37,7 @@ class CarriedRun implements OutboundJob {
   readonly #pass: string;
   readonly #port: JobPort;
   #to: JobContext<unknown> | undefined;
-  #early: ((to: JobContext<unknown>) => void)[] = [];
+  readonly #early = new Fifo<(to: JobContext<unknown>) => void>();
 
   constructor(
     lane: Lane,
@@ -76,8 +77,7 @@ class CarriedRun implements OutboundJob {
   /** Goes on as the handler of the worker at the bridge. */
   async perform(to: JobContext<unknown>): Promise<unknown> {
     this.#to = to;
-    for (const tell of this.#early) tell(to);
-    this.#early = [];
+    for (let tell = this.#early.shift(); tell !== undefined; tell = this.#early.shift()) tell(to);
     const { signal } = to;
     signal.removeEventListener("abort", this.#giveUp);
     const stop = () => {
@@ -144,8 +144,10 @@ class CarriedRun implements OutboundJob {
     } catch (error) {
       return statistics.countDrop(PatchbayError.fromThrown(error).code);
     }
-    if (this.#early.length < MAX_EARLY) this.#early.push(tell);
-    else statistics.countDrop("overflow_newest");
+    this.#early.push(tell);
+    if (this.#early.length <= MAX_EARLY) return;
+    this.#early.shift();
+    statistics.countDrop("overflow_oldest");
   }
 
   #end(): boolean {
