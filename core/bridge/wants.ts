@@ -101,7 +101,13 @@ export function verdicts(
       },
     };
     const taken = pattern !== "speaker" && theirs.some((one) => !(one.shared && shared));
-    const outcome = best === undefined ? "standby" : taken ? "taken" : "carry";
+    // The very same, brought by another bridge over a longer way: it was there first.
+    const brought = theirs.some((one) => one.bridged && origins(one).some((id) => from.has(id)));
+    const outcome = best === undefined || (taken && brought)
+      ? "standby"
+      : taken
+      ? "taken"
+      : "carry";
     verdicts.set(key, { outcome, want });
   }
   return verdicts;
