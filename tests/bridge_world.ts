@@ -67,11 +67,18 @@ export class World implements AsyncDisposable {
       websocket: { ...quick, rejoinMs: 1500, ...(hub ? { listen } : { url: this.url }) },
     };
     const { path } = this;
+    const listed = wires.includes("uds") || wires.includes("shared_memory");
     return {
       module,
       plugins: wires.map((wire) => PLUGINS[wire]),
       config: Object.fromEntries(wires.map((wire) => [wire, all[wire]])),
-      directory: (identity) => HostDirectory.open(identity, { path, processWires: ["in_process"] }),
+      // The others know nothing of this host, as if they were somewhere else.
+      ...(listed
+        ? {
+          directory: (identity) =>
+            HostDirectory.open(identity, { path, processWires: ["in_process"] }),
+        }
+        : {}),
     };
   }
 

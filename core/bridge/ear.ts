@@ -45,7 +45,12 @@ export class Ear extends ListenerEndpoint {
       pattern,
       undefined,
       undefined,
-      { overflow: blocks ? "block" : "drop_oldest", maxQueue, retained: true },
+      {
+        overflow: blocks ? "block" : "drop_oldest",
+        // All addresses share what waits at the speaker: the bound of one would be too little.
+        maxQueue: blocks ? maxQueue : Math.max(maxQueue, 1024),
+        retained: true,
+      },
       host,
       counts,
       false,
