@@ -4,8 +4,8 @@
  * @module
  */
 
-import { checkPattern } from "../address.ts";
-import { inOrder, type Wire } from "../choice.ts";
+import { checkPattern, nearest } from "../address.ts";
+import type { Wire } from "../choice.ts";
 import type { Directory } from "../directory.ts";
 import type { Epoch } from "../epoch.ts";
 import { PatchbayError, type Pattern } from "../errors.ts";
@@ -124,7 +124,17 @@ export function bridgeWires(wires: readonly Wire[], options: BridgeOptions): [Op
   if (from === to) {
     throw wrong("to", `a bridge from ${from} to ${from} leads nowhere`, "name two wires");
   }
-  const [a, b] = inOrder(wires, [from, to]).map((wire) => {
+  const [a, b] = (["from", "to"] as const).map((option) => {
+    const name = options[option];
+    const wire = wires.find((each) => each.plugin.name === name);
+    if (wire === undefined) {
+      const names = wires.map((each) => each.plugin.name);
+      const near = nearest(name, names);
+      const remedy = near === undefined
+        ? `the wires here are ${names.join(", ")}; others come from a plugin, see patchbay doctor`
+        : `did you mean ${near}?`;
+      throw wrong(option, `there is no wire ${JSON.stringify(name)}`, remedy);
+    }
     if (wire.transport !== undefined) return wire as OpenWire;
     throw new PatchbayError("unavailable", `bridge: ${wire.plugin.name}: ${wire.reason}`, {
       transport: wire.plugin.name,
