@@ -37,13 +37,13 @@ class CarriedCall extends TimerEntry implements OutboundCall {
   abandoned = false;
   over = false;
   readonly #lane: Lane;
-  readonly #id: string;
+  readonly #id: string | undefined;
   readonly #context: HandlerContext;
 
   constructor(
     lane: Lane,
-    id: string,
-    headers: Headers,
+    id: string | undefined,
+    headers: Headers | undefined,
     value: unknown,
     context: HandlerContext,
     port: CallPort,
@@ -123,6 +123,8 @@ class CarriedCall extends TimerEntry implements OutboundCall {
 
 /** A callable of one wire as it is served on another. */
 export class CarriedCallable extends CallableEndpoint {
+  /** Whether it is served there itself, without another bridge. */
+  last = false;
   readonly #lane: Lane;
   readonly #client: EndpointStatistics;
   readonly #calls = new Map<CallSink, CarriedCall>();
@@ -181,7 +183,7 @@ export class CarriedCallable extends CallableEndpoint {
   #carry(value: unknown, context: HandlerContext): Promise<unknown> {
     const lane = this.#lane;
     const sink = this.#sink;
-    const { id, headers } = pass(lane, this.address, context.headers);
+    const { id, headers } = pass(lane, this.address, context.headers, this.last);
     lane.statistics.calls++;
     const client = this.#client;
     client.calls++;

@@ -34,15 +34,15 @@ class CarriedRun implements OutboundJob {
   ended = false;
   slot: unknown = undefined;
   readonly #lane: Lane;
-  readonly #pass: string;
+  readonly #pass: string | undefined;
   readonly #port: JobPort;
   #to: JobContext<unknown> | undefined;
   readonly #early = new Fifo<(to: JobContext<unknown>) => void>();
 
   constructor(
     lane: Lane,
-    passId: string,
-    headers: Headers,
+    passId: string | undefined,
+    headers: Headers | undefined,
     goal: unknown,
     decision: GoalDecision,
     address: string,
@@ -162,6 +162,8 @@ class CarriedRun implements OutboundJob {
 
 /** A job of one wire as it is performed on another. */
 export class CarriedJob extends JobEndpoint {
+  /** Whether it is performed there itself, without another bridge. */
+  last = false;
   readonly #lane: Lane;
   readonly #client: EndpointStatistics;
   readonly #runs: Map<string, CarriedRun>;
@@ -197,7 +199,7 @@ export class CarriedJob extends JobEndpoint {
         maxConcurrent,
         orphanMs,
         accept: async (goal: unknown, decision) => {
-          const { id, headers } = pass(lane, address, decision.headers);
+          const { id, headers } = pass(lane, address, decision.headers, this.last);
           const port = lane.from.transport.executor?.(address);
           if (port === undefined) {
             arrived(lane, id);

@@ -127,7 +127,7 @@ export class Carrier {
     if (speaker !== undefined) return await speaker.speak(want);
     const lane = this.#lane;
     const { host, to } = lane;
-    const { pattern, address, shared, bridged } = want;
+    const { pattern, address, shared, bridged, last } = want;
     let server = this.#server;
     if (server !== undefined && server.shared !== shared) {
       const old = server;
@@ -141,6 +141,7 @@ export class Carrier {
     }
     this.#server = server;
     server.bridged = bridged;
+    server.last = last;
     const registration = server instanceof CarriedJob
       ? await to.transport.perform?.(server)
       : await to.transport.serve?.(server);
@@ -173,7 +174,7 @@ export class Carrier {
 function same(one: Want | undefined, other: Want | undefined): boolean {
   if (one === other) return true;
   if (one === undefined || other === undefined) return false;
-  return one.shared === other.shared && one.retain === other.retain &&
+  return one.shared === other.shared && one.retain === other.retain && one.last === other.last &&
     one.bridged.path.join() === other.bridged.path.join() &&
     one.bridged.origins.join() === other.bridged.origins.join();
 }

@@ -148,7 +148,7 @@ export class Direction {
       // What came from there must not go back there, where nobody would tell.
       !(far === undefined && (bridged?.origins.includes(mark) || by === mark))
     );
-    this.#verdicts = verdicts(wanted, far ?? [], host.identity.id);
+    this.#verdicts = verdicts(wanted, far ?? [], host.identity.id, near !== undefined);
     const work: Promise<void>[] = [];
     for (const [key, carrier] of this.#carriers) {
       if (this.#verdicts.get(key)?.outcome === "carry") continue;
@@ -240,6 +240,7 @@ export class Direction {
         address,
         shared: true,
         retain: context.retained,
+        last: false,
         bridged: { path: [host.identity.id], origins: [origin] },
       };
       carrier = this.#add(key, want);

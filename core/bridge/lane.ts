@@ -43,9 +43,9 @@ export interface Lane {
 /** A call or job that may go on. */
 export interface Pass {
   /** What goes along. */
-  readonly headers: Headers;
-  /** Its id. */
-  readonly id: string;
+  readonly headers: Headers | undefined;
+  /** Its id; `undefined` where it cannot come back. */
+  readonly id: string | undefined;
 }
 
 /**
@@ -54,11 +54,17 @@ export interface Pass {
  * @param lane The direction.
  * @param address Where it goes.
  * @param headers What came along.
+ * @param last Whether no other bridge is beyond this one, so that nobody would read a stamp.
  * @throws {PatchbayError} `unavailable`: it has come too far, or round in a circle.
  */
-export function pass(lane: Lane, address: string, headers: Headers): Pass {
+export function pass(lane: Lane, address: string, headers: Headers, last: boolean): Pass {
   const { memory, statistics, host } = lane;
-  const stamp: Stamp = readStamp(headers) ??
+  const before = readStamp(headers);
+  if (before === undefined && last) {
+    statistics.pending++;
+    return { headers: some(headers), id: undefined };
+  }
+  const stamp: Stamp = before ??
     { ttl: BRIDGE_TTL, origin: host.identity.id, sequence: ++memory.sequence };
   if (stamp.ttl === 0) {
     statistics.countDrop("ttl");
@@ -80,8 +86,15 @@ export function pass(lane: Lane, address: string, headers: Headers): Pass {
  * @param lane The direction.
  * @param id Its id.
  */
-export function arrived(lane: Lane, id: string): void {
-  if (lane.memory.running.delete(id)) lane.statistics.pending--;
+export function arrived(lane: Lane, id: string | undefined): void {
+  if (id !== undefined) lane.memory.running.delete(id);
+  lane.statistics.pending--;
+}
+
+/** An empty header block would cost as much as a full one. */
+function some(headers: Headers): Headers | undefined {
+  for (const _ in headers) return headers;
+  return undefined;
 }
 
 function refusal(address: string, why: string, reason: string): PatchbayError {

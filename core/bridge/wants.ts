@@ -20,6 +20,8 @@ export interface Want {
   readonly retain: boolean;
   /** How it came, this bridge included. */
   readonly bridged: Bridged;
+  /** Whether no other bridge is beyond this one. */
+  readonly last: boolean;
 }
 
 /** What is to be done about one address. */
@@ -64,11 +66,13 @@ function group(offers: readonly Offer[], me: string): Map<string, Offer[]> {
  * @param near What is offered on the near wire.
  * @param far What is offered on the far wire.
  * @param me The bridge's id.
+ * @param told Whether the near wire tells how its offers came.
  */
 export function verdicts(
   near: readonly Offer[],
   far: readonly Offer[],
   me: string,
+  told = true,
 ): Map<string, Verdict> {
   const there = group(far, me);
   const verdicts = new Map<string, Verdict>();
@@ -95,6 +99,7 @@ export function verdicts(
       address,
       shared,
       retain: offers.some((offer) => offer.retain),
+      last: told && offers.every((offer) => offer.bridged === undefined),
       bridged: {
         path: best ?? [me],
         origins: [...from].sort().slice(0, MAX_ORIGINS),
