@@ -39,8 +39,8 @@ async function there(bay: Bay, address: string): Promise<void> {
 }
 
 Deno.test("a bridge is killed: what was pending is closed at once, and the next one carries on", async () => {
-  await using place = new Place();
   await using world = await World.make();
+  await using place = new Place(); // Its processes end before their runtime directory does.
   const a = await world.open("a", ["uds"]);
   const b = await world.open("b", ["shared_memory"]);
   const begun = new Tally<unknown>();
@@ -81,8 +81,8 @@ Deno.test("a bridge is killed: what was pending is closed at once, and the next 
 });
 
 Deno.test("a bridge that is told to end lets calls in flight finish", async () => {
-  await using place = new Place();
   await using world = await World.make();
+  await using place = new Place(); // Its processes end before their runtime directory does.
   const a = await world.open("a", ["uds"]);
   const b = await world.open("b", ["shared_memory"]);
   const gate = Promise.withResolvers<string>();
@@ -142,8 +142,8 @@ Deno.test("a hub dies under a bridge: pending calls are closed, and all comes ba
 });
 
 Deno.test("a server's process dies behind a bridge: what was pending is closed, then not_found", async () => {
-  await using place = new Place();
   await using world = await World.make();
+  await using place = new Place(); // Its processes end before their runtime directory does.
   const joint = await world.open("joint", ["uds", "in_process"]);
   await joint.bridge({ from: "uds", to: "in_process" });
   const b = await world.open("b", ["in_process"]);
