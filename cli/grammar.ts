@@ -136,6 +136,28 @@ export function grammar(io: Io, color: boolean, outcome: Outcome): Command {
       (await import("./commands/job.ts")).job(...given),
   );
 
+  const bridge = add(program, "bridge", "join two wires until Ctrl-C, both ways", TALK)
+    .option("--from <wire>", "the one wire")
+    .option("--to <wire>", "the other wire")
+    .option("--match <pattern>", "the addresses, such as 'arm/**'; repeat it for more", list)
+    .option("--one-way", "only what is on --from is offered on --to")
+    .option("--patterns <patterns>", "callable, speaker, job (default: all)", list)
+    .addOption(
+      new Option("--overflow <policy>", "what happens to shouts that do not fit").choices([
+        "drop_oldest",
+        "drop_newest",
+        "block",
+      ]),
+    )
+    .option("--max-queue <n>", "the most shouts of one address that wait", count)
+    .option("--set <wire.key=value>", "a setting of a wire; repeat it for more", collect)
+    .addHelpText("after", BRIDGE_HELP);
+  runs(
+    common(bridge),
+    async (...given: Parameters<typeof import("./commands/bridge.ts").bridge>) =>
+      (await import("./commands/bridge.ts")).bridge(...given),
+  );
+
   const listing = add(program, "list", "live modules, their endpoints, wires and counters", LOOK)
     .option("-w, --watch", "show changes until Ctrl-C")
     .option("--wires", "the counters of each wire, too");
@@ -244,6 +266,11 @@ name needs here: the runtime directory, its own socket, and those of every --pee
 sockets by their exact path only). What the module itself needs besides is granted with --deno, or
 everything with -A. Its own options follow after --. SIGINT, SIGTERM and SIGQUIT are passed on to it; after 10 s it is killed. Its exit
 code is passed on.`;
+
+const BRIDGE_HELP = `
+What modules serve, shout and perform on the one wire is there on the other, as long as it is there.
+  patchbay bridge --from uds --to websocket --match 'arm/**' --set websocket.listen.port=8080
+Two bridges side by side, or in a circle, are safe: one carries, the others stand by.`;
 
 function collect(text: string, before: readonly string[] = []): string[] {
   return [...before, text];

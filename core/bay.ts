@@ -5,6 +5,8 @@
  */
 
 import { checkAddress, checkPattern } from "./address.ts";
+import { Bridge } from "./bridge/bridge.ts";
+import type { BridgeOptions } from "./bridge/options.ts";
 import {
   Callable,
   type CallBinding,
@@ -72,6 +74,8 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
   readonly #counters = new Map<string, { sequence: number }>();
   /** The callers behind {@link call}, so that calling by contract binds once. */
   readonly #callers = new Map<unknown, Callable<never, unknown>>();
+  /** What this bay itself serves, speaks and performs. */
+  readonly #own = new Set<DirectoryEndpoint>();
   readonly #abort = new AbortController();
   #jobs: Promise<typeof import("./job.ts")> | undefined;
   #closing: Promise<void> | undefined;
@@ -244,13 +248,16 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
       this.#count("speaker", "speaker", known.address, wires),
     );
     const ports = await allOrNone(wires, (wire) => wire.transport?.speak?.(endpoint));
-    const entry = this.#entry("speaker", "speaker", known.address, wires);
+    const { retain } = endpoint;
+    const entry = this.#entry("speaker", "speaker", known.address, wires, false, retain);
     const speaker: Speaker<ValueIn> = new Speaker(endpoint, ports, () => {
       this.#children.delete(speaker);
+      this.#own.delete(entry);
       this.#parts.statistics.remove(endpoint.statistics);
       return this.#parts.directory?.remove(entry);
     }, () => this.closed && !this.#done);
     this.#children.add(speaker);
+    this.#own.add(entry);
     await this.#parts.directory?.add(entry);
     await Promise.all(ports.map((port) => port.ready?.()));
     return speaker;
@@ -419,6 +426,57 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
   }
 
   /**
+   * Joins two wires: what others serve, speak and perform on the one is there on the other, both
+   * ways; resolves when what is there now is.
+   *
+   * Guaranteed: what comes and goes on the one side comes and goes on the other; no message goes
+   * round in a circle of bridges; every queue is bounded, and what is dropped is counted in
+   * {@link statistics}, with the reason.
+   *
+   * @param options The wires, the addresses, and the limits.
+   * @throws {PatchbayError} `invalid`: the options; `unavailable`: a wire is not open here.
+   *
+   * @example
+   * ```ts
+   * import { Patchbay } from "@patchbay/patchbay";
+   * import inProcess, { Room } from "@patchbay/in_process";
+   *
+   * const parent = await Deno.makeTempDir();
+   * const runtimeDirectory = `${parent}/run`;
+   * const config = { in_process: { room: new Room() } };
+   * {
+   *   // The arm is reached in this process only, the desk over uds only.
+   *   await using arm = await Patchbay.open({ module: "arm", runtimeDirectory, config });
+   *   await arm.serve("arm/move", (to) => `at ${to}`, { via: ["in_process"] });
+   *   await using joint = await Patchbay.open({ module: "joint", runtimeDirectory, config });
+   *   await using _ = await joint.bridge({ from: "in_process", to: "uds", match: "arm/**" });
+   *   await using desk = await Patchbay.open({ module: "desk", runtimeDirectory });
+   *   console.log(await desk.call("arm/move", 3)); // at 3
+   * }
+   * await Deno.remove(parent, { recursive: true });
+   * ```
+   */
+  async bridge(
+    options: BridgeOptions<Plugins[number]["name"]>,
+  ): Promise<Bridge> {
+    this.#live();
+    const { identity, wires, timers, statistics, directory, epoch, report } = this.#parts;
+    const own = (wire: string, pattern: Pattern, address: string) => {
+      for (const one of this.#own) {
+        if (one.pattern === pattern && one.address === address && one.wires.includes(wire)) {
+          return true;
+        }
+      }
+      return false;
+    };
+    const host = { identity, wires, timers, statistics, directory, epoch, report, own };
+    const bridge: Bridge = new Bridge(host, options, () => this.#children.delete(bridge));
+    this.#children.add(bridge);
+    await bridge.open();
+    return bridge;
+  }
+
+  /**
    * How a wire would be chosen for an address, and why the others would not.
    *
    * @param pattern The pattern.
@@ -547,8 +605,10 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     address: string,
     wires: readonly Wire[],
     shared = false,
+    retain?: boolean,
   ): DirectoryEndpoint {
-    return { pattern, role, address, wires: wires.map((wire) => wire.plugin.name), shared };
+    const names = wires.map((wire) => wire.plugin.name);
+    return { pattern, role, address, wires: names, shared, ...(retain ? { retain } : {}) };
   }
 
   async #choose(
@@ -586,8 +646,10 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     this.#live();
     this.#claims.claim(pattern, address, shared);
     const entry = this.#entry(pattern, "server", address, wires, shared);
+    this.#own.add(entry);
     let registrations: Registration[] = [];
     const withdraw = async () => {
+      this.#own.delete(entry);
       await this.#parts.directory?.remove(entry);
       await within(endpoint.drain(), DRAIN_MS);
       if ("giveUp" in endpoint) endpoint.giveUp();

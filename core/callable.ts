@@ -27,6 +27,8 @@ export interface HandlerContext {
   readonly address: string;
   /** How long the caller will still wait, in milliseconds; `Infinity` if it does not say. */
   readonly remainingMs: number;
+  /** 0–255, as the caller said; absent where the wire does not tell. */
+  readonly priority?: number;
 }
 
 /** Answers a call: with the response or a promise of it; what it throws reaches the caller. */

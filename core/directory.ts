@@ -5,6 +5,7 @@
  */
 
 import type { Pattern } from "./errors.ts";
+import type { Bridged } from "./offers.ts";
 import type { BayIdentity } from "./plugin.ts";
 
 /** What a module offers or wants at an address. */
@@ -19,6 +20,10 @@ export interface DirectoryEndpoint {
   readonly wires: readonly string[];
   /** Whether several servers may share the address. */
   readonly shared?: boolean;
+  /** Of a speaker: whether it keeps its last value. */
+  readonly retain?: boolean;
+  /** How it came over bridges; absent if the bay itself has it. */
+  readonly bridged?: Bridged;
 }
 
 /** One live bay. */

@@ -11,7 +11,12 @@ import type { BayIdentity, Peer, Registration } from "./plugin.ts";
 import { Fifo, Inbox, type Overflow } from "./queue.ts";
 import { applySchema } from "./schema.ts";
 import type { EndpointStatistics } from "./statistics.ts";
+import { readStamp } from "./bridge/stamp.ts";
+import { SequenceWindow } from "./sequence_window.ts";
 import { TimerEntry, type TimerWheel } from "./timer_wheel.ts";
+
+/** So many pairs of origin and address are remembered, to tell what has come twice. */
+const MAX_ORIGINS = 4096;
 
 /** What a listener learns about a shout besides its value. */
 export interface EventContext {
@@ -197,7 +202,8 @@ export class ListenerEndpoint {
   #callback: ListenCallback<never> | undefined;
   readonly #host: ListenerHost;
   readonly #inbox: Inbox<Item>;
-  readonly #seen = new Map<string, number>();
+  /** What has come, by origin and address. */
+  readonly #seen = new Map<string, SequenceWindow>();
   readonly #silence: SilenceWatch | undefined;
   readonly #maxSilenceMs: number;
   readonly #sources = new Set<ListenerSource>();
@@ -280,7 +286,9 @@ export class ListenerEndpoint {
   deliver(value: unknown, context: EventContext, source: ListenerSource): void {
     this.statistics.messagesIn++;
     if (this.#silence !== undefined) this.#host.timers.arm(this.#silence, this.#maxSilenceMs);
-    if (this.#several && this.#hadAlready(context)) return source.released();
+    if ((this.#several || context.headers !== undefined) && this.#hadAlready(context)) {
+      return source.released();
+    }
     const schema = this.#contract?.value;
     if (schema !== undefined) {
       try {
@@ -395,17 +403,22 @@ export class ListenerEndpoint {
     this.#validating = mine;
   }
 
+  /** Whether it came before: over another of several wires, or over a bridge besides. */
   #hadAlready(context: EventContext): boolean {
-    // A bay's own shouts come over in_process alone.
-    if (context.origin === "" || context.origin === this.#host.identity.id) return false;
-    const key = `${context.origin} ${context.address}`;
-    const last = this.#seen.get(key) ?? 0;
-    if (context.sequence <= last) {
-      this.statistics.countDrop("duplicate");
-      return true;
+    const stamp = readStamp(context.headers);
+    if (stamp === undefined && !this.#several) return false;
+    const { origin, sequence } = stamp ?? context;
+    if (origin === "") return false;
+    const key = `${origin} ${context.address}`;
+    let seen = this.#seen.get(key);
+    if (seen === undefined) {
+      if (this.#seen.size >= MAX_ORIGINS) this.#seen.delete(this.#seen.keys().next().value ?? "");
+      this.#seen.set(key, seen = new SequenceWindow());
     }
-    this.#seen.set(key, context.sequence);
-    return false;
+    if (seen.add(sequence)) return false;
+    // The speaker's last value, once more: after a connection was lost and made anew.
+    if (!context.retained) this.statistics.countDrop("duplicate");
+    return true;
   }
 
   #refuse(error: unknown, context: EventContext, source: ListenerSource): void {

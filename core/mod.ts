@@ -8,6 +8,10 @@
 export * from "./address.ts";
 export * from "./bay.ts";
 export * from "./bay_types.ts";
+export { Bridge, type BridgeDirectionStatus } from "./bridge/bridge.ts";
+export type { CarriedStatus } from "./bridge/direction.ts";
+export type { BridgeOptions } from "./bridge/options.ts";
+export { BRIDGE_TTL, STAMP_HEADER } from "./bridge/stamp.ts";
 export type { Epoch } from "./epoch.ts";
 export { Served } from "./served.ts";
 export {
@@ -48,6 +52,7 @@ export * from "./layers/forwarded.ts";
 export * from "./layers/retry.ts";
 export * from "./layers/tracing.ts";
 export * from "./listener.ts";
+export * from "./offers.ts";
 export * from "./open.ts";
 export * from "./plugin.ts";
 export * from "./prometheus.ts";

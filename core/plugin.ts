@@ -16,6 +16,7 @@ import type { CallableEndpoint } from "./callable_endpoint.ts";
 import type { OutboundJob } from "./job.ts";
 import type { JobEndpoint } from "./job_endpoint.ts";
 import type { EventContext, ListenerEndpoint } from "./listener.ts";
+import type { Watching } from "./offers.ts";
 import type { StandardSchema } from "./schema.ts";
 import type { SpeakerEndpoint } from "./speaker.ts";
 import type { TransportStatistics } from "./statistics.ts";
@@ -195,6 +196,11 @@ export interface Transport<Extras = unknown> {
   health(): Health;
   /** Whether somebody is there for an address. Answers within a second. */
   find(pattern: Pattern, address: string): Finding | Promise<Finding>;
+  /**
+   * Watches what others offer at the addresses of a pattern; resolves when those known now are
+   * told. Absent where the wire cannot know. What bridges need: see decision 0007.
+   */
+  watch?(match: string, changed: () => void): Promise<Watching>;
   /** Puts a callable on the wire; resolves when it can be called. */
   serve?(endpoint: CallableEndpoint): Promise<Registration>;
   /** Binds a caller to an address. Must not wait: what takes time happens in `start`. */

@@ -318,7 +318,8 @@ export class HostDirectory implements Directory, AsyncDisposable {
       const held = entry.endpoints.find((other) =>
         other.role === "server" && other.pattern === endpoint.pattern &&
         other.address === endpoint.address &&
-        this.#leavesProcess(other) && !(other.shared && endpoint.shared)
+        this.#leavesProcess(other) && !(other.shared && endpoint.shared) &&
+        meet(entry, other, endpoint)
       );
       if (held === undefined) continue;
       const who = `${entry.instance} (pid ${entry.pid})`;
@@ -375,6 +376,15 @@ export class HostDirectory implements Directory, AsyncDisposable {
       );
     }
   }
+}
+
+/**
+ * Whether somebody could mistake one for the other. What a bridge offers is the very same on another
+ * wire, and which of the wires without a listening place are the same nobody can tell from here.
+ */
+function meet(entry: DirectoryEntry, held: DirectoryEndpoint, wanted: DirectoryEndpoint): boolean {
+  if (held.bridged === undefined && wanted.bridged === undefined) return true;
+  return held.wires.some((wire) => wanted.wires.includes(wire) && entry.wires[wire] !== undefined);
 }
 
 function nameTaken(folder: string, instance: string): PatchbayError {

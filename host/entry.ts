@@ -5,7 +5,12 @@
  */
 
 import { join } from "./path.ts";
-import { type DirectoryEndpoint, type DirectoryEntry, PatchbayError } from "@patchbay/core";
+import {
+  type DirectoryEndpoint,
+  type DirectoryEntry,
+  PatchbayError,
+  readBridged,
+} from "@patchbay/core";
 
 /** The largest entry that is read or written, in bytes. */
 export const MAX_ENTRY_BYTES: number = 1024 * 1024;
@@ -207,12 +212,20 @@ const ROLES: readonly unknown[] = ["server", "speaker", "listener"];
 
 function parseEndpoint(value: unknown): DirectoryEndpoint | undefined {
   if (!isRecord(value)) return undefined;
-  const { pattern, role, address, wires, shared } = value;
+  const { pattern, role, address, wires, shared, retain } = value;
   const right = PATTERNS.includes(pattern) && ROLES.includes(role) &&
     typeof address === "string" && address !== "" &&
     Array.isArray(wires) && wires.every((wire) => typeof wire === "string") &&
-    (shared === undefined || typeof shared === "boolean");
-  return right ? { pattern, role, address, wires, shared } as DirectoryEndpoint : undefined;
+    (shared === undefined || typeof shared === "boolean") &&
+    (retain === undefined || typeof retain === "boolean");
+  if (!right) return undefined;
+  const endpoint = { pattern, role, address, wires, shared, retain } as DirectoryEndpoint;
+  if (value.bridged === undefined) return endpoint;
+  try {
+    return { ...endpoint, bridged: readBridged(value.bridged) };
+  } catch {
+    return undefined;
+  }
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -70,7 +70,7 @@ export interface SessionHost {
   job(address: string, from: InboundHost): JobTarget | undefined;
   /** Before a subscription is acknowledged: what else has to acknowledge it. Never rejects. */
   joining?(publication: Publication): Promise<void> | undefined;
-  /** A frame of the hub came: register, register-ack, unregister, find or presence. */
+  /** A frame of the hub came: register, register-ack, unregister, find, presence or watch. */
   hubFrame?(from: InboundHost, kind: number, id: number, body: Record<string, unknown>): void;
   /** The peer has subscribed: publish to it from now on. */
   subscribed(publication: Publication): void;
@@ -149,7 +149,7 @@ class InboundCall implements HandlerContext, CallSink {
   readonly #inbound: Inbound;
   readonly #id: number;
   readonly #codec: number;
-  readonly #priority: number;
+  readonly priority: number;
   readonly #givenMs: number;
   readonly #startedMs: number;
   #abort: AbortController | undefined = undefined;
@@ -168,7 +168,7 @@ class InboundCall implements HandlerContext, CallSink {
     this.headers = frame.headers() ?? NO_HEADERS;
     this.#id = frame.id;
     this.#codec = frame.codec;
-    this.#priority = frame.priority;
+    this.priority = frame.priority;
     this.#givenMs = frame.number >= 0 ? frame.number : 0;
     this.#startedMs = nowMs;
   }
@@ -194,12 +194,12 @@ class InboundCall implements HandlerContext, CallSink {
 
   succeed(value: unknown): void {
     if (this.settled) return;
-    this.#inbound.respond(this, this.#id, this.#codec, this.#priority, value);
+    this.#inbound.respond(this, this.#id, this.#codec, this.priority, value);
   }
 
   fail(error: unknown): void {
     if (this.settled) return;
-    this.#inbound.refuse(this.#id, PatchbayError.fromThrown(error), this.#priority);
+    this.#inbound.refuse(this.#id, PatchbayError.fromThrown(error), this.priority);
     this.#inbound.settled(this.#id, this);
   }
 }
@@ -557,6 +557,7 @@ export class Inbound {
       context = {
         headers: frame.headers() ?? NO_HEADERS,
         peer: route.peer(this.#session.peer),
+        priority,
       };
       endpoint.statistics.bytesIn += frame.bodyBytes;
       goal = endpoint.passes === undefined

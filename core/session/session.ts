@@ -483,6 +483,7 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
       case Kind.unregister:
       case Kind.find:
       case Kind.presence:
+      case Kind.watch:
         return this.#hubFrame(frame);
       case Kind.fragment:
         return this.#fragment(frame, bytes);

@@ -33,7 +33,8 @@ import type { Publication } from "../session/publication.ts";
 import { Session, type SessionOptions } from "../session/session.ts";
 import type { SpeakerEndpoint } from "../speaker.ts";
 import type { HubConfig, HubDriver } from "./hub_driver.ts";
-import { keyOf, type Offer, type Presence, readOffer } from "./hub_frames.ts";
+import type { Bridged, Offer as Seen, Watching } from "../offers.ts";
+import { keyOf, MAX_SEEN, type Offer, type Presence, readOffer, readWatch } from "./hub_frames.ts";
 import { Errand, HubCall, nobody, RelayCallable, type RelayHost, RelayJob } from "./hub_relay.ts";
 import { type CreditLines, RelayedSpeaker } from "./hub_speaker.ts";
 import { SpeakWay } from "./ways.ts";
@@ -45,6 +46,9 @@ const MAX_GONE = 4096;
 /** The most things that one client may serve and speak, or ask after. */
 const MAX_OF_CLIENT = 16_384;
 
+/** The most patterns that one client may watch. */
+const MAX_SIGHTS = 256;
+
 /** One client. */
 class Client {
   readonly session: Session;
@@ -54,9 +58,17 @@ class Client {
   /** What it has asked after, and wants to hear of. */
   readonly watched = new Map<string, { readonly pattern: Pattern; readonly address: string }>();
   readonly subscriptions = new Map<ListenerEndpoint, Subscription | undefined>();
+  /** The patterns of which it wants to hear everything, by the number it has given them. */
+  readonly sights = new Map<number, string>();
 
   constructor(session: Session) {
     this.session = session;
+  }
+
+  show(id: number, sight: { readonly offers: readonly Seen[] }): void {
+    if (this.session.isOpen) {
+      this.session.sender.control(Kind.watch, id, 0, encodeControl(sight));
+    }
   }
 
   tell(id: number, presence: Presence): void {
@@ -70,6 +82,7 @@ class Client {
 interface Server {
   readonly client: Client;
   readonly shared: boolean;
+  readonly bridged: Bridged | undefined;
 }
 
 /** A hub. */
@@ -96,6 +109,8 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   readonly #watchers = new Map<string, Set<Client>>();
   readonly #lines: CreditLines = new WeakMap();
   readonly #gone = new Set<string>();
+  /** Who watches in this bay. */
+  readonly #onlookers = new Set<() => void>();
   #turn = 0;
   #listener: LinkListener | undefined;
   #closing: Promise<void> | undefined;
@@ -153,6 +168,18 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     const { found, detail } = this.#look(pattern, address, undefined);
     if (found === true) return { found, detail };
     return { found: false, reason: "no client of this hub serves it" };
+  }
+
+  /** As {@link Transport.watch}: what the clients serve and speak. */
+  watch(match: string, changed: () => void): Promise<Watching> {
+    this.#onlookers.add(changed);
+    const offers = () => this.#sights(match, undefined);
+    return Promise.resolve({
+      get offers() {
+        return offers();
+      },
+      close: () => void this.#onlookers.delete(changed),
+    });
   }
 
   /** As {@link Transport.serve}. */
@@ -309,6 +336,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   /** As {@link SessionHost.hubFrame}. */
   hubFrame(from: InboundHost, kind: number, id: number, body: Record<string, unknown>): void {
     const client = this.#client(from as Session);
+    if (kind === Kind.watch) return this.#watch(client, id, readWatch(body));
     const offer = readOffer(body);
     if (kind === Kind.register) return void this.#register(client, id, offer);
     if (kind === Kind.unregister) return this.#unregister(client, id);
@@ -430,7 +458,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     this.#checkFree(pattern, address, shared);
     client.offers.set(id, offer);
     const servers = this.#servers.get(key) ?? [];
-    this.#servers.set(key, [...servers, { client, shared }]);
+    this.#servers.set(key, [...servers, { client, shared, bridged: offer.bridged }]);
     this.#changed(pattern, address);
     if (pattern !== "job") return;
     for (const errand of [...this.seeking.get(address) ?? []]) errand.appeared(client);
@@ -506,6 +534,13 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     for (const client of this.#watchers.get(keyOf(pattern, address)) ?? []) {
       client.tell(0, this.#look(pattern, address, client));
     }
+    for (const client of this.#byBay.values()) {
+      for (const [id, match] of client.sights) {
+        if (!matches(match, address)) continue;
+        client.show(id, this.#sight(pattern, address, client));
+      }
+    }
+    for (const onlooker of this.#onlookers) onlooker();
     if (this.#closing === undefined) this.#context.routesChanged();
   }
 
@@ -530,6 +565,65 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     }
     const detail = names.length === 0 ? undefined : `${names.join(", ")} at the hub`;
     return { pattern, address, found: names.length > 0, detail };
+  }
+
+  #watch(client: Client, id: number, match: string | undefined): void {
+    if (match === undefined) return void client.sights.delete(id);
+    if (client.sights.size >= MAX_SIGHTS) {
+      throw new PatchbayError("overloaded", `over ${MAX_SIGHTS} patterns watched by one client`);
+    }
+    client.sights.set(id, match);
+    const seen = new Map<string, Seen[]>();
+    for (const one of this.#sights(match, client)) {
+      const key = keyOf(one.pattern, one.address);
+      const same = seen.get(key);
+      if (same === undefined) seen.set(key, [one]);
+      else if (same.length < MAX_SEEN) same.push(one);
+    }
+    for (const offers of seen.values()) {
+      const { pattern, address } = offers[0];
+      client.show(id, { pattern, address, offers } as { offers: Seen[] });
+    }
+    // All has been told.
+    client.show(id, { offers: [] });
+  }
+
+  #sight(pattern: Pattern, address: string, asker: Client) {
+    const offers = this.#sights(address, asker).filter((one) => one.pattern === pattern);
+    return { pattern, address, offers: offers.slice(0, MAX_SEEN) };
+  }
+
+  /** What is offered at the addresses of a pattern, by others than who asks. */
+  #sights(match: string, asker: Client | undefined): Seen[] {
+    const seen: Seen[] = [];
+    if (this.#config.relay || asker === undefined) {
+      for (const client of this.#byBay.values()) {
+        if (client === asker) continue;
+        const by = client.session.bay.id;
+        for (
+          const { pattern, address, shared = false, retain = false, bridged } of client.offers
+            .values()
+        ) {
+          if (matches(match, address)) {
+            seen.push({ pattern, address, shared, retain, by, bridged });
+          }
+        }
+      }
+    }
+    if (asker === undefined) return seen;
+    const by = this.#context.identity.id;
+    const mine = [
+      ...[...this.#callables.values()].map((one) => ["callable", one, false] as const),
+      ...[...this.#jobs.values()].map((one) => ["job", one, false] as const),
+    ];
+    for (const [pattern, { address, shared, bridged }, retain] of mine) {
+      if (matches(match, address)) seen.push({ pattern, address, shared, retain, by, bridged });
+    }
+    for (const { endpoint: { address, retain, bridged } } of this.#ways) {
+      if (!matches(match, address)) continue;
+      seen.push({ pattern: "speaker", address, shared: true, retain, by, bridged });
+    }
+    return seen;
   }
 
   #serves(pattern: Pattern, address: string): boolean {
