@@ -137,6 +137,8 @@ export interface RestConfig {
   readonly poolSize: number;
   /** How long they are kept. */
   readonly poolIdleTimeoutMs: number;
+  /** Speak HTTP/2 as a client where the other side does. */
+  readonly http2: boolean;
   /** How often a safe call is tried again. */
   readonly retries: number;
   /** The largest body. */
@@ -265,6 +267,12 @@ export const FIELDS: ConfigFields = {
     min: 1,
     description: "how long an idle connection to a host is kept, in ms",
     default: 30_000,
+  },
+  http2: {
+    kind: "boolean",
+    description: "speak HTTP/2 as a client where a server with TLS offers it: one connection a " +
+      "host, by `fetch`; slower for small calls",
+    default: false,
   },
   retries: {
     kind: "integer",

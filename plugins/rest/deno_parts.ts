@@ -8,7 +8,7 @@ import { type BayIdentity, PatchbayError, type TransportContext } from "@patchba
 import { requireHostDirectory } from "@patchbay/host";
 import type { Bodies } from "./bodies.ts";
 import { type RestConfig } from "./config.ts";
-import { connector, fromFetch } from "./connector.ts";
+import { connector } from "./connector.ts";
 import { serveGuarded } from "./guarded_listener.ts";
 import type { RestParts } from "./plugin.ts";
 import { serveQuickly } from "./quick_listener.ts";
@@ -60,4 +60,4 @@ function permissions(config: RestConfig, _identity: BayIdentity): readonly strin
 }
 
 /** The parts. */
-export const DENO_PARTS: RestParts = { connector, translate: fromFetch, server, permissions };
+export const DENO_PARTS: RestParts = { connector, server, permissions };

@@ -33,12 +33,12 @@ const QUICK = {
 
 /** A plugin whose connections go through proxies. */
 function proxied(proxies: Map<string, CuttingProxy>): RestPlugin {
-  const through = (connect: Connect): Connect => (base) => {
+  const through = (connect: Connect): Connect => (base, events) => {
     const url = URL.parse(base);
-    if (url === null || url.protocol !== "http:") return connect(base);
+    if (url === null || url.protocol !== "http:") return connect(base, events);
     let proxy = proxies.get(base);
     if (proxy === undefined) proxies.set(base, proxy = new CuttingProxy(Number(url.port)));
-    return connect(`http://127.0.0.1:${proxy.port}`);
+    return connect(`http://127.0.0.1:${proxy.port}`, events);
   };
   return createRest({ ...DENO_PARTS, connector: (config) => through(connector(config)) });
 }

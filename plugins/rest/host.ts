@@ -1,32 +1,17 @@
 /**
- * One host that requests go to: how many at once, who waits, and what an answer comes to. Nothing
+ * One host that requests go to: how many at once, who waits, and what its answers come as. Nothing
  * here needs Deno.
  *
  * @module
  */
 
 import { PatchbayError } from "@patchbay/core";
-import { readBody } from "./bodies.ts";
-
-/** A way to a host. */
-export interface Way {
-  /** Sends a request; `target` begins with `/`. */
-  fetch(target: string, init: RequestInit): Promise<Response>;
-  /** Frees its connections. */
-  close(): void;
-}
-
-/** Makes a way to the host of a URL. */
-export type Connect = (base: string) => Way;
-
-/** What an error of {@link Way.fetch} means. */
-export type Translate = (error: unknown, where: string) => PatchbayError;
 
 /** A request on its way out. */
 export interface Outgoing {
   /** The method. */
   readonly method: string;
-  /** The path and query. */
+  /** The path and query; begins with `/`. */
   readonly target: string;
   /** The headers. */
   readonly headers: Record<string, string>;
@@ -38,17 +23,61 @@ export interface Outgoing {
   readonly priority?: number;
 }
 
-/** An answer whose body has been read. */
-export interface Incoming {
+/** The head of an answer. */
+export interface Head {
   /** The status. */
   readonly status: number;
-  /** The headers. */
-  readonly headers: Headers;
   /** The media type; empty if there is none. */
   readonly type: string;
+  /** Where it points to; empty if nowhere. */
+  readonly location: string;
+  /** All headers. */
+  headers(): Headers;
+}
+
+/** An answer whose body has been read. */
+export interface Incoming extends Head {
   /** The body. */
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
+
+/** An answer whose body is read as it comes. */
+export interface Streaming extends Head {
+  /** The body; leaving it closes the connection. */
+  readonly body: AsyncIterable<Uint8Array>;
+}
+
+/** A way to a host. */
+export interface Way {
+  /**
+   * Sends a request, once, and reads the whole answer.
+   *
+   * @param request The request.
+   * @param maxBytes The largest body of the answer.
+   * @throws {PatchbayError} `unavailable`, `closed`, `too_large`; or the signal's reason.
+   */
+  exchange(request: Outgoing, maxBytes: number): Promise<Incoming>;
+  /**
+   * Sends a request, once, and leaves the body to be read.
+   *
+   * @param request The request.
+   * @throws {PatchbayError} `unavailable`, `closed`; or the signal's reason.
+   */
+  stream(request: Outgoing): Promise<Streaming>;
+  /** Frees its connections. */
+  close(): void;
+}
+
+/** What a way tells. */
+export interface WayEvents {
+  /** A connection was made, and is now there. */
+  connected(): void;
+  /** A connection is gone; `lost`: and not because this side closed it. */
+  disconnected(lost: boolean): void;
+}
+
+/** Makes a way to the host of a URL. */
+export type Connect = (base: string, events: WayEvents) => Way;
 
 /** How many requests may wait for a connection. */
 const MAX_WAITING = 65_536;
@@ -61,8 +90,10 @@ export interface HostOptions {
   readonly maxBytes: number;
   /** Makes ways. */
   readonly connect: Connect;
-  /** Translates errors. */
-  readonly translate: Translate;
+  /** A connection was made: again, after a loss, or for the first time. */
+  readonly onConnected: (again: boolean) => void;
+  /** A connection is gone. */
+  readonly onDisconnected: () => void;
 }
 
 /** One host. */
@@ -75,6 +106,8 @@ export class Host {
   /** Who waits, by urgency: 192–255, 128–191, 64–127, 0–63. */
   readonly #waiting: (() => void)[][] = [[], [], [], []];
   #waits = 0;
+  /** Whether a connection was lost since the last was made. */
+  #lost = false;
 
   /**
    * @param base Its URL.
@@ -83,7 +116,16 @@ export class Host {
   constructor(base: string, options: HostOptions) {
     this.base = base;
     this.#options = options;
-    this.#way = options.connect(base);
+    this.#way = options.connect(base, {
+      connected: () => {
+        options.onConnected(this.#lost);
+        this.#lost = false;
+      },
+      disconnected: (lost) => {
+        options.onDisconnected();
+        if (lost) this.#lost = true;
+      },
+    });
   }
 
   /** How many requests are open. */
@@ -91,55 +133,20 @@ export class Host {
     return this.#open;
   }
 
-  /**
-   * Sends a request and reads the whole answer.
-   *
-   * @param request The request.
-   * @throws {PatchbayError} `unavailable`, `closed`, `too_large`, `overloaded`; or the signal's reason.
-   */
+  /** As {@link Way.exchange}; waits for its turn where too many are open. */
   async exchange(request: Outgoing): Promise<Incoming> {
     if (this.#open >= this.#options.maxSockets) await this.#turn(request);
     else this.#open++;
     try {
-      const response = await this.#way.fetch(request.target, {
-        method: request.method,
-        headers: request.headers,
-        body: request.body,
-        signal: request.signal,
-        redirect: "manual",
-      });
-      const { status, headers } = response;
-      if (status === 204) {
-        return { status, headers, type: "", bytes: NO_BYTES };
-      }
-      const bytes = await readBody(response, this.#options.maxBytes);
-      return { status, headers, type: headers.get("content-type") ?? "", bytes };
-    } catch (error) {
-      request.signal.throwIfAborted();
-      throw this.#options.translate(error, this.base);
+      return await this.#way.exchange(request, this.#options.maxBytes);
     } finally {
       this.#leave();
     }
   }
 
-  /**
-   * Opens a stream: it counts against no limit, for it may be open for days.
-   *
-   * @param request The request.
-   */
-  async stream(request: Outgoing): Promise<Response> {
-    try {
-      return await this.#way.fetch(request.target, {
-        method: request.method,
-        headers: request.headers,
-        body: request.body,
-        signal: request.signal,
-        redirect: "manual",
-      });
-    } catch (error) {
-      request.signal.throwIfAborted();
-      throw this.#options.translate(error, this.base);
-    }
+  /** As {@link Way.stream}: it counts against no limit, for it may be open for days. */
+  stream(request: Outgoing): Promise<Streaming> {
+    return this.#way.stream(request);
   }
 
   /** Frees its connections. */
@@ -154,6 +161,7 @@ export class Host {
         remedy: "call less at once, or raise maxSockets",
       });
     }
+    signal.throwIfAborted();
     const lane = this.#waiting[3 - (priority >> 6)];
     this.#waits++;
     return new Promise((resolve, reject) => {
@@ -183,5 +191,3 @@ export class Host {
     this.#open--;
   }
 }
-
-const NO_BYTES = new Uint8Array(0);

@@ -12,7 +12,7 @@ import {
 } from "@patchbay/core";
 import { Bodies } from "./bodies.ts";
 import { complaint, FIELDS, type RestConfig } from "./config.ts";
-import type { Connect, Translate } from "./host.ts";
+import type { Connect } from "./host.ts";
 import type { RestServer } from "./server.ts";
 import { nowhereToListen, type RestExtras, RestTransport } from "./transport.ts";
 
@@ -28,8 +28,6 @@ export type RestPlugin = Plugin<
 export interface RestParts {
   /** How hosts are reached. */
   readonly connector: (config: RestConfig) => Connect;
-  /** What an error of fetch means. */
-  readonly translate: Translate;
   /** Makes the server of a bay; absent where nothing can listen. */
   readonly server?: (
     context: TransportContext,
@@ -80,7 +78,11 @@ export function createRest(parts: RestParts): RestPlugin {
           maxSockets: config.maxSockets,
           maxBytes,
           connect: parts.connector(config),
-          translate: parts.translate,
+          onConnected(again) {
+            context.statistics.connections++;
+            if (again) context.statistics.reconnections++;
+          },
+          onDisconnected: () => void context.statistics.connections--,
         },
         makeServer() {
           const server = parts.server?.(context, config, bodies);
