@@ -73,18 +73,22 @@ export class CallWay implements CallPort {
   readonly #hosts: readonly Host[];
   readonly #inFlight: Set<Sent> = new Set();
   readonly #base: Readonly<Record<string, string>>;
+  readonly #closed: () => void;
+  #open = true;
   #turn = 0;
 
   /**
    * @param address The address.
    * @param hosts Who serves it: several, if they share it.
    * @param way What ways share.
+   * @param closed Called when no more calls come and those in flight have ended.
    */
-  constructor(address: string, hosts: readonly Host[], way: WayHost) {
+  constructor(address: string, hosts: readonly Host[], way: WayHost, closed: () => void) {
     this.#address = address;
     this.#hosts = hosts;
     this.#way = way;
     this.#base = baseHeaders(way);
+    this.#closed = closed;
   }
 
   /** As {@link CallPort.start}. */
@@ -113,12 +117,15 @@ export class CallWay implements CallPort {
   /** As {@link CallPort.cancel}: HTTP has no other word for it than to close the connection. */
   cancel(call: OutboundCall): void {
     const sent = call.slot as Sent | undefined;
-    if (sent === undefined || !this.#inFlight.delete(sent)) return;
+    if (sent === undefined || !this.#forget(sent)) return;
     sent.control.abort();
   }
 
   /** As {@link CallPort.close}. */
-  close(): void {}
+  close(): void {
+    this.#open = false;
+    if (this.#inFlight.size === 0) this.#closed();
+  }
 
   /** @ignore The transport closes. */
   end(): void {
@@ -129,6 +136,13 @@ export class CallWay implements CallPort {
         new PatchbayError("closed", `${this.#address}: the bay was closed`, { retryable: false }),
       );
     }
+  }
+
+  /** The call has ended; says whether it had not before. */
+  #forget(sent: Sent): boolean {
+    if (!this.#inFlight.delete(sent)) return false;
+    if (!this.#open && this.#inFlight.size === 0) this.#closed();
+    return true;
   }
 
   #order(name: Name): Host[] {
@@ -174,7 +188,7 @@ export class CallWay implements CallPort {
       }
       const pauseMs = this.#again(sent, outgoing, error);
       if (pauseMs === undefined) {
-        this.#inFlight.delete(sent);
+        this.#forget(sent);
         return sent.call.fail(error);
       }
       if (pauseMs > 0) await pause(pauseMs, sent.control.signal);
@@ -190,7 +204,7 @@ export class CallWay implements CallPort {
       const text = new TextDecoder().decode(bytes);
       return errorOf(status, type, text, `${sent.name.method} ${sent.name.path}`);
     }
-    this.#inFlight.delete(sent);
+    this.#forget(sent);
     call.statistics.bytesIn += bytes.length;
     try {
       call.succeed(status === 204 ? undefined : this.#way.bodies.decodeResponse(bytes, type));

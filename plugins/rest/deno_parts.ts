@@ -12,8 +12,8 @@ import { connector } from "./connector.ts";
 import { serveGuarded } from "./guarded_listener.ts";
 import type { RestParts } from "./plugin.ts";
 import { serveQuickly } from "./quick_listener.ts";
-import { RestServer } from "./server.ts";
 import type { Place } from "./serving.ts";
+import { Site } from "./site.ts";
 
 /** Where a bay listens; `undefined` if there is no place for it. */
 function placeOf(context: TransportContext, { listen }: RestConfig): Place | undefined {
@@ -32,15 +32,15 @@ function placeOf(context: TransportContext, { listen }: RestConfig): Place | und
   }
 }
 
-function server(
+function site(
   context: TransportContext,
   config: RestConfig,
   bodies: Bodies,
-): RestServer | undefined {
+): Site | undefined {
   const place = placeOf(context, config);
   if (place === undefined) return undefined;
   const listeners = { quick: serveQuickly, guarded: serveGuarded };
-  return new RestServer({ context, config, bodies, place, listeners });
+  return new Site({ context, config, bodies, place, listeners });
 }
 
 /** The permission flags that a configuration needs. */
@@ -60,4 +60,4 @@ function permissions(config: RestConfig, _identity: BayIdentity): readonly strin
 }
 
 /** The parts. */
-export const DENO_PARTS: RestParts = { connector, server, permissions };
+export const DENO_PARTS: RestParts = { connector, site, permissions };

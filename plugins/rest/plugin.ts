@@ -4,22 +4,17 @@
  * @module
  */
 
-import {
-  configSchema,
-  type Plugin,
-  type Transport,
-  type TransportContext,
-} from "@patchbay/core";
+import { configSchema, type Plugin, type Transport } from "@patchbay/core";
 import { Bodies } from "./bodies.ts";
 import { complaint, FIELDS, type RestConfig } from "./config.ts";
 import type { Connect } from "./host.ts";
-import type { RestServer } from "./server.ts";
+import type { MakeSite } from "./site.ts";
 import { nowhereToListen, type RestExtras, RestTransport } from "./transport.ts";
 
 /** The type of the plugin. */
 export type RestPlugin = Plugin<
   "rest",
-  { readonly callable: true; readonly speaker: false; readonly job: false },
+  { readonly callable: true; readonly speaker: true; readonly job: true },
   RestConfig,
   RestExtras
 >;
@@ -28,12 +23,8 @@ export type RestPlugin = Plugin<
 export interface RestParts {
   /** How hosts are reached. */
   readonly connector: (config: RestConfig) => Connect;
-  /** Makes the server of a bay; absent where nothing can listen. */
-  readonly server?: (
-    context: TransportContext,
-    config: RestConfig,
-    bodies: Bodies,
-  ) => RestServer | undefined;
+  /** Makes the listening side of a bay; absent where nothing can listen. */
+  readonly site?: MakeSite;
   /** The permissions that the configuration needs. */
   readonly permissions?: RestPlugin["permissions"];
 }
@@ -47,7 +38,7 @@ export function createRest(parts: RestParts): RestPlugin {
   return {
     name: "rest",
     summary: "over HTTP: curl, pages and any other program call, listen and run jobs",
-    capabilities: { callable: true, speaker: false, job: false },
+    capabilities: { callable: true, speaker: true, job: true },
     scope: "network",
     rank: 40,
     traits: {
@@ -56,7 +47,7 @@ export function createRest(parts: RestParts): RestPlugin {
       delivery: "at_most_once",
       retained: true,
       headers: true,
-      job: "none",
+      job: "native",
       maxPayloadBytes: 1024 * 1024 * 1024,
       zeroCopy: false,
       values: false,
@@ -65,7 +56,7 @@ export function createRest(parts: RestParts): RestPlugin {
     },
     config: configSchema<RestConfig>(FIELDS),
     permissions: parts.permissions,
-    available: (config) => complaint(config, parts.server !== undefined) ?? { available: true },
+    available: (config) => complaint(config, parts.site !== undefined) ?? { available: true },
     async open(context, config): Promise<Transport<RestExtras>> {
       const maxBytes = config.maxMessageBytes ?? context.maxMessageBytes;
       const msgpack = await context.codecs.load("msgpack");
@@ -84,10 +75,10 @@ export function createRest(parts: RestParts): RestPlugin {
           },
           onDisconnected: () => void context.statistics.connections--,
         },
-        makeServer() {
-          const server = parts.server?.(context, config, bodies);
-          if (server === undefined) throw nowhereToListen();
-          return server;
+        makeSite() {
+          const site = parts.site?.(context, config, bodies);
+          if (site === undefined) throw nowhereToListen();
+          return site;
         },
       });
       try {

@@ -8,6 +8,7 @@ import { cors } from "npm:hono@4.13.19/cors";
 import type { MiddlewareHandler } from "npm:hono@4.13.19";
 import {
   type CallableEndpoint,
+  type EndpointStatistics,
   PatchbayError,
   type TimerWheel,
   type TransportContext,
@@ -45,7 +46,6 @@ interface Desk {
   readonly name: Name;
   readonly endpoints: CallableEndpoint[];
   readonly remove: readonly (() => void)[];
-  turn: number;
 }
 
 /** The server. */
@@ -66,7 +66,7 @@ export class RestServer implements ExchangeHost {
   #connections = 0;
   #listening: Promise<Serving> | undefined;
   #serving: Serving | undefined;
-  #otherwise: Answer = nowhere;
+  #otherwise: Answer = (context) => nowhere(this, context);
 
   /** @param parts What it is made with. */
   constructor(parts: ServerParts) {
@@ -146,7 +146,7 @@ export class RestServer implements ExchangeHost {
     if (desk === undefined) {
       const name = nameOf(address, endpoint.contract.native?.rest, this.#config.names);
       const endpoints: CallableEndpoint[] = [];
-      desk = { name, endpoints, remove: this.#routes(name, address, endpoints), turn: 0 };
+      desk = { name, endpoints, remove: this.#routes(name, address, endpoints) };
       this.#desks.set(address, desk);
     }
     const { endpoints, remove } = desk;
@@ -199,7 +199,7 @@ export class RestServer implements ExchangeHost {
    */
   refuse(
     error: PatchbayError,
-    status?: number,
+    status: number | undefined = unsupportedTypes.has(error) ? 415 : undefined,
     headers?: Readonly<Record<string, string>>,
   ): Response {
     this.#context.statistics.countError(error.code);
@@ -286,51 +286,56 @@ export class RestServer implements ExchangeHost {
     name: Name,
     context: RestContext,
   ): Response | Promise<Response> {
-    const request = context.req.raw;
-    const { headers } = request;
     if (name.spread && (name.method === "GET" || name.method === "DELETE")) {
       return this.#run(endpoint, name, context, undefined);
     }
-    const type = headers.get("content-type") ?? "";
-    const length = headers.get("content-length");
-    if (type === "" && (length === null || length === "0") && !headers.has("transfer-encoding")) {
-      return this.#run(endpoint, name, context, undefined);
-    }
-    if (type !== "application/json" && !this.bodies.reads(type)) {
-      return this.#unread(request, unsupported(type));
-    }
-    if (headers.has("content-encoding")) {
-      return this.#unread(request, unsupported(`${type} with a content-encoding`));
-    }
-    if (length !== null && Number(length) > this.bodies.maxBytes) {
-      const { maxBytes } = this.bodies;
-      return this.#unread(request, [tooLarge(Number(length), maxBytes), 413]);
-    }
-    return this.#read(endpoint, name, context, type);
+    return this.readValue(context.req.raw, endpoint.statistics).then(
+      (value) => this.#run(endpoint, name, context, value),
+      (error) => {
+        const known = PatchbayError.fromThrown(error);
+        endpoint.statistics.countError(known.code);
+        return this.refuse(known);
+      },
+    );
   }
 
-  async #read(
-    endpoint: CallableEndpoint,
-    name: Name,
-    context: RestContext,
-    type: string,
-  ): Promise<Response> {
-    const request = context.req.raw;
-    const { statistics } = endpoint;
-    let value: unknown;
+  /**
+   * Reads the value that a request brings.
+   *
+   * @param request The request.
+   * @param statistics Who counts its bytes.
+   * @throws {PatchbayError} `invalid`: its media type; `too_large`; `protocol`; `closed`: it broke off.
+   */
+  async readValue(request: Request, statistics: EndpointStatistics): Promise<unknown> {
+    const refusal = this.#unreadable(request);
+    if (refusal === null) return undefined;
+    if (refusal !== undefined) {
+      await request.body?.cancel().catch(() => {});
+      throw refusal;
+    }
     try {
       const bytes = await readBody(request, this.bodies.maxBytes);
       statistics.bytesIn += bytes.length;
-      value = this.bodies.decodeRequest(bytes, type);
+      return this.bodies.decodeRequest(bytes, request.headers.get("content-type") ?? "");
     } catch (error) {
-      if (request.signal.aborted) return new Response(null, { status: 408 });
-      const known = error instanceof PatchbayError
-        ? error
-        : new PatchbayError("protocol", "the body did not arrive as announced", { cause: error });
-      statistics.countError(known.code);
-      return this.refuse(known);
+      if (error instanceof PatchbayError) throw error;
+      const code = request.signal.aborted ? "closed" : "protocol";
+      throw new PatchbayError(code, "the body did not arrive as announced", { cause: error });
     }
-    return this.#run(endpoint, name, context, value);
+  }
+
+  /** Why a body is not read; `null` if there is none; `undefined` if it is read. */
+  #unreadable({ headers }: Request): PatchbayError | null | undefined {
+    const type = headers.get("content-type") ?? "";
+    const length = headers.get("content-length");
+    if (type === "" && (length === null || length === "0") && !headers.has("transfer-encoding")) {
+      return null;
+    }
+    if (type !== "application/json" && !this.bodies.reads(type)) return unsupported(type);
+    if (headers.has("content-encoding")) return unsupported(`${type} with a content-encoding`);
+    const { maxBytes } = this.bodies;
+    if (length !== null && Number(length) > maxBytes) return tooLarge(Number(length), maxBytes);
+    return undefined;
   }
 
   #run(
@@ -358,31 +363,30 @@ export class RestServer implements ExchangeHost {
       },
     );
   }
-
-  /** Refuses a request whose body is not read. */
-  async #unread(request: Request, [error, status]: [PatchbayError, number]): Promise<Response> {
-    await request.body?.cancel().catch(() => {});
-    return this.refuse(error, status);
-  }
 }
 
 const NONE: Readonly<Record<string, string>> = Object.freeze({});
 
-function unsupported(type: string): [PatchbayError, number] {
+/** Errors that are told with another status than their code's. */
+const unsupportedTypes = new WeakSet<PatchbayError>();
+
+function unsupported(type: string): PatchbayError {
   const error = new PatchbayError(
     "invalid",
     type === "" ? "the body has no content-type" : `bodies of ${type} are not read`,
     { remedy: "send content-type: application/json, or application/octet-stream for bytes" },
   );
-  return [error, 415];
+  unsupportedTypes.add(error);
+  return error;
 }
 
-function nowhere(context: RestContext): Response {
+/** The answer where no route is. */
+export function nowhere(server: RestServer, context: RestContext): Response {
   const { path } = context.req;
   const error = new PatchbayError("not_found", `nothing is served at ${path}`, {
     remedy: "see /openapi.json for what is",
   });
-  return problemResponse(error);
+  return server.refuse(error);
 }
 
 /** What pages of other origins are told. */
