@@ -1,17 +1,12 @@
 /**
- * For tests: a TCP proxy on the loopback interface that can cut what goes through it, as a pulled
- * cable would; fetch keeps its connections to itself.
+ * For tests: a proxy over TCP or Unix sockets that can cut what goes through it, as a pulled cable
+ * would, and stall it, as a client that does not read.
  *
  * @module
  */
 
-/** A port that was free a moment ago. */
-export function freePort(): number {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = listener.addr;
-  listener.close();
-  return port;
-}
+/** Where a proxy listens and passes connections on to: a port on the loopback interface, or a path. */
+export type End = number | string;
 
 function shut(connection: Deno.Conn): void {
   try {
@@ -21,22 +16,31 @@ function shut(connection: Deno.Conn): void {
   }
 }
 
-/** Passes connections on to a port, until it cuts them. */
+/** Passes connections on, until it cuts them. */
 export class CuttingProxy {
-  /** Where it listens. */
+  /** The port it listens on; 0 if it listens on a path. */
   readonly port: number;
-  #stalled: PromiseWithResolvers<void> | undefined;
-  readonly #target: number;
-  readonly #listener: Deno.TcpListener;
+  readonly #target: End;
+  readonly #listener: Deno.Listener;
   readonly #connections = new Set<Deno.Conn>();
   readonly #work = new Set<Promise<void>>();
   readonly #accepting: Promise<void>;
+  #stalled: PromiseWithResolvers<void> | undefined;
 
-  /** @param target The port to pass connections on to. */
-  constructor(target: number) {
+  /**
+   * @param target Whom to pass connections on to.
+   * @param path The Unix socket to listen on; default: any free port.
+   */
+  constructor(target: End, path?: string) {
     this.#target = target;
-    this.#listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-    this.port = this.#listener.addr.port;
+    if (path === undefined) {
+      const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+      this.port = listener.addr.port;
+      this.#listener = listener;
+    } else {
+      this.port = 0;
+      this.#listener = Deno.listen({ transport: "unix", path });
+    }
     this.#accepting = this.#accept();
   }
 
@@ -69,18 +73,20 @@ export class CuttingProxy {
     }
   }
 
-  async #pass(client: Deno.TcpConn): Promise<void> {
+  async #pass(client: Deno.Conn): Promise<void> {
     this.#connections.add(client);
-    let server: Deno.TcpConn;
+    let server: Deno.Conn;
     try {
-      server = await Deno.connect({ hostname: "127.0.0.1", port: this.#target });
+      const target = this.#target;
+      server = typeof target === "number"
+        ? await Deno.connect({ hostname: "127.0.0.1", port: target })
+        : await Deno.connect({ transport: "unix", path: target });
     } catch {
       return shut(client);
     }
     if (!this.#connections.has(client)) return shut(server);
     this.#connections.add(server);
-    client.setNoDelay();
-    server.setNoDelay();
+    for (const one of [client, server]) (one as Partial<Deno.TcpConn>).setNoDelay?.();
     const going = () => this.#stalled?.promise;
     await Promise.all([copy(client, server, going), copy(server, client, going)]);
     this.#connections.delete(client);

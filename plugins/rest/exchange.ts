@@ -38,6 +38,12 @@ export interface ExchangeHost {
   readonly timeoutMs: number;
 }
 
+/**
+ * How long a call may run before the connection behind it is watched, in ms, unless its handler asks
+ * for the signal: watching costs more than a short call, and a notice of Deno's (README, Limits).
+ */
+const WATCH_AFTER_MS = 250;
+
 /** How much later than a Patchbay caller this side gives up, in ms: the caller's own error wins. */
 const GRACE_MS = 250;
 
@@ -94,6 +100,9 @@ export class Exchange extends TimerEntry implements HandlerContext, CallSink {
   #givenMs = 0;
   /** Whether the caller said so. */
   #stated = false;
+  /** How much of it comes after the timer that runs. */
+  #laterMs = 0;
+  #watched = false;
   #answer: Response | undefined = undefined;
   #waiting: ((response: Response) => void) | undefined = undefined;
 
@@ -142,12 +151,15 @@ export class Exchange extends TimerEntry implements HandlerContext, CallSink {
   get signal(): AbortSignal {
     this.#abort ??= new AbortController();
     if (this.#gone !== undefined) this.#end(this.#gone);
+    else if (this.#answer === undefined) this.#watch();
     return this.#abort.signal;
   }
 
   get remainingMs(): number {
     const given = this.#given();
-    const left = this.wheelList === undefined ? given : this.#host.timers.remainingMs(this);
+    const left = this.wheelList === undefined
+      ? given
+      : this.#host.timers.remainingMs(this) + this.#laterMs;
     return Math.max(0, this.#stated ? left - GRACE_MS : left);
   }
 
@@ -159,11 +171,11 @@ export class Exchange extends TimerEntry implements HandlerContext, CallSink {
   run(value: unknown): Response | Promise<Response> {
     this.endpoint.handle(value, this, this);
     if (this.#answer !== undefined) return this.#answer;
-    // Only who waits needs a timer, and an eye on the connection.
-    this.#host.timers.arm(this, this.#given());
-    const { signal } = this.#request;
-    if (signal.aborted) this.giveUp("the caller has gone");
-    else signal.addEventListener("abort", this.#onGone, { once: true });
+    // Only who waits needs a timer.
+    const given = this.#given();
+    const firstMs = this.#watched ? given : Math.min(given, WATCH_AFTER_MS);
+    this.#laterMs = given === firstMs ? 0 : given - firstMs;
+    this.#host.timers.arm(this, firstMs);
     return new Promise((resolve) => {
       if (this.#answer !== undefined) resolve(this.#answer);
       else this.#waiting = resolve;
@@ -171,6 +183,15 @@ export class Exchange extends TimerEntry implements HandlerContext, CallSink {
   }
 
   readonly #onGone = () => this.giveUp("the caller has gone");
+
+  /** Keeps an eye on the connection. */
+  #watch(): void {
+    if (this.#watched) return;
+    this.#watched = true;
+    const { signal } = this.#request;
+    if (signal.aborted) this.giveUp("the caller has gone");
+    else signal.addEventListener("abort", this.#onGone, { once: true });
+  }
 
   #given(): number {
     if (this.#givenMs === 0) {
@@ -206,7 +227,14 @@ export class Exchange extends TimerEntry implements HandlerContext, CallSink {
   }
 
   override expire(): void {
-    const timeoutMs = Math.round(this.wheelDelayMs);
+    const laterMs = this.#laterMs;
+    if (laterMs > 0) {
+      this.#laterMs = 0;
+      this.#watch();
+      if (this.#answer === undefined) this.#host.timers.arm(this, laterMs);
+      return;
+    }
+    const timeoutMs = Math.round(this.#given() - (this.#stated ? GRACE_MS : 0));
     this.endpoint.statistics.countError("deadline_exceeded");
     this.#leave("the caller's time is up");
     this.fail(
@@ -248,7 +276,7 @@ export class Exchange extends TimerEntry implements HandlerContext, CallSink {
     this.#answer = response;
     if (this.#waiting === undefined) return;
     this.#host.timers.disarm(this);
-    this.#request.signal.removeEventListener("abort", this.#onGone);
+    if (this.#watched) this.#request.signal.removeEventListener("abort", this.#onGone);
     this.#waiting(response);
   }
 }

@@ -31,38 +31,50 @@ const QUICK = {
   keepAliveTimeoutMs: 1000,
 };
 
+/** Which of the two listeners, and over what. */
+type Kind = "guarded over tcp" | "quick over unix";
+
 /** A plugin whose connections go through proxies. */
-function proxied(proxies: Map<string, CuttingProxy>): RestPlugin {
+function proxied(proxies: Map<string, CuttingProxy>, folder: string): RestPlugin {
   const through = (connect: Connect): Connect => (base, events) => {
-    const url = URL.parse(base);
-    if (url === null || url.protocol !== "http:") return connect(base, events);
+    const unix = base.startsWith("unix:");
+    const path = unix ? `${folder}/${crypto.randomUUID().slice(0, 8)}` : undefined;
     let proxy = proxies.get(base);
-    if (proxy === undefined) proxies.set(base, proxy = new CuttingProxy(Number(url.port)));
-    return connect(`http://127.0.0.1:${proxy.port}`, events);
+    if (proxy === undefined) {
+      const target = unix ? base.slice("unix:".length) : Number(new URL(base).port);
+      proxies.set(base, proxy = new CuttingProxy(target, path));
+      paths.set(proxy, path);
+    }
+    const there = paths.get(proxy);
+    return connect(there === undefined ? `http://127.0.0.1:${proxy.port}` : `unix:${there}`, events);
   };
+  const paths = new Map<CuttingProxy, string | undefined>();
   return createRest({ ...DENO_PARTS, connector: (config) => through(connector(config)) });
 }
 
-type Listener = "quick" | "guarded";
-
-function meet(path: string, listener: Listener, leave: () => Promise<void>): Meeting {
+function meet(path: string, folder: string, kind: Kind, leave: () => Promise<void>): Meeting {
   const proxies = new Map<string, CuttingProxy>();
-  const rest = proxied(proxies);
+  const rest = proxied(proxies, folder);
+  const listen = { listener: "guarded", listen: { hostname: "127.0.0.1", port: 0 } } as const;
   return {
     options: (module, overrides) => ({
       ...overrides,
       module,
       plugins: [rest],
-      config: { rest: { ...QUICK, listener, listen: { hostname: "127.0.0.1", port: 0 } } },
+      config: { rest: { ...QUICK, ...(kind === "guarded over tcp" ? listen : {}) } },
       directory: (identity) => HostDirectory.open(identity, { path }),
     }),
-    place: { path, listener },
+    place: { path, folder, kind },
     sever() {
       for (const proxy of proxies.values()) proxy.cut();
       return Promise.resolve();
     },
-    stranger: (bytes, module) => stranger(path, module, bytes),
-    otherVersion: () => new TextEncoder().encode("GET / HTTP/9.9\r\nHost: localhost\r\n\r\n"),
+    ...(kind === "guarded over tcp"
+      ? {
+        stranger: (bytes: Uint8Array, module: string) => stranger(path, module, bytes),
+        otherVersion: () => new TextEncoder().encode("GET / HTTP/9.9\r\nHost: localhost\r\n\r\n"),
+      }
+      : {}),
     async [Symbol.asyncDispose]() {
       for (const proxy of proxies.values()) await proxy.close();
       await leave();
@@ -78,10 +90,10 @@ async function stranger(path: string, module: string, bytes: Uint8Array): Promis
   return await strangerOver(connection, bytes);
 }
 
-async function meeting(listener: Listener): Promise<Meeting> {
+async function meeting(kind: Kind): Promise<Meeting> {
   const parent = await Deno.makeTempDir({ prefix: "pb-" });
   const path = openRuntimeDir({ path: `${parent}/run` });
-  return meet(path, listener, () => Deno.remove(parent, { recursive: true }));
+  return meet(path, parent, kind, () => Deno.remove(parent, { recursive: true }));
 }
 
 /** rest as strangers reach it: over TCP, with the guarded listener. */
@@ -92,10 +104,10 @@ const fixture: Fixture = {
   layouts: ["same_process", "two_processes"],
   lacks: { alone: "a bay does not call itself: in_process is for that" },
   largestPayloadBytes: 16 * 1024 * 1024,
-  meeting: () => meeting("guarded"),
+  meeting: () => meeting("guarded over tcp"),
   join(place: Json) {
-    const { path, listener } = place as { path: string; listener: Listener };
-    return Promise.resolve(meet(path, listener, () => Promise.resolve()));
+    const { path, folder, kind } = place as { path: string; folder: string; kind: Kind };
+    return Promise.resolve(meet(path, folder, kind, () => Promise.resolve()));
   },
   unavailable: () =>
     Promise.resolve({
@@ -108,6 +120,17 @@ const fixture: Fixture = {
       remedy: /config\.rest\.auth/,
       [Symbol.asyncDispose]: () => Promise.resolve(),
     }),
+};
+
+/** rest as it comes: over a Unix socket in the runtime directory, with the quick listener. */
+export const overUnix: Fixture = {
+  ...fixture,
+  name: "rest (quick, Unix socket)",
+  lacks: {
+    ...fixture.lacks,
+    stranger: "Deno.serve waits for ever for a stranger's request: so it is for this host alone",
+  },
+  meeting: () => meeting("quick over unix"),
 };
 
 export default fixture;

@@ -138,7 +138,6 @@ export class Jobs {
     try {
       await server.authorize(request, context.env, "execute", address);
       const goal = await server.readValue(request, endpoint.statistics);
-      if (request.signal.aborted) return new Response(null, { status: 408 });
       const id = readId(request.headers.get(JOB_ID));
       const streaming = (request.headers.get("accept") ?? "").includes(EVENT_STREAM);
       const held = new HeldJob(id, endpoint, this.#parts, `${path}/${id}`, streaming);
@@ -159,9 +158,7 @@ export class Jobs {
         run?.cancel("the job's owner has gone");
         stream?.abort();
       };
-      request.signal.addEventListener("abort", gone, { once: true });
-      const refusal = await held.decided;
-      request.signal.removeEventListener("abort", gone);
+      const refusal = await decided(held, request, gone);
       if (refusal !== undefined) {
         stream?.abort();
         return problemResponse(refusal, statusOf(refusal));
@@ -437,6 +434,29 @@ class HeldJob extends TimerEntry implements JobSink {
     if (!this.#owned || !this.#accepted || this.ended || this.#watchers.size > 0) return;
     this.#endpoint.timers.arm(this, this.#endpoint.orphanMs);
   }
+}
+
+/** How long a verdict may take before the connection is watched, in milliseconds. */
+const WATCH_AFTER_MS = 100;
+
+/** Waits for the worker's verdict; a client that goes meanwhile takes its goal back. */
+async function decided(
+  held: HeldJob,
+  request: Request,
+  gone: () => void,
+): Promise<PatchbayError | undefined> {
+  const soon = Promise.withResolvers<undefined>();
+  const timer = setTimeout(() => soon.resolve(undefined), WATCH_AFTER_MS);
+  const verdict = held.decided.then((refusal) => ({ refusal }));
+  const quick = await Promise.race([verdict, soon.promise]);
+  clearTimeout(timer);
+  if (quick !== undefined) return quick.refusal;
+  const { signal } = request;
+  if (signal.aborted) gone();
+  signal.addEventListener("abort", gone, { once: true });
+  const { refusal } = await verdict;
+  signal.removeEventListener("abort", gone);
+  return refusal;
 }
 
 function readId(id: string | null): string {

@@ -194,7 +194,12 @@ class NodeWay implements Way {
     };
     if (signal.aborted) stop();
     else signal.addEventListener("abort", stop, { once: true });
-    sent.on("socket", (socket: Socket) => this.#met(socket));
+    sent.on("socket", (socket: Socket) => {
+      // Deno sends a request again, whatever its method, if a connection of the pool is lost before
+      // the answer. What is called twice may be done twice: core and the contract decide on that.
+      sent.reusedSocket = false;
+      this.#met(socket);
+    });
     sent.on("error", (error) => this.#failed(request, error, reject));
     sent.on("close", () => signal.removeEventListener("abort", stop));
     sent.end(body);

@@ -72,8 +72,6 @@ export const serveQuickly: Serve = async (options): Promise<Serving> => {
         const timer = setTimeout(() => stop.abort(), graceMs);
         await server.shutdown();
         clearTimeout(timer);
-        stop.abort();
-        await server.finished;
         if ("path" in place) await Deno.remove(place.path).catch(() => {});
       })(),
   };

@@ -319,8 +319,7 @@ export class RestServer implements ExchangeHost {
       return this.bodies.decodeRequest(bytes, request.headers.get("content-type") ?? "");
     } catch (error) {
       if (error instanceof PatchbayError) throw error;
-      const code = request.signal.aborted ? "closed" : "protocol";
-      throw new PatchbayError(code, "the body did not arrive as announced", { cause: error });
+      throw new PatchbayError("protocol", "the body did not arrive as announced", { cause: error });
     }
   }
 
