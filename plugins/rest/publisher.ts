@@ -208,15 +208,17 @@ export class Publisher {
     this.#keep(entry);
   }
 
-  /** @ignore The ids of the bays that the directory names as listeners of an address. */
-  async listenersOf(address: string): Promise<string[]> {
+  /** @ignore How many listeners of an address the directory names, by the ids of their bays. */
+  async listenersOf(address: string): Promise<Map<string, number>> {
     const { directory, name } = this.#parts.context;
-    const entries = await directory?.refresh() ?? [];
-    return entries.filter((entry) =>
-      entry.endpoints.some((e) =>
+    const found = new Map<string, number>();
+    for (const { id, endpoints } of await directory?.refresh() ?? []) {
+      const listeners = endpoints.filter((e) =>
         e.role === "listener" && e.wires.includes(name) && matches(e.address, address)
-      )
-    ).map((entry) => entry.id);
+      );
+      if (listeners.length > 0) found.set(id, listeners.length);
+    }
+    return found;
   }
 
   #id(number: number): string {
@@ -345,8 +347,8 @@ class SpeakWay implements SpeakerPort {
   async ready(): Promise<void> {
     const expected = await this.#publisher.listenersOf(this.endpoint.address);
     const missing = () => {
-      const there = new Set(this.#subscriptions.map((one) => one.bay));
-      return expected.some((id) => !there.has(id));
+      const there = (id: string) => this.#subscriptions.filter(({ bay }) => bay === id).length;
+      return expected.entries().some(([id, count]) => there(id) < count);
     };
     if (!missing()) return;
     const { promise, resolve } = Promise.withResolvers<void>();
