@@ -201,7 +201,8 @@ export const FIELDS: ConfigFields = {
   },
   names: {
     kind: "object",
-    description: 'methods and paths by address: `{ "users/get": { method: "GET", path: "/u/:id" } }`',
+    description:
+      'methods and paths by address: `{ "users/get": { method: "GET", path: "/u/:id" } }`',
     default: {},
   },
   headers: { kind: "object", description: "headers sent along with every request", default: {} },
@@ -277,7 +278,8 @@ export const FIELDS: ConfigFields = {
   retries: {
     kind: "integer",
     min: 0,
-    description: "how often a call is made again whose connection was lost, if it is `idempotent`, " +
+    description:
+      "how often a call is made again whose connection was lost, if it is `idempotent`, " +
       "a GET, or was not sent",
     default: 2,
   },

@@ -151,7 +151,10 @@ export function decodeEvent(data: string, facts: EventFacts | undefined, bodies:
     return bodies.decodeResponse(bytes, facts.type);
   }
   try {
-    return bodies.decodeResponse(encoder.encode(data) as Uint8Array<ArrayBuffer>, "application/json");
+    return bodies.decodeResponse(
+      encoder.encode(data) as Uint8Array<ArrayBuffer>,
+      "application/json",
+    );
   } catch (error) {
     if (facts !== undefined) throw error;
     return data;

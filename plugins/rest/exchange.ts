@@ -214,7 +214,9 @@ export class Exchange extends TimerEntry implements HandlerContext, CallSink {
         );
       }
       statistics.bytesOut += bytes.length;
-      this.#respond(new Response(bytes, { status: this.#status, headers: { "content-type": type } }));
+      this.#respond(
+        new Response(bytes, { status: this.#status, headers: { "content-type": type } }),
+      );
     } catch (error) {
       const known = PatchbayError.fromThrown(error);
       statistics.countError(known.code);

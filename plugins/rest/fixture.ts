@@ -46,7 +46,10 @@ function proxied(proxies: Map<string, CuttingProxy>, folder: string): RestPlugin
       paths.set(proxy, path);
     }
     const there = paths.get(proxy);
-    return connect(there === undefined ? `http://127.0.0.1:${proxy.port}` : `unix:${there}`, events);
+    return connect(
+      there === undefined ? `http://127.0.0.1:${proxy.port}` : `unix:${there}`,
+      events,
+    );
   };
   const paths = new Map<CuttingProxy, string | undefined>();
   return createRest({ ...DENO_PARTS, connector: (config) => through(connector(config)) });

@@ -63,7 +63,10 @@ export class JobWay implements JobPort {
         : [this.#transport.hostAt(name.baseUrl)];
       const host = hosts[Math.floor(Math.random() * hosts.length)];
       if (host === undefined) {
-        throw new PatchbayError("not_found", `${this.#address}: no bay known over rest performs it`);
+        throw new PatchbayError(
+          "not_found",
+          `${this.#address}: no bay known over rest performs it`,
+        );
       }
       const owned = new OwnedJob(job, name, host, this.#transport, () => this.#owned.delete(owned));
       this.#owned.add(owned);

@@ -417,4 +417,3 @@ export function readPattern(path: string): string | undefined {
 function decodeStars(path: string): string {
   return path.replace(/%2a/gi, "*");
 }
-

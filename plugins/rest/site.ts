@@ -17,6 +17,9 @@ import { Streams } from "./event_stream.ts";
 import { Jobs } from "./jobs_in.ts";
 import { Publisher, readPattern } from "./publisher.ts";
 import { FROM } from "./headers.ts";
+import { type Described, openapi, untyped } from "./openapi.ts";
+import { page, PAGE_POLICY } from "./page.ts";
+import type { RestContext } from "./router.ts";
 import { nowhere, RestServer, type ServerParts } from "./server.ts";
 
 /** How long open event streams may still take when the site closes, in milliseconds. */
@@ -24,6 +27,7 @@ const STREAMS_GRACE_MS = 500;
 
 /** The listening side of one bay. */
 export class Site {
+  readonly #parts: ServerParts;
   readonly #server: RestServer;
   readonly #streams: Streams;
   readonly #publisher: Publisher;
@@ -31,11 +35,13 @@ export class Site {
 
   /** @param parts What it is made with. */
   constructor(parts: ServerParts) {
+    this.#parts = parts;
     const { context, config } = parts;
     const server = this.#server = new RestServer(parts);
     const streams = this.#streams = new Streams(config.eventPingMs);
     this.#publisher = new Publisher({ context, config, server, streams });
     this.#jobs = new Jobs({ context, config, server, streams });
+    if (config.openapi) this.#documents();
     server.otherwise = (request) => {
       const { method, path } = request.req;
       const pattern = method === "GET" || method === "HEAD" ? readPattern(path) : undefined;
@@ -44,6 +50,11 @@ export class Site {
         (pattern.includes("*") || request.req.raw.headers.has(FROM));
       return ahead ? this.#publisher.subscribe(request, pattern) : nowhere(server, request);
     };
+  }
+
+  /** The endpoints of which nobody knows a schema. */
+  get untyped(): string[] {
+    return untyped(this.#describe(""));
   }
 
   /** Where it listens; empty while it does not. */
@@ -71,12 +82,54 @@ export class Site {
     return this.#jobs.perform(endpoint);
   }
 
+  #documents(): void {
+    const { router } = this.#server;
+    const document = (request: RestContext) => openapi(this.#describe(originOf(request)));
+    router.add({
+      method: "GET",
+      path: "/openapi.json",
+      what: "the OpenAPI document",
+      answer: (request) => Response.json(document(request)),
+    });
+    router.add({
+      method: "GET",
+      path: "/docs",
+      what: "the documentation",
+      answer: (request) =>
+        new Response(page(document(request), originOf(request)), {
+          headers: {
+            "content-type": "text/html; charset=utf-8",
+            "content-security-policy": PAGE_POLICY,
+          },
+        }),
+    });
+  }
+
+  #describe(origin: string): Described {
+    const { context, config } = this.#parts;
+    return {
+      module: context.identity.module,
+      origin: config.publicUrl ?? origin,
+      callables: this.#server.callables,
+      speakers: this.#publisher.speakers,
+      jobs: this.#jobs.endpoints,
+      names: config.names,
+      auth: config.auth,
+    };
+  }
+
   /** Ends all streams, and listens no longer. Idempotent. */
   async close(): Promise<void> {
     await this.#streams.close(STREAMS_GRACE_MS);
     this.#publisher.close();
     await this.#server.close();
   }
+}
+
+/** The URL that a client has asked under; empty where it is no web address. */
+function originOf({ req }: RestContext): string {
+  const { origin } = new URL(req.url);
+  return origin.startsWith("http:") || origin.startsWith("https:") ? origin : "";
 }
 
 /** Makes the listening side of a bay. */
