@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { CallableContract } from "./contract.ts";
+import type { CallableContract, NativeNames } from "./contract.ts";
 import { PatchbayError } from "./errors.ts";
 import type { CallPort, Peer } from "./plugin.ts";
 import { applySchema, type StandardSchema } from "./schema.ts";
@@ -57,6 +57,8 @@ export interface CallOptions {
   signal?: AbortSignal;
   /** 0–255, higher first when a queue forms. Default: the contract's, or 128. */
   priority?: number;
+  /** What a wire calls it this once, by plugin name. Default: the contract's. */
+  native?: NativeNames;
 }
 
 /** Where the outcome of a call goes. */
@@ -99,6 +101,8 @@ export interface OutboundCall extends CallSink {
   readonly priority: number;
   /** Whether a second execution does no harm. */
   readonly idempotent: boolean;
+  /** What wires call it instead of its address, by plugin name: the call's, else the contract's. */
+  readonly native?: NativeNames;
   /** The caller's counters: the port adds the bytes. */
   readonly statistics: EndpointStatistics;
   /** For the port: whatever it must find again in `cancel`. */
@@ -204,6 +208,10 @@ class PendingCall extends TimerEntry implements OutboundCall {
 
   get idempotent(): boolean {
     return this.#contract.idempotent === true;
+  }
+
+  get native(): NativeNames | undefined {
+    return this.#options.native ?? this.#contract.native;
   }
 
   get remainingMs(): number {

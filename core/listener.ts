@@ -5,7 +5,7 @@
  */
 
 import { matches } from "./address.ts";
-import type { SpeakerContract } from "./contract.ts";
+import type { NativeNames, SpeakerContract } from "./contract.ts";
 import { PatchbayError } from "./errors.ts";
 import type { BayIdentity, Peer, Registration } from "./plugin.ts";
 import { Fifo, Inbox, type Overflow } from "./queue.ts";
@@ -245,6 +245,11 @@ export class ListenerEndpoint {
       );
       host.timers.arm(this.#silence, this.#maxSilenceMs);
     }
+  }
+
+  /** What wires call the speaker instead of its address, by plugin name. */
+  get native(): NativeNames | undefined {
+    return this.#contract?.native;
   }
 
   /** How many messages wait. */
