@@ -25,6 +25,8 @@ export interface LinkHandler {
   malformed(error: PatchbayError): void;
   /** The link is closed; nothing more comes. Called once. */
   closed(error: PatchbayError | undefined): void;
+  /** Whether an answer is waited for: looking for it a while costs less than being woken. */
+  readonly expectsAnswer?: boolean;
 }
 
 /** A duplex channel of frames: ordered, lossless while it lives, bounded frames. */
@@ -33,8 +35,16 @@ export interface Link {
   readonly local: boolean;
   /** Whether the death of the peer closes the link by itself; otherwise the session heartbeats. */
   readonly detectsClose: boolean;
-  /** The largest frame, in bytes; at least 17 KiB. */
+  /**
+   * The largest frame, in bytes; at least {@link import("./session/envelope.ts").MAX_FRAME_BYTES}.
+   * Where it is more, messages go in larger pieces, up to a quarter of the peer's window.
+   */
   readonly maxFrameBytes: number;
+  /**
+   * Whether the peer can still change the bytes of a frame that has come: the session then looks at
+   * nothing twice.
+   */
+  readonly shared?: boolean;
   /** Who the peer has proved to be, where the wire can prove that. */
   readonly identity?: string;
   /** Where {@link claim} makes room. Read it anew after each claim. */
@@ -51,12 +61,14 @@ export interface Link {
   start(handler: LinkHandler): void;
   /**
    * Makes room for one frame in {@link buffer}. Until {@link commit}, everything from there to the
-   * end of the buffer may be overwritten.
+   * end of the buffer may be overwritten, unless the claim is exact.
    *
    * @param bytes How much room at least, at most {@link maxFrameBytes}.
+   * @param exact Nothing behind these bytes is touched, and all of them are committed: where the
+   * wire can, the room lies in its own memory.
    * @returns Where the frame begins.
    */
-  claim(bytes: number): number;
+  claim(bytes: number, exact?: boolean): number;
   /**
    * Sends the claimed frame, soon: at the end of the current turn at the latest.
    *

@@ -14,19 +14,21 @@ import {
   type RingProducer,
 } from "@patchbay/core";
 
-/** How often to look before another process may have the core. */
-const POLLS = 100;
+/** How often to look before another process may have the core: about a microsecond. */
+const POLLS = 250;
 /** How often to do so before the event loop turns, which costs more. */
 const ROUNDS = 4;
 /** How long to look for more after the last frame before sleeping, in milliseconds. */
 const SPIN_MS = 0.05;
 /** How long frames may keep the event loop from turning, in milliseconds. */
 const TURN_MS = 1;
+/** After so many batches the clock is looked at, which costs as much as a small frame. */
+const CLOCK_EVERY = 16;
 /** The most bytes that are handed over at once. */
 const BATCH_BYTES = 64 * 1024;
 /**
- * What follows from a frame stands behind some promises: after so many hops, the next call or the
- * answer has been sent, and polling before would only delay it.
+ * What follows from a frame stands behind some promises: after so many hops at most, the next call
+ * or the answer has been sent, and polling before would only delay it.
  */
 const HOPS = 12;
 /** How long {@link RingLink.close} waits for room for what was committed, in milliseconds. */
@@ -60,18 +62,26 @@ export class RingLink implements Link {
   /** The kernel closes the socket with the process. */
   readonly detectsClose = true;
   /** As {@link Link.maxFrameBytes}. */
-  readonly maxFrameBytes: number = MAX_FRAME_BYTES;
-  // Not the ring itself: what lies behind a claim may be overwritten before the commit, and in the
-  // ring that would be messages that the peer has not read.
-  /** As {@link Link.buffer}. */
-  readonly buffer: Uint8Array = new Uint8Array(MAX_FRAME_BYTES);
+  readonly maxFrameBytes: number;
+  /** The peer has the rings, too. */
+  readonly shared = true;
+  /** As {@link Link.buffer}: the ring itself for an exact claim, else {@link #scratch}. */
+  buffer: Uint8Array;
   /** As {@link Link.view}. */
-  readonly view: DataView = new DataView(this.buffer.buffer);
+  view: DataView;
+  // What lies behind a claim that is not exact may be overwritten before the commit, and in the ring
+  // that would be messages that the peer has not read.
+  readonly #scratch = new Uint8Array(MAX_FRAME_BYTES);
+  readonly #scratchView = new DataView(this.#scratch.buffer);
+  /** For an exact claim that finds no room in the ring. */
+  #spill: Uint8Array | undefined;
   readonly #parts: RingLinkParts;
   readonly #producer: RingProducer;
   readonly #consumer: RingConsumer;
-  /** Frames are copied out before anybody looks at them: the peer could change them meanwhile. */
-  readonly #taken = new Uint8Array(MAX_FRAME_BYTES);
+  /** Whether the claim lies in the ring. */
+  #inRing = false;
+  /** Counts commits: whoever waits for what follows from a frame sees that it has come. */
+  #commits = 0;
   /** Frames that found no room in the ring. */
   #waiting: Uint8Array[] = [];
   #firstWaiting = 0;
@@ -81,6 +91,7 @@ export class RingLink implements Link {
   #running: Promise<unknown> | undefined;
   /** Wakes the polling loop; `undefined` while it does not sleep. */
   #wake: (() => void) | undefined;
+  #looking = false;
   #ringing: Promise<void> | undefined;
   #ringAgain = false;
   /** The peer has closed the socket, or died: what it wrote before is still read. */
@@ -99,6 +110,9 @@ export class RingLink implements Link {
     this.#parts = parts;
     this.#producer = parts.producer;
     this.#consumer = parts.consumer;
+    this.maxFrameBytes = parts.producer.maxBytes;
+    this.buffer = this.#scratch;
+    this.view = this.#scratchView;
   }
 
   /** As {@link Link.buffered}: what waits for room in the ring. */
@@ -113,16 +127,41 @@ export class RingLink implements Link {
   }
 
   /** As {@link Link.claim}. */
-  claim(_bytes: number): number {
+  claim(bytes: number, exact = false): number {
+    if (exact && this.#buffered === 0 && !this.#closed) {
+      const at = this.#claimInRing(bytes);
+      if (at >= 0) {
+        this.buffer = this.#producer.bytes;
+        this.view = this.#producer.view;
+        this.#inRing = true;
+        return at;
+      }
+    }
+    this.#inRing = false;
+    if (bytes <= this.#scratch.length) {
+      this.buffer = this.#scratch;
+      this.view = this.#scratchView;
+    } else {
+      this.buffer = this.#spill = new Uint8Array(bytes);
+      this.view = new DataView(this.buffer.buffer);
+    }
     return 0;
   }
 
   /** As {@link Link.commit}. */
   commit(bytes: number): void {
     if (this.#closed) return;
+    this.#commits++;
     try {
-      if (this.#buffered === 0 && this.#put(this.buffer, bytes)) return this.#ringIfAsleep();
-      this.#waiting.push(this.buffer.slice(0, bytes));
+      if (this.#inRing) {
+        this.#inRing = false;
+        this.#producer.commit(bytes);
+        return this.#sent();
+      }
+      if (this.#buffered === 0 && this.#put(this.buffer, bytes)) return this.#sent();
+      const frame = this.#spill ?? this.buffer.slice(0, bytes);
+      this.#spill = undefined;
+      this.#waiting.push(frame);
       this.#buffered += bytes;
       // If this side sleeps, nobody would look whether there is room now: say that it waits for it.
       if (this.#wake !== undefined) this.#wakeUp();
@@ -165,6 +204,30 @@ export class RingLink implements Link {
 
   // ----- out -----
 
+  #claimInRing(bytes: number): number {
+    try {
+      return this.#producer.claim(bytes);
+    } catch (error) {
+      this.#fail(error);
+      return -1;
+    }
+  }
+
+  /** A frame is in the ring. */
+  #sent(): void {
+    if (this.#producer.wakes()) this.#ring();
+    // The answer to what ends a silence is looked for a while, rather than slept for.
+    if (this.#wake !== undefined && !this.#looking) {
+      this.#looking = true;
+      queueMicrotask(this.#lookForAnswer);
+    }
+  }
+
+  readonly #lookForAnswer = (): void => {
+    this.#looking = false;
+    if (this.#handler?.expectsAnswer === true) this.#wakeUp();
+  };
+
   #put(from: Uint8Array, bytes: number): boolean {
     const producer = this.#producer;
     const at = producer.claim(bytes);
@@ -191,14 +254,10 @@ export class RingLink implements Link {
       waiting.splice(0, next);
       this.#firstWaiting = 0;
     }
-    this.#ringIfAsleep();
+    if (this.#producer.wakes()) this.#ring();
     this.#handler?.drained();
     if (this.#buffered === 0) this.#emptied?.();
     return true;
-  }
-
-  #ringIfAsleep(): void {
-    if (this.#producer.wakes()) this.#ring();
   }
 
   /** Wakes the peer, for whatever it waits. */
@@ -249,8 +308,10 @@ export class RingLink implements Link {
   }
 
   async #poll(handler: LinkHandler): Promise<void> {
-    let lastFrame = -Infinity;
+    let batches = 0;
     let lastTurn = performance.now();
+    // When there was nothing first; 0 while frames come.
+    let idleSince = lastTurn - SPIN_MS;
     while (!this.#closed) {
       if (this.#peerGone) {
         // All that it wrote is there, and no more than the ring holds.
@@ -258,23 +319,26 @@ export class RingLink implements Link {
         return this.#shut(undefined);
       }
       if (this.#buffered > 0) this.#putWaiting();
+      const before = this.#commits;
       if (this.#take(handler, BATCH_BYTES)) {
-        for (let hop = 0; hop < HOPS; hop++) await null;
-        lastFrame = performance.now();
-        if (lastFrame - lastTurn < TURN_MS) continue;
-        await turn();
-        lastTurn = performance.now();
+        for (let hop = 0; hop < HOPS && this.#commits === before; hop++) await null;
+        idleSince = 0;
+        if (++batches % CLOCK_EVERY === 0 && performance.now() - lastTurn > TURN_MS) {
+          await turn();
+          lastTurn = performance.now();
+        }
         continue;
       }
-      if (performance.now() - lastFrame < SPIN_MS) {
-        if (this.#look()) continue;
+      if (this.#look()) continue;
+      const now = performance.now();
+      if (idleSince === 0) idleSince = now;
+      if (now - idleSince < SPIN_MS) {
         await turn();
-        lastTurn = performance.now();
+        lastTurn = now;
         continue;
       }
       await this.#sleep();
-      lastTurn = performance.now();
-      lastFrame = lastTurn;
+      lastTurn = idleSince = performance.now();
     }
   }
 
@@ -288,26 +352,32 @@ export class RingLink implements Link {
     return false;
   }
 
-  /** Hands over what has come. */
+  /** Hands over what has come, where it lies. */
   #take(handler: LinkHandler, maxBytes: number): boolean {
     const consumer = this.#consumer;
-    const taken = this.#taken;
+    const { bytes: ring, capacity } = consumer;
     let bytes = 0;
     while (bytes < maxBytes) {
       const at = consumer.peek();
       if (at < 0) break;
       const { length } = consumer;
-      if (length > this.maxFrameBytes) throw this.#tooLong(length);
-      taken.set(consumer.bytes.subarray(at, at + length));
-      consumer.release();
       bytes += length + 8;
-      handler.frame(taken, 0, length);
+      handler.frame(ring, at, at + length);
       if (this.#closed) return true;
+      consumer.skip();
+      // The sender may need the room before the batch is through.
+      if (consumer.kept * 4 >= capacity) this.#release();
     }
     if (bytes === 0) return false;
-    if (consumer.wakes()) this.#ring();
+    this.#release();
     handler.batchEnd();
     return true;
+  }
+
+  #release(): void {
+    const consumer = this.#consumer;
+    consumer.release();
+    if (consumer.wakes()) this.#ring();
   }
 
   /** Says that it sleeps, looks again, and waits for the bell. */
@@ -324,14 +394,6 @@ export class RingLink implements Link {
   }
 
   // ----- end -----
-
-  #tooLong(bytes: number): PatchbayError {
-    return new PatchbayError(
-      "protocol",
-      `the peer sent a frame of ${bytes} bytes, the limit is ${this.maxFrameBytes}`,
-      { details: { size: bytes, max: this.maxFrameBytes } },
-    );
-  }
 
   /** The peer has broken a ring, or this side is at fault: the session tells it, and it ends. */
   #fail(thrown: unknown): void {
