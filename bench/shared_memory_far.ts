@@ -27,7 +27,7 @@ export function openSharedMemory(module: string, folder: string, codec: string) 
     runtimeDirectory: folder,
     publishStatistics: false,
     maxMessageBytes: 64 * 1024 * 1024,
-    config: { shared_memory: { codec } },
+    config: { shared_memory: { codec, ...JSON.parse(Deno.env.get("SHMCFG") ?? "{}") } },
   });
 }
 

@@ -14,8 +14,12 @@ import {
   type RingProducer,
 } from "@patchbay/core";
 
-/** How often to look before another process may have the core: about a microsecond. */
-const POLLS = 250;
+/** How often to look before another process may have the core, if the peer has one of its own. */
+const POLLS = 1000;
+/** How often to look first where giving the core away has brought the frame time and again. */
+const POLLS_ON_ONE_CORE = 20;
+/** That often in a row. */
+const HANDED_OVER = 4;
 /** How often to do so before the event loop turns, which costs more. */
 const ROUNDS = 4;
 /** How long to look for more after the last frame before sleeping, in milliseconds. */
@@ -30,7 +34,7 @@ const BATCH_BYTES = 64 * 1024;
  * What follows from a frame stands behind some promises: after so many hops at most, the next call
  * or the answer has been sent, and polling before would only delay it.
  */
-const HOPS = 12;
+const HOPS = 24;
 /** How long {@link RingLink.close} waits for room for what was committed, in milliseconds. */
 const FLUSH_MS = 1000;
 
@@ -92,6 +96,9 @@ export class RingLink implements Link {
   /** Wakes the polling loop; `undefined` while it does not sleep. */
   #wake: (() => void) | undefined;
   #looking = false;
+  #polls = POLLS;
+  /** How often in a row the frame was there as soon as the peer had had the core. */
+  #handedOver = 0;
   #ringing: Promise<void> | undefined;
   #ringAgain = false;
   /** The peer has closed the socket, or died: what it wrote before is still read. */
@@ -346,7 +353,17 @@ export class RingLink implements Link {
   #look(): boolean {
     const consumer = this.#consumer;
     for (let round = 0; round < ROUNDS; round++) {
-      for (let poll = 0; poll < POLLS; poll++) if (consumer.peek() >= 0) return true;
+      for (let poll = this.#polls; poll > 0; poll--) {
+        if (consumer.peek() < 0) continue;
+        if (poll < this.#polls) {
+          // It came while this side was looking: the peer runs on another core.
+          this.#handedOver = 0;
+          this.#polls = POLLS;
+        } else if (round === 1 && ++this.#handedOver >= HANDED_OVER) {
+          this.#polls = POLLS_ON_ONE_CORE;
+        }
+        return true;
+      }
       this.#parts.yieldCore();
     }
     return false;
