@@ -6,11 +6,12 @@
  */
 
 import { fileURLToPath } from "node:url";
+import type { BytesView } from "@patchbay/core";
 import { asked, start, type Started } from "./asked.ts";
 import { startIceoryx } from "./iceoryx.ts";
 import { compare, type Contender, latencies, median } from "./measure.ts";
 import type { Row } from "./report.ts";
-import { openSharedMemory } from "./shared_memory_far.ts";
+import { openSharedMemory, RAW_SIZES } from "./shared_memory_far.ts";
 import type { Suite, SuiteContext } from "./suite.ts";
 import { MESSAGE, type Message, writeAll } from "./uds_far.ts";
 import { cpuMicros } from "./usage.ts";
@@ -75,19 +76,23 @@ function pipelined(call: () => Promise<unknown>): Contender {
 /** Listens, and counts what comes until all of a round has. */
 async function shouts(
   bay: Bay,
-  what: { address: string; push: string; perMs: number; weight?: number },
+  what: { address: string; push: string; perMs: number; weight?: number; views?: boolean },
   check: (value: unknown) => boolean,
-): Promise<Contender> {
+): Promise<Contender & { close(): Promise<void> }> {
   let left = 0;
   let done = () => {};
   let last = 0;
-  await bay.listen(what.address, (value, { sequence }) => {
+  const take = (value: unknown, { sequence }: { sequence: number }) => {
     if (sequence !== ++last) throw new Error(`shout ${sequence} came instead of ${last}`);
     if (!check(value)) throw new Error("garbled");
     if (--left === 0) done();
-  }, { overflow: "block" });
+  };
+  const listener = what.views
+    ? await bay.listen(what.address, take, { overflow: "block", views: true })
+    : await bay.listen(what.address, take, { overflow: "block" });
   const { weight = 1 } = what;
   return {
+    close: () => listener.close(),
     async run(roundMs) {
       const operations = Math.max(1, Math.round(roundMs * what.perMs));
       left = operations;
@@ -244,36 +249,35 @@ async function run(context: SuiteContext): Promise<Row[]> {
       }),
     );
     if (codec === "json") continue;
-    for (const [size, atLeast] of [[64, 5e6], [1024, 4e6]] as const) {
-      const raw = await shouts(
-        bay,
-        { address: `far/raw${size}`, push: `far/push${size}`, perMs: 1500 },
-        (value) => (value as Uint8Array).length === size,
-      );
-      rows.push(
-        await compare(context, {
-          figure: `raw: shouts of ${size} B, overflow block`,
-          unit: "/s",
-          ours: { ...raw, pid },
-          target: { atLeast },
-        }),
-      );
+    for (const size of RAW_SIZES) {
+      const address = `far/raw${size}`;
+      const what = { address, push: `far/push${size}` };
+      const isLarge = size === MIB;
+      const perMs = isLarge ? 3 : 2000;
+      const weight = isLarge ? MIB : 1;
+      const kept = new Uint8Array(size);
+      for (const views of [true, false]) {
+        const raw = await shouts(bay, { ...what, perMs, weight, views }, (value) => {
+          if (views) return (value as BytesView).copyTo(kept) === size;
+          return (value as Uint8Array).length === size;
+        });
+        const how = views ? "copied out of views" : "as values of their own";
+        rows.push(
+          await compare(context, {
+            figure: `raw: shouts of ${isLarge ? "1 MiB" : `${size} B`}, ${how}`,
+            unit: isLarge ? "B/s" : "/s",
+            ours: { ...raw, pid },
+            ...isLarge ? { floor: bareSet(MIB), floorName: "bare set" } : {},
+            target: !views
+              ? undefined
+              : (isLarge
+                ? { atLeast: 5e9, ratioAtLeast: 0.5 }
+                : { atLeast: size === 64 ? 5e6 : 4e6 }),
+          }),
+        );
+        await raw.close();
+      }
     }
-    const large = await shouts(
-      bay,
-      { address: `far/raw${MIB}`, push: `far/push${MIB}`, perMs: 1, weight: MIB },
-      (value) => (value as Uint8Array).length === MIB,
-    );
-    rows.push(
-      await compare(context, {
-        figure: "raw: shouts of 1 MiB",
-        unit: "B/s",
-        ours: { ...large, pid },
-        floor: bareSet(MIB),
-        floorName: "bare set",
-        target: { atLeast: 5e9, ratioAtLeast: 0.5 },
-      }),
-    );
     const used = await idle([Deno.pid, pid]);
     rows.push({
       figure: "idle: CPU of the busier of both processes, in %",

@@ -5,6 +5,7 @@
  */
 
 import { matches } from "./address.ts";
+import { BytesView, lender } from "./bytes_view.ts";
 import type { SpeakerContract } from "./contract.ts";
 import { PatchbayError } from "./errors.ts";
 import type { BayIdentity, Peer, Registration } from "./plugin.ts";
@@ -53,6 +54,16 @@ export interface ListenOptions {
   maxSilenceMs?: number;
   /** Called once for each silence. */
   onSilent?: () => void;
+}
+
+/** How to listen to bytes without a copy of them. */
+export interface ViewOptions extends ListenOptions {
+  /**
+   * Get bytes as a {@link BytesView} on the memory in which they came: with no copy on wires that
+   * have the trait `zeroCopy`, and valid until the callback returns. For values that are bare bytes,
+   * and contracts without a schema; needs a callback.
+   */
+  views: true;
 }
 
 /** What a listener needs of its bay. */
@@ -160,6 +171,23 @@ interface Held {
   readonly resolve: () => void;
 }
 
+function checkViews(
+  callback: unknown,
+  contract: SpeakerContract<never, unknown> | undefined,
+): void {
+  const problem = callback === undefined
+    ? "a listener that is iterated gets no views: each lasts for one callback"
+    : contract?.value === undefined
+    ? undefined
+    : "a listener whose contract has a schema gets no views: what is validated is a value";
+  if (problem === undefined) return;
+  throw new PatchbayError("invalid", problem, {
+    pattern: "speaker",
+    details: { path: "options.views" },
+    remedy: "pass a callback, and an address or a contract without a schema; or omit views",
+  });
+}
+
 class SilenceWatch extends TimerEntry {
   readonly #onSilent: () => void;
   readonly #threw: (error: unknown) => void;
@@ -189,6 +217,8 @@ export class ListenerEndpoint {
   readonly maxQueue: number;
   /** Whether it wants retained values. */
   readonly retained: boolean;
+  /** Whether it wants bytes lent, as {@link BytesView}. */
+  readonly views: boolean;
   /** The listener's counters. */
   readonly statistics: EndpointStatistics;
   /** Whether events may come twice because several wires lead to one speaker. */
@@ -210,7 +240,7 @@ export class ListenerEndpoint {
     pattern: string,
     contract: SpeakerContract<never, unknown> | undefined,
     callback: ListenCallback<never> | undefined,
-    options: ListenOptions,
+    options: ListenOptions & { readonly views?: boolean },
     host: ListenerHost,
     statistics: EndpointStatistics,
     several: boolean,
@@ -221,6 +251,8 @@ export class ListenerEndpoint {
     this.overflow = options.overflow ?? "drop_oldest";
     this.maxQueue = options.maxQueue ?? 1024;
     this.retained = options.retained ?? false;
+    this.views = options.views ?? false;
+    if (this.views) checkViews(callback, contract);
     this.statistics = statistics;
     this.#several = several;
     this.#host = host;
@@ -281,6 +313,7 @@ export class ListenerEndpoint {
     this.statistics.messagesIn++;
     if (this.#silence !== undefined) this.#host.timers.arm(this.#silence, this.#maxSilenceMs);
     if (this.#several && this.#hadAlready(context)) return source.released();
+    if (this.views) return this.#lend(value, context, source);
     const schema = this.#contract?.value;
     if (schema !== undefined) {
       try {
@@ -334,6 +367,24 @@ export class ListenerEndpoint {
     return await this.#inbox.next();
   }
 
+  /** Hands bytes over as a view that is over when the callback has returned. */
+  #lend(value: unknown, context: EventContext, source: ListenerSource): void {
+    let view = value;
+    if (value instanceof Uint8Array) view = lender.lend(value, 0, value.length);
+    if (!(view instanceof BytesView)) {
+      const problem = "the value is not bare bytes, and the listener asks for views";
+      const remedy = "shout a Uint8Array, or listen without views";
+      return this.#refuse(new PatchbayError("invalid", problem, { remedy }), context, source);
+    }
+    if (this.#running) {
+      // What waits for its turn outlives the memory that it lies in.
+      lender.keep(view);
+      return this.#hand(view, context, source);
+    }
+    this.#hand(view, context, source);
+    lender.expire(view);
+  }
+
   #hand(value: unknown, context: EventContext, source: ListenerSource): void {
     const callback = this.#callback;
     if (callback !== undefined && !this.#running && !this.#inbox.ended) {
@@ -362,8 +413,11 @@ export class ListenerEndpoint {
     source.released();
     for (let item = this.#inbox.take(); item !== undefined; item = this.#inbox.take()) {
       try {
-        await this.#settle(callback(item.value as never, item.context), item.context);
+        const done = callback(item.value as never, item.context);
+        if (this.views) lender.expire(item.value as BytesView);
+        await this.#settle(done, item.context);
       } catch (error) {
+        if (this.views) lender.expire(item.value as BytesView);
         this.#threw(error, item.context);
       }
     }

@@ -8,6 +8,7 @@
 export * from "./address.ts";
 export * from "./bay.ts";
 export * from "./bay_types.ts";
+export { BytesView } from "./bytes_view.ts";
 export type { Epoch } from "./epoch.ts";
 export { Served } from "./served.ts";
 export {

@@ -16,6 +16,8 @@ const FIRST_BYTES = FRAGMENT_BYTES;
 /** What is announced is believed up to this size, and beyond it eight times what has arrived. */
 const BELIEVED_BYTES = 1024 * 1024;
 const BELIEVED_FACTOR = 8;
+/** The largest body that is kept for the next one. */
+const MAX_SPARE_BYTES = 4 * 1024 * 1024;
 
 interface Partial {
   /** The first bytes of the message, kept apart. */
@@ -35,6 +37,7 @@ export class Reassembly {
   readonly #maxBytes: number;
   readonly #partial = new Map<number, Partial>();
   #bytes = 0;
+  #spare: Uint8Array<ArrayBuffer> | undefined;
 
   /**
    * @param maxBytes The largest message, its frame header included.
@@ -98,7 +101,7 @@ export class Reassembly {
       const room = announced === 0 ? FIRST_BYTES : believed(announced, bytes.length);
       partial = {
         head: bytes.slice(0, headBytes),
-        body: new Uint8Array(room),
+        body: this.#room(room),
         used: 0,
         announced,
       };
@@ -113,6 +116,22 @@ export class Reassembly {
     if (announced !== 0 && used !== announced) throw notAsAnnounced(used, announced);
     this.head = partial.head;
     return used === body.length ? body : body.subarray(0, used);
+  }
+
+  /**
+   * Takes a body back that nobody else has: the next one of its size needs no new memory, which
+   * costs more than the copy into it.
+   *
+   * @param body What {@link add} gave.
+   */
+  recycle(body: Uint8Array<ArrayBuffer>): void {
+    if (body.length <= MAX_SPARE_BYTES) this.#spare = body;
+  }
+
+  #room(bytes: number): Uint8Array<ArrayBuffer> {
+    const spare = this.#spare;
+    this.#spare = undefined;
+    return spare?.length === bytes ? spare : new Uint8Array(bytes);
   }
 }
 

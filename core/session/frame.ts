@@ -4,6 +4,7 @@
  * @module
  */
 
+import { type BytesView, lender } from "../bytes_view.ts";
 import { PatchbayError } from "../errors.ts";
 import { decodeHeaders, HEADER_BYTES } from "./envelope.ts";
 import type { Sender } from "./sender.ts";
@@ -143,13 +144,33 @@ export class Frame {
     const end = this.#end;
     if (end < at) throw new PatchbayError("protocol", "a frame's body is too short");
     if (sender.isBare(this.codec, this.flags)) {
-      if (this.#owned && skip === 0) return this.#buffer;
+      if (this.#owned && skip === 0) {
+        this.#owned = false;
+        return this.#buffer;
+      }
       // One copy, whoever changes the original. It takes a third of the time of `set` into new
       // memory, which is cleared first.
       return new Uint8Array(this.#buffer.subarray(at, end));
     }
     const body = this.#changing ? this.#copied(at) : this.#buffer.subarray(at, end);
     return sender.decode(this.codec, this.flags, body);
+  }
+
+  /**
+   * A view of the body, to be taken back before the next frame; `undefined` if the body is not the
+   * value itself.
+   *
+   * @param sender Knows the codecs.
+   */
+  lent(sender: Sender): BytesView | undefined {
+    if (!sender.isBare(this.codec, this.flags)) return undefined;
+    const view = this.#buffer === this.#head ? this.#view : undefined;
+    return lender.lend(this.#buffer, this.#bodyAt, this.#end, view);
+  }
+
+  /** The buffer of a body that was put together, if nobody was given it. */
+  get spare(): Uint8Array<ArrayBuffer> | undefined {
+    return this.#owned ? this.#buffer as Uint8Array<ArrayBuffer> : undefined;
   }
 
   #readHeader(buffer: Uint8Array, start: number): void {

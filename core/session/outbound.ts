@@ -57,6 +57,8 @@ export interface SubscriberSource {
 export interface Subscriber {
   /** Whether values are passed on as they came, as {@link Passing}. */
   readonly passes?: true;
+  /** Whether bytes are lent, as {@link import("../bytes_view.ts").BytesView}. */
+  readonly views?: boolean;
   /** The address or pattern. */
   readonly pattern: string;
   /** What happens to a message that finds the queue full. */
@@ -406,9 +408,11 @@ export class Outbound {
     const { address } = route;
     let value: unknown;
     try {
-      value = subscribed.listener.passes === undefined
-        ? frame.value(this.#host.sender)
-        : this.#host.sender.passing(frame, undefined);
+      const { sender } = this.#host;
+      const { views, passes } = subscribed.listener;
+      value = passes !== undefined
+        ? sender.passing(frame, undefined)
+        : (views === true ? frame.lent(sender) : undefined) ?? frame.value(sender);
     } catch (error) {
       statistics.countDrop("undecodable");
       subscribed.source.onConsumed?.(1);

@@ -17,6 +17,8 @@ export const RESERVE_BYTES: number = 6 * 1024;
 const LINK_BYTES = 64 * 1024;
 /** When a turn has committed so many bytes, they are sent without waiting for its end. */
 const FLUSH_BYTES = 16 * 1024;
+/** The largest buffer that is kept for the next message that has to wait. */
+const MAX_SPARE_BYTES = 4 * 1024 * 1024;
 /** The most entries that wait, whatever their size. */
 const MAX_ENTRIES = 65_536;
 
@@ -74,6 +76,8 @@ interface Cutting {
   at: number;
   /** How large the message is: said with its first fragment. */
   readonly total: number;
+  /** The buffer behind `bytes`, if it is the outbox's own. */
+  readonly own?: Uint8Array;
 }
 
 /** One queue of a lane. */
@@ -101,6 +105,7 @@ export class Outbox {
   #nextFragment = 0;
   /** The largest body of a frame; larger ones are cut. */
   #pieceBytes = FRAGMENT_BYTES;
+  #spare: Uint8Array | undefined;
 
   /**
    * @param link Where frames go.
@@ -319,12 +324,16 @@ export class Outbox {
       at += bytes;
       if (last) return undefined;
     }
-    const rest = new Uint8Array((at === 0 ? head.length : 0) + body.length - at);
+    const left = (at === 0 ? head.length : 0) + body.length - at;
+    const spare = this.#spare;
+    const own = spare !== undefined && spare.length >= left ? spare : new Uint8Array(left);
+    this.#spare = undefined;
+    const rest = own.subarray(0, left);
     if (at === 0) rest.set(head);
     rest.set(at === 0 ? body : body.subarray(at), at === 0 ? head.length : 0);
     const waiting = new Waiting(undefined);
     const line = (paid ? this.#paid : this.#free)[lane];
-    line.cutting = { bytes: rest, source: waiting, id, at: 0, total: at === 0 ? total : 0 };
+    line.cutting = { bytes: rest, source: waiting, id, at: 0, total: at === 0 ? total : 0, own };
     this.#queuedBytes += rest.length;
     this.#entries++;
     return waiting;
@@ -367,6 +376,9 @@ export class Outbox {
     this.#queuedBytes -= cutting.bytes.length;
     this.#entries--;
     line.cutting = undefined;
+    const { own } = cutting;
+    // New memory costs more than the copy into it: the next large message takes this.
+    if (own !== undefined && own.length <= MAX_SPARE_BYTES) this.#spare = own;
     cutting.source.frameSent?.();
   }
 

@@ -528,6 +528,8 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
     if (frame.kind < 16) throw new PatchbayError("protocol", "a control frame in fragments");
     // Its fragments have been credited already.
     this.#dispatch(frame, 0);
+    const { spare } = frame;
+    if (spare !== undefined) this.#reassembly.recycle(spare);
   }
 
   #takenUp(bytes: number): void {
