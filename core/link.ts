@@ -25,6 +25,8 @@ export interface LinkHandler {
   malformed(error: PatchbayError): void;
   /** The link is closed; nothing more comes. Called once. */
   closed(error: PatchbayError | undefined): void;
+  /** Nothing has come, and the link looks for more: what takes time can be done meanwhile. */
+  idle?(): void;
   /** Whether an answer is waited for: looking for it a while costs less than being woken. */
   readonly expectsAnswer?: boolean;
 }

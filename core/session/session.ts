@@ -318,6 +318,11 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
     if (this.#link.buffered > MAX_LINK_BYTES && this.#state !== "ended") this.overloaded();
   }
 
+  /** As {@link LinkHandler.idle}. */
+  idle(): void {
+    this.#frame.stockUp();
+  }
+
   /** As {@link LinkHandler.expectsAnswer}. */
   get expectsAnswer(): boolean {
     return this.outbound.pending > 0;

@@ -15,15 +15,24 @@ import {
 } from "@patchbay/core";
 
 /** How often to look before another process may have the core, if the peer has one of its own. */
-const POLLS = 1000;
+const POLLS = 2000;
 /** How often to look first where giving the core away has brought the frame time and again. */
 const POLLS_ON_ONE_CORE = 20;
-/** That often in a row. */
+/** That often in a row, */
 const HANDED_OVER = 4;
+/** and by giving it away for so long, in milliseconds: nobody else wanted it for less. */
+const AWAY_MS = 0.0015;
+/** After so many looks there is time for other things. */
+const SOON = 16;
 /** How often to do so before the event loop turns, which costs more. */
 const ROUNDS = 4;
 /** How long to look for more after the last frame before sleeping, in milliseconds. */
 const SPIN_MS = 0.05;
+/**
+ * How long to look for the answer to a call that ended a silence, in milliseconds, as long as answers
+ * come in that time: the peer has to be woken, and being woken by it would take as long once more.
+ */
+const ANSWER_SPIN_MS = 0.25;
 /** How long frames may keep the event loop from turning, in milliseconds. */
 const TURN_MS = 1;
 /** After so many batches the clock is looked at, which costs as much as a small frame. */
@@ -96,6 +105,9 @@ export class RingLink implements Link {
   /** Wakes the polling loop; `undefined` while it does not sleep. */
   #wake: (() => void) | undefined;
   #looking = false;
+  /** How long to look this time, and how long for the next answer: less after one that took longer. */
+  #spinMs = SPIN_MS;
+  #answerSpinMs = ANSWER_SPIN_MS;
   #polls = POLLS;
   /** How often in a row the frame was there as soon as the peer had had the core. */
   #handedOver = 0;
@@ -232,7 +244,9 @@ export class RingLink implements Link {
 
   readonly #lookForAnswer = (): void => {
     this.#looking = false;
-    if (this.#handler?.expectsAnswer === true) this.#wakeUp();
+    if (this.#handler?.expectsAnswer !== true) return;
+    this.#spinMs = this.#answerSpinMs;
+    this.#wakeUp();
   };
 
   #put(from: Uint8Array, bytes: number): boolean {
@@ -329,6 +343,10 @@ export class RingLink implements Link {
       const before = this.#commits;
       if (this.#take(handler, BATCH_BYTES)) {
         for (let hop = 0; hop < HOPS && this.#commits === before; hop++) await null;
+        if (this.#spinMs !== SPIN_MS) {
+          this.#spinMs = SPIN_MS;
+          this.#answerSpinMs = ANSWER_SPIN_MS;
+        }
         idleSince = 0;
         if (++batches % CLOCK_EVERY === 0 && performance.now() - lastTurn > TURN_MS) {
           await turn();
@@ -339,10 +357,14 @@ export class RingLink implements Link {
       if (this.#look()) continue;
       const now = performance.now();
       if (idleSince === 0) idleSince = now;
-      if (now - idleSince < SPIN_MS) {
+      if (now - idleSince < this.#spinMs) {
         await turn();
         lastTurn = now;
         continue;
+      }
+      if (this.#spinMs !== SPIN_MS) {
+        this.#spinMs = SPIN_MS;
+        this.#answerSpinMs = Math.max(SPIN_MS, this.#answerSpinMs / 2);
       }
       await this.#sleep();
       lastTurn = idleSince = performance.now();
@@ -352,6 +374,9 @@ export class RingLink implements Link {
   /** Looks some times whether a frame has come; whoever shares the core runs in between. */
   #look(): boolean {
     const consumer = this.#consumer;
+    for (let poll = 0; poll < SOON; poll++) if (consumer.peek() >= 0) return true;
+    this.#handler?.idle?.();
+    let awayMs = 0;
     for (let round = 0; round < ROUNDS; round++) {
       for (let poll = this.#polls; poll > 0; poll--) {
         if (consumer.peek() < 0) continue;
@@ -359,12 +384,14 @@ export class RingLink implements Link {
           // It came while this side was looking: the peer runs on another core.
           this.#handedOver = 0;
           this.#polls = POLLS;
-        } else if (round === 1 && ++this.#handedOver >= HANDED_OVER) {
+        } else if (round === 1 && awayMs > AWAY_MS && ++this.#handedOver >= HANDED_OVER) {
           this.#polls = POLLS_ON_ONE_CORE;
         }
         return true;
       }
+      const before = round === 0 ? performance.now() : 0;
       this.#parts.yieldCore();
+      if (round === 0) awayMs = performance.now() - before;
     }
     return false;
   }
