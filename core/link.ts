@@ -6,6 +6,7 @@
  */
 
 import type { PatchbayError } from "./errors.ts";
+import type { SlotReader, SlotWriter } from "./latest_slot.ts";
 
 /** What a link tells its session. */
 export interface LinkHandler {
@@ -31,6 +32,20 @@ export interface LinkHandler {
   readonly expectsAnswer?: boolean;
 }
 
+/** Slots for newest values in memory that both sides of a link share. */
+export interface LinkSlots {
+  /** The longest frame that a slot holds, in bytes. */
+  readonly capacity: number;
+  /** Takes a slot of this side; `undefined` if all are taken. */
+  take(): number | undefined;
+  /** Gives a slot back. */
+  give(index: number): void;
+  /** Writes to a slot of this side. */
+  writer(index: number): SlotWriter;
+  /** Reads a slot of the other side; `undefined` if there is no such. */
+  reader(index: number, seen: number): SlotReader | undefined;
+}
+
 /** A duplex channel of frames: ordered, lossless while it lives, bounded frames. */
 export interface Link {
   /** Whether the peer is on this host. */
@@ -47,6 +62,8 @@ export interface Link {
    * nothing twice.
    */
   readonly shared?: boolean;
+  /** Slots for newest values, where both sides share memory. */
+  readonly slots?: LinkSlots;
   /** Who the peer has proved to be, where the wire can prove that. */
   readonly identity?: string;
   /** Where {@link claim} makes room. Read it anew after each claim. */

@@ -48,6 +48,13 @@ export interface ListenOptions {
   maxQueue?: number;
   /** Also get the last value of each speaker that retains it. */
   retained?: boolean;
+  /**
+   * Only the newest value of each address counts, as for a state: one that waits gives way to a newer
+   * one, which is counted as `overwritten`, and {@link Listener.latest} looks for what is newest now.
+   * Where memory is shared the values go through slots there, and cost the listener nothing until it
+   * looks. With overflow `drop_oldest` (the default) only. Default false.
+   */
+  latest?: boolean;
   /** Ends the listener. */
   signal?: AbortSignal;
   /** Call `onSilent` when nothing came for so long, in milliseconds; default: the contract's. */
@@ -77,8 +84,8 @@ export interface ListenerHost {
 }
 
 interface Item {
-  readonly value: unknown;
-  readonly context: EventContext;
+  value: unknown;
+  context: EventContext;
   readonly source: ListenerSource;
 }
 
@@ -86,6 +93,8 @@ interface Item {
 export class ListenerSource {
   /** Set by the port: `count` messages have left the queue, the publisher may send as many more. */
   onConsumed: ((count: number) => void) | undefined = undefined;
+  /** Set by the port: delivers at once what is newer than what was delivered last. */
+  onPull: (() => void) | undefined = undefined;
   /** How many messages of this source wait. */
   waiting = 0;
   readonly #endpoint: ListenerEndpoint;
@@ -188,6 +197,16 @@ function checkViews(
   });
 }
 
+function checkLatest(overflow: Overflow, views: boolean): void {
+  if (overflow === "drop_oldest" && !views) return;
+  const other = views ? "views" : `overflow ${overflow}`;
+  throw new PatchbayError("invalid", `latest does not go with ${other}`, {
+    pattern: "speaker",
+    details: { path: "options.latest" },
+    remedy: "a newer value takes the place of an older one, and may be kept: omit the other option",
+  });
+}
+
 class SilenceWatch extends TimerEntry {
   readonly #onSilent: () => void;
   readonly #threw: (error: unknown) => void;
@@ -217,6 +236,8 @@ export class ListenerEndpoint {
   readonly maxQueue: number;
   /** Whether it wants retained values. */
   readonly retained: boolean;
+  /** Whether only the newest value counts. */
+  readonly latest: boolean;
   /** Whether it wants bytes lent, as {@link BytesView}. */
   readonly views: boolean;
   /** The listener's counters. */
@@ -228,6 +249,9 @@ export class ListenerEndpoint {
   readonly #host: ListenerHost;
   readonly #inbox: Inbox<Item>;
   readonly #seen = new Map<string, number>();
+  /** With `latest`: what waits, by address. */
+  readonly #waiting = new Map<string, Item>();
+  #newest: { value: unknown; context: EventContext } | undefined;
   readonly #silence: SilenceWatch | undefined;
   readonly #maxSilenceMs: number;
   readonly #sources = new Set<ListenerSource>();
@@ -253,12 +277,17 @@ export class ListenerEndpoint {
     this.retained = options.retained ?? false;
     this.views = options.views ?? false;
     if (this.views) checkViews(callback, contract);
+    this.latest = options.latest ?? false;
+    if (this.latest) checkLatest(this.overflow, this.views);
     this.statistics = statistics;
     this.#several = several;
     this.#host = host;
     this.#inbox = new Inbox<Item>(this.maxQueue, this.overflow, {
       dropped: (reason) => this.statistics.countDrop(reason),
       left: (item) => {
+        if (this.latest && this.#waiting.get(item.context.address) === item) {
+          this.#waiting.delete(item.context.address);
+        }
         item.source.waiting--;
         item.source.released();
       },
@@ -304,7 +333,7 @@ export class ListenerEndpoint {
 
   /** @ignore */
   detach(source: ListenerSource): void {
-    source.onConsumed = undefined;
+    source.onConsumed = source.onPull = undefined;
     this.#sources.delete(source);
   }
 
@@ -312,7 +341,7 @@ export class ListenerEndpoint {
   deliver(value: unknown, context: EventContext, source: ListenerSource): void {
     this.statistics.messagesIn++;
     if (this.#silence !== undefined) this.#host.timers.arm(this.#silence, this.#maxSilenceMs);
-    if (this.#several && this.#hadAlready(context)) return source.released();
+    if ((this.#several || this.latest) && this.#hadAlready(context)) return source.released();
     if (this.views) return this.#lend(value, context, source);
     const schema = this.#contract?.value;
     if (schema !== undefined) {
@@ -386,6 +415,7 @@ export class ListenerEndpoint {
   }
 
   #hand(value: unknown, context: EventContext, source: ListenerSource): void {
+    if (this.latest) this.#newest = { value, context };
     const callback = this.#callback;
     if (callback !== undefined && !this.#running && !this.#inbox.ended) {
       try {
@@ -401,8 +431,27 @@ export class ListenerEndpoint {
       }
       return;
     }
+    if (this.latest && this.#replaces(value, context)) return source.released();
     source.waiting++;
-    if (!this.#inbox.push({ value, context, source })) this.#overflowed(context);
+    const item = { value, context, source };
+    if (this.latest) this.#waiting.set(context.address, item);
+    if (!this.#inbox.push(item)) this.#overflowed(context);
+  }
+
+  /** A newer value takes the place of one that waits. */
+  #replaces(value: unknown, context: EventContext): boolean {
+    const waiting = this.#waiting.get(context.address);
+    if (waiting === undefined) return false;
+    this.statistics.countDrop("overwritten");
+    waiting.value = value;
+    waiting.context = context;
+    return true;
+  }
+
+  /** @ignore What is newest now. */
+  pull(): { value: unknown; context: EventContext } | undefined {
+    for (const source of this.#sources) source.onPull?.();
+    return this.#newest;
   }
 
   /** An asynchronous callback runs: the messages that wait go to it one after the other. */
@@ -455,7 +504,8 @@ export class ListenerEndpoint {
     const key = `${context.origin} ${context.address}`;
     const last = this.#seen.get(key) ?? 0;
     if (context.sequence <= last) {
-      this.statistics.countDrop("duplicate");
+      // Of states an older one may come after a newer one that was quicker through its slot.
+      this.statistics.countDrop(context.sequence === last ? "duplicate" : "overwritten");
       return true;
     }
     this.#seen.set(key, context.sequence);
@@ -522,6 +572,24 @@ export class Listener<ValueOut> implements AsyncIterable<ValueOut>, AsyncDisposa
   /** How many messages wait to be read. */
   get queued(): number {
     return this.#endpoint.queued;
+  }
+
+  /**
+   * The newest value that there is now, whole, with what came along with it; where the wire has slots
+   * in shared memory, also one that no turn of the event loop has brought yet. What it finds is
+   * delivered as usual, too. For listeners with `latest: true`.
+   *
+   * @returns `undefined` if nothing has come yet.
+   * @throws {PatchbayError} `invalid`: the listener does not ask for `latest`.
+   */
+  latest(): { value: ValueOut; context: EventContext } | undefined {
+    if (this.#endpoint.latest) {
+      return this.#endpoint.pull() as { value: ValueOut; context: EventContext } | undefined;
+    }
+    throw new PatchbayError("invalid", `${this.pattern}: the listener does not keep the newest`, {
+      pattern: "speaker",
+      remedy: "listen with latest: true",
+    });
   }
 
   /** How many messages were dropped on this side, for whatever reason. */

@@ -48,6 +48,7 @@ export * from "./layers/chaos.ts";
 export * from "./layers/forwarded.ts";
 export * from "./layers/retry.ts";
 export * from "./layers/tracing.ts";
+export { slotBytes, type SlotPlace, SlotReader, SlotWriter } from "./latest_slot.ts";
 export * from "./listener.ts";
 export * from "./open.ts";
 export * from "./plugin.ts";

@@ -29,6 +29,8 @@ export type DropReason =
   | "chaos"
   /** The same message had arrived before. */
   | "duplicate"
+  /** A newer value has taken its place. */
+  | "overwritten"
   // Keeps the known words in completion while any other is accepted.
   | (string & Record<never, never>);
 

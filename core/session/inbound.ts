@@ -727,14 +727,20 @@ function readJobId(body: Uint8Array): string {
 }
 
 function readTerms(o: Record<string, unknown>): Publication["terms"] {
-  const { pattern, overflow, maxQueue, retained } = o;
+  const { pattern, overflow, maxQueue, retained, latest } = o;
   const known = OVERFLOWS.find((one) => one === overflow);
   if (
     typeof pattern !== "string" || known === undefined || typeof maxQueue !== "number" ||
     !(maxQueue >= 1 && maxQueue <= 1_000_000)
   ) throw new PatchbayError("protocol", "a subscription lacks a field or has a wrong one");
   checkPattern(pattern);
-  return { pattern, overflow: known, maxQueue, retained: retained === true };
+  return {
+    pattern,
+    overflow: known,
+    maxQueue,
+    retained: retained === true,
+    latest: latest === true,
+  };
 }
 
 /**

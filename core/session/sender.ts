@@ -376,6 +376,12 @@ export class Sender {
     return known.decode(body);
   }
 
+  /** Counts a message that went through shared memory instead. */
+  passedBy(frameBytes: number, count: EndpointStatistics, bytes: number): void {
+    this.#sent(frameBytes);
+    this.#count(count, bytes);
+  }
+
   /**
    * Counts a message that is not delivered over this wire.
    *

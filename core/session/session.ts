@@ -8,7 +8,7 @@
 import type { Codec, CodecTable } from "../codec.ts";
 import { loadCompressor } from "../compression.ts";
 import { PatchbayError } from "../errors.ts";
-import type { Link, LinkHandler } from "../link.ts";
+import type { Link, LinkHandler, LinkSlots } from "../link.ts";
 import type { Authorize, BayIdentity, Peer } from "../plugin.ts";
 import { TimerEntry, type TimerWheel } from "../timer_wheel.ts";
 import {
@@ -200,6 +200,11 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
   /** Whether messages can be sent. */
   get isOpen(): boolean {
     return this.#state === "open";
+  }
+
+  /** As {@link Link.slots}. */
+  get slots(): LinkSlots | undefined {
+    return this.#link.slots;
   }
 
   /** As {@link InboundHost.host}. */
@@ -462,6 +467,7 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
     switch (frame.kind) {
       case Kind.response:
       case Kind.subscribeAck:
+      case Kind.latest:
         return this.outbound.receive(frame);
       case Kind.error: {
         const paid = (frame.flags & Flag.paid) !== 0;

@@ -18,13 +18,14 @@ import {
 } from "@patchbay/core";
 import { type Libc, SharedMemory } from "@patchbay/ffi";
 import { RingLink } from "./ring_link.ts";
+import { Slots, SLOTS_BYTES } from "./slots.ts";
 
 // A message: the magic number, the version and the length of the rest, then JSON. The form of a
 // refusal is the same in every version.
 const MAGIC = 0x4d53_4250; // "PBSM", little-endian
 const HEADER_BYTES = 8;
 /** The version of what is said here. */
-export const CONTROL_VERSION = 1;
+export const CONTROL_VERSION = 2;
 const MAX_BODY_BYTES = 4096;
 /** The segment exists now. */
 const MADE = new Uint8Array([0x4d]);
@@ -50,12 +51,17 @@ export interface Offer {
   readonly pid: number;
 }
 
-/** Where the second ring begins: at a line of the cache. */
-function secondAt(capacity: number): number {
+/** Where the slots begin, behind the first ring: at a line of the cache. */
+function slotsAt(capacity: number): number {
   return Math.ceil(ringBytes(capacity) / 128) * 128;
 }
 
-/** The size of a segment with two rings, in bytes. */
+/** Where the second ring begins. */
+function secondAt(capacity: number): number {
+  return slotsAt(capacity) + SLOTS_BYTES;
+}
+
+/** The size of a segment with two rings and the slots, in bytes. */
 export function segmentBytes(capacity: number): number {
   return secondAt(capacity) + ringBytes(capacity);
 }
@@ -152,6 +158,7 @@ function link(conn: Deno.Conn, memory: SharedMemory, offer: Offer, libc: Libc, d
     conn,
     producer: RingProducer.attach(memory.buffer, mine),
     consumer: RingConsumer.attach(memory.buffer, theirs),
+    slots: new Slots(memory.buffer, slotsAt(capacity), dialler),
     yieldCore: () => void yieldCore(),
     free: () => memory[Symbol.dispose](),
   });

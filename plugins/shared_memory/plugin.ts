@@ -222,7 +222,7 @@ export function createSharedMemory(hooks: SharedMemoryHooks = {}): SharedMemoryW
       headers: true,
       job: "native",
       maxPayloadBytes: 1024 * 1024 * 1024,
-      zeroCopy: false,
+      zeroCopy: true,
       values: false,
       backpressure: true,
       noticesDeath: true,

@@ -8,6 +8,7 @@ import { setImmediate } from "node:timers";
 import {
   type Link,
   type LinkHandler,
+  type LinkSlots,
   MAX_FRAME_BYTES,
   PatchbayError,
   type RingConsumer,
@@ -22,6 +23,13 @@ const POLLS_ON_ONE_CORE = 20;
 const HANDED_OVER = 4;
 /** and by giving it away for so long, in milliseconds: nobody else wanted it for less. */
 const AWAY_MS = 0.0015;
+/**
+ * Who has given the core away and got it back so late, in milliseconds, is not alone with the peer:
+ * then sleeping is better than looking, because the kernel prefers who was woken,
+ */
+const CROWDED_MS = 0.3;
+/** for so long. */
+const CROWD_STAYS_MS = 20;
 /** After so many looks there is time for other things. */
 const SOON = 16;
 /** How often to do so before the event loop turns, which costs more. */
@@ -57,6 +65,8 @@ export interface RingLinkParts {
   readonly producer: RingProducer;
   /** The ring from the peer. */
   readonly consumer: RingConsumer;
+  /** Slots for newest values, in the same memory. */
+  readonly slots?: LinkSlots;
   /** Lets another process run (`sched_yield`). */
   readonly yieldCore: () => void;
   /** Frees the memory under the rings; called once, when nothing touches it any more. */
@@ -76,6 +86,8 @@ export class RingLink implements Link {
   readonly detectsClose = true;
   /** As {@link Link.maxFrameBytes}. */
   readonly maxFrameBytes: number;
+  /** As {@link Link.slots}. */
+  readonly slots: LinkSlots | undefined;
   /** The peer has the rings, too. */
   readonly shared = true;
   /** As {@link Link.buffer}: the ring itself for an exact claim, else {@link #scratch}. */
@@ -109,6 +121,7 @@ export class RingLink implements Link {
   #spinMs = SPIN_MS;
   #answerSpinMs = ANSWER_SPIN_MS;
   #polls = POLLS;
+  #crowdedUntil = 0;
   /** How often in a row the frame was there as soon as the peer had had the core. */
   #handedOver = 0;
   #ringing: Promise<void> | undefined;
@@ -129,6 +142,7 @@ export class RingLink implements Link {
     this.#parts = parts;
     this.#producer = parts.producer;
     this.#consumer = parts.consumer;
+    this.slots = parts.slots;
     this.maxFrameBytes = parts.producer.maxBytes;
     this.buffer = this.#scratch;
     this.view = this.#scratchView;
@@ -357,7 +371,7 @@ export class RingLink implements Link {
       if (this.#look()) continue;
       const now = performance.now();
       if (idleSince === 0) idleSince = now;
-      if (now - idleSince < this.#spinMs) {
+      if (now - idleSince < this.#spinMs && now > this.#crowdedUntil) {
         await turn();
         lastTurn = now;
         continue;
@@ -391,7 +405,10 @@ export class RingLink implements Link {
       }
       const before = round === 0 ? performance.now() : 0;
       this.#parts.yieldCore();
-      if (round === 0) awayMs = performance.now() - before;
+      if (round > 0) continue;
+      const now = performance.now();
+      awayMs = now - before;
+      if (awayMs > CROWDED_MS) this.#crowdedUntil = now + CROWD_STAYS_MS;
     }
     return false;
   }
