@@ -17,6 +17,7 @@ import {
   type WireError,
 } from "@patchbay/core";
 import { type Libc, SharedMemory } from "@patchbay/ffi";
+import type { Bells } from "./bells.ts";
 import { RingLink } from "./ring_link.ts";
 import { Slots, SLOTS_BYTES } from "./slots.ts";
 
@@ -49,6 +50,8 @@ export interface Offer {
   readonly epoch: number;
   /** Whose it is. */
   readonly pid: number;
+  /** The semaphore that wakes the dialler; without one the socket does. */
+  readonly bell?: string;
 }
 
 /** Where the slots begin, behind the first ring: at a line of the cache. */
@@ -135,21 +138,29 @@ function otherVersion(theirs: number): PatchbayError {
   );
 }
 
-function readOffer({ segment, capacity, epoch, pid }: Record<string, unknown>): Offer {
+function readOffer({ segment, capacity, epoch, pid, bell }: Record<string, unknown>): Offer {
   if (
     typeof segment === "string" && NAME.test(segment) &&
     typeof capacity === "number" && Number.isInteger(capacity) &&
     capacity >= MIN_RING_BYTES && capacity <= MAX_RING_BYTES && (capacity & (capacity - 1)) === 0 &&
     typeof epoch === "number" && Number.isInteger(epoch) &&
-    typeof pid === "number" && Number.isInteger(pid) && pid > 0 && pid <= 0x7fff_ffff
-  ) return { segment, capacity, epoch, pid };
+    typeof pid === "number" && Number.isInteger(pid) && pid > 0 && pid <= 0x7fff_ffff &&
+    (bell === undefined || typeof bell === "string")
+  ) return { segment, capacity, epoch, pid, bell };
   throw new PatchbayError("protocol", "the peer offers a segment that cannot be", {
     details: { segment, capacity, epoch, pid },
   });
 }
 
 /** A link over a segment that is mapped; the dialler writes into the first ring. */
-function link(conn: Deno.Conn, memory: SharedMemory, offer: Offer, libc: Libc, dialler: boolean) {
+function link(
+  conn: Deno.Conn,
+  memory: SharedMemory,
+  offer: Offer,
+  libc: Libc,
+  dialler: boolean,
+  bells: Bells | undefined,
+) {
   const { capacity, epoch } = offer;
   const places = [{ epoch, capacity }, { epoch, capacity, offset: secondAt(capacity) }];
   const [mine, theirs] = dialler ? places : places.reverse();
@@ -160,6 +171,7 @@ function link(conn: Deno.Conn, memory: SharedMemory, offer: Offer, libc: Libc, d
     consumer: RingConsumer.attach(memory.buffer, theirs),
     slots: new Slots(memory.buffer, slotsAt(capacity), dialler),
     yieldCore: () => void yieldCore(),
+    hear: bells === undefined ? undefined : (wake) => bells.listen(wake),
     free: () => memory[Symbol.dispose](),
   });
 }
@@ -170,23 +182,32 @@ function link(conn: Deno.Conn, memory: SharedMemory, offer: Offer, libc: Libc, d
  * @param conn The socket; the link owns it if there is one in the end.
  * @param offer What to make. The name must not be in use.
  * @param libc The C library.
+ * @param bells The bay's bell, and the way to the peer's.
  * @throws {PatchbayError} `closed`: the peer left; `protocol`; why the segment cannot be made; what
  *   the peer refuses it with.
  */
-export async function offerLink(conn: Deno.Conn, offer: Offer, libc: Libc): Promise<RingLink> {
+export async function offerLink(
+  conn: Deno.Conn,
+  offer: Offer,
+  libc: Libc,
+  bells?: Bells,
+): Promise<RingLink> {
   const { segment, capacity, epoch } = offer;
   await write(conn, encodeMessage(offer));
   const memory = SharedMemory.create(segment, segmentBytes(capacity), { libc });
   try {
     createRing(memory.buffer, capacity, { epoch });
     createRing(memory.buffer, capacity, { epoch, offset: secondAt(capacity) });
-    const made = link(conn, memory, offer, libc, true);
+    const made = link(conn, memory, offer, libc, true, bells);
     await write(conn, MADE);
     const answer = await readMessage(conn);
     if (answer === undefined) throw new PatchbayError("closed", "the peer left without an answer");
     if (answer.version !== CONTROL_VERSION) throw otherVersion(answer.version);
     if (answer.body.error !== undefined) {
       throw PatchbayError.fromWire(answer.body.error as WireError);
+    }
+    if (answer.body.bell !== undefined && bells !== undefined) {
+      made.ringWith(bells.open(answer.body.bell));
     }
     memory.unlink();
     return made;
@@ -202,10 +223,15 @@ export async function offerLink(conn: Deno.Conn, offer: Offer, libc: Libc): Prom
  *
  * @param conn The socket; the link owns it if there is one in the end.
  * @param libc The C library.
+ * @param bells The bay's bell, and the way to the peer's.
  * @returns `undefined` if the peer left without a word.
  * @throws {PatchbayError} `protocol`, `forbidden`, `not_found`: the segment is not what was offered.
  */
-export async function acceptLink(conn: Deno.Conn, libc: Libc): Promise<RingLink | undefined> {
+export async function acceptLink(
+  conn: Deno.Conn,
+  libc: Libc,
+  bells?: Bells,
+): Promise<RingLink | undefined> {
   let offer: Offer | undefined;
   try {
     const message = await readMessage(conn);
@@ -215,9 +241,10 @@ export async function acceptLink(conn: Deno.Conn, libc: Libc): Promise<RingLink 
     if ((await read(conn, 1))?.[0] !== MADE[0]) {
       throw new PatchbayError("closed", "the peer left before its segment was made");
     }
-    const made = map(conn, offer, libc);
+    const made = map(conn, offer, libc, bells);
     try {
-      await write(conn, encodeMessage({}));
+      if (offer.bell !== undefined && bells !== undefined) made.ringWith(bells.open(offer.bell));
+      await write(conn, encodeMessage({ bell: bells?.name }));
     } catch (error) {
       await made.close(true);
       throw error;
@@ -231,11 +258,11 @@ export async function acceptLink(conn: Deno.Conn, libc: Libc): Promise<RingLink 
   }
 }
 
-function map(conn: Deno.Conn, offer: Offer, libc: Libc): RingLink {
+function map(conn: Deno.Conn, offer: Offer, libc: Libc, bells: Bells | undefined): RingLink {
   const { segment, capacity } = offer;
   const memory = SharedMemory.open(segment, { libc, bytes: segmentBytes(capacity) });
   try {
-    const made = link(conn, memory, offer, libc, false);
+    const made = link(conn, memory, offer, libc, false, bells);
     memory.unlink();
     return made;
   } catch (error) {

@@ -20,6 +20,7 @@ import {
 import { type Libc, type LibcAvailability, libcAvailability, openLibc } from "@patchbay/ffi";
 import { dialUnix, listenUnix, requireHostDirectory, socketPath } from "@patchbay/host";
 import { acceptLink, MAX_RING_BYTES, MIN_RING_BYTES, offerLink } from "./control.ts";
+import { Bells } from "./bells.ts";
 import { Names } from "./names.ts";
 import type { RingLink } from "./ring_link.ts";
 
@@ -33,6 +34,8 @@ export interface SharedMemoryExtras {
 export interface SharedMemoryConfig extends LinkConfig {
   /** How many bytes of messages the ring of each direction holds; the dialling side's counts. */
   readonly ringBytes: number;
+  /** What wakes this bay when it sleeps: the socket to each peer, or one semaphore for all. */
+  readonly doorbell: "socket" | "semaphore";
 }
 
 const FIELDS: ConfigFields = {
@@ -45,6 +48,12 @@ const FIELDS: ConfigFields = {
     max: MAX_RING_BYTES,
     description: "ring of each direction, in bytes; rounded up to a power of two",
     default: 1024 * 1024,
+  },
+  doorbell: {
+    kind: "string",
+    oneOf: ["socket", "semaphore"],
+    description: "what wakes this bay: the socket to each peer, or one POSIX semaphore for all",
+    default: "socket",
   },
 };
 
@@ -86,6 +95,7 @@ class Driver implements LinkDriver {
   readonly #meeting = new Map<Deno.UnixConn, Promise<void>>();
   readonly #dials = new Set<Promise<Link>>();
   readonly #links = new Set<RingLink>();
+  readonly #bells: Bells;
 
   constructor(
     path: string,
@@ -101,6 +111,10 @@ class Driver implements LinkDriver {
     this.#hooks = hooks;
     this.#names = names;
     this.#libc = libc;
+    this.#bells = new Bells(
+      libc,
+      config.doorbell === "semaphore" ? `${names.prefix}bell` : undefined,
+    );
   }
 
   async listen(accept: (link: Link) => void) {
@@ -133,8 +147,8 @@ class Driver implements LinkDriver {
       signal.addEventListener("abort", giveUp);
       try {
         const [epoch] = crypto.getRandomValues(new Int32Array(1));
-        const offer = { segment, capacity, epoch, pid: Deno.pid };
-        return this.#keep(await offerLink(connection, offer, this.#libc));
+        const offer = { segment, capacity, epoch, pid: Deno.pid, bell: this.#bells.name };
+        return this.#keep(await offerLink(connection, offer, this.#libc, this.#bells));
       } catch (error) {
         closeQuietly(connection);
         signal.throwIfAborted();
@@ -150,6 +164,7 @@ class Driver implements LinkDriver {
     // Whoever dialled has given up by now.
     await Promise.allSettled(this.#dials);
     await Promise.all([...this.#links].map((link) => link.close(true)));
+    await this.#bells.close();
     this.#libc[Symbol.dispose]();
   }
 
@@ -159,7 +174,7 @@ class Driver implements LinkDriver {
     const late = setTimeout(() => closeQuietly(connection), this.#config.connectTimeoutMs);
     const met = (async () => {
       try {
-        const link = await acceptLink(connection, this.#libc);
+        const link = await acceptLink(connection, this.#libc, this.#bells);
         if (link === undefined) closeQuietly(connection);
         else accept(this.#keep(link));
       } catch (error) {

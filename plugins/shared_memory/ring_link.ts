@@ -14,6 +14,7 @@ import {
   type RingConsumer,
   type RingProducer,
 } from "@patchbay/core";
+import type { Bell } from "./bells.ts";
 
 /** How often to look before another process may have the core, if the peer has one of its own. */
 const POLLS = 2000;
@@ -69,6 +70,8 @@ export interface RingLinkParts {
   readonly slots?: LinkSlots;
   /** Lets another process run (`sched_yield`). */
   readonly yieldCore: () => void;
+  /** Listens to the second way of being woken; returns what ends that. */
+  readonly hear?: (wake: () => void) => () => void;
   /** Frees the memory under the rings; called once, when nothing touches it any more. */
   readonly free: () => void;
 }
@@ -117,6 +120,8 @@ export class RingLink implements Link {
   /** Wakes the polling loop; `undefined` while it does not sleep. */
   #wake: (() => void) | undefined;
   #looking = false;
+  #bell: Bell | undefined;
+  #deaf: (() => void) | undefined;
   /** How long to look this time, and how long for the next answer: less after one that took longer. */
   #spinMs = SPIN_MS;
   #answerSpinMs = ANSWER_SPIN_MS;
@@ -156,6 +161,7 @@ export class RingLink implements Link {
   /** As {@link Link.start}. */
   start(handler: LinkHandler): void {
     this.#handler = handler;
+    this.#deaf = this.#parts.hear?.(() => this.#wakeUp());
     this.#running = Promise.all([this.#listen(), this.#run(handler)]);
   }
 
@@ -230,6 +236,11 @@ export class RingLink implements Link {
     })();
   }
 
+  /** From now on the peer is woken by a bell instead of the socket; the link owns it. */
+  ringWith(bell: Bell): void {
+    this.#bell = bell;
+  }
+
   /** Resolves when it is closed and its memory was freed. */
   get freed(): Promise<void> {
     return this.#freed.promise;
@@ -297,6 +308,13 @@ export class RingLink implements Link {
 
   /** Wakes the peer, for whatever it waits. */
   #ring(): void {
+    if (this.#bell !== undefined) {
+      try {
+        return this.#bell.ring();
+      } catch (error) {
+        return this.#fail(error);
+      }
+    }
     // A ring that is still under way may be heard before the peer falls asleep again.
     if (this.#ringing !== undefined) this.#ringAgain = true;
     else this.#ringing = this.#writeBell();
@@ -471,6 +489,7 @@ export class RingLink implements Link {
   #shut(error: PatchbayError | undefined): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#deaf?.();
     this.#buffered = 0;
     this.#waiting = [];
     try {
@@ -488,6 +507,7 @@ export class RingLink implements Link {
   async #free(): Promise<void> {
     await this.#running;
     await this.#ringing;
+    this.#bell?.[Symbol.dispose]();
     this.#parts.free();
     this.#freed.resolve();
   }
