@@ -1,14 +1,15 @@
 /**
  * The second way of waking who sleeps: one POSIX semaphore a bay, which all its peers post and on
- * which it waits once for all its links.
+ * which it waits once for all its links. It lies in a segment of its own, so that what removes the
+ * segments of the dead removes it, too.
  *
  * @module
  */
 
 import { PatchbayError } from "@patchbay/core";
-import { type Libc, Semaphore } from "@patchbay/ffi";
+import { type Libc, Semaphore, SharedMemory } from "@patchbay/ffi";
 
-const NAME = /^\/pb-[0-9a-f]{16}-bell$/;
+const NAME = /^\/pb-[0-9a-f]{16}-bell[0-9a-f]{4}$/;
 
 /** What rings a peer's bell. */
 export interface Bell extends Disposable {
@@ -19,6 +20,7 @@ export interface Bell extends Disposable {
 /** The bell of this bay, and the way to those of its peers. */
 export class Bells {
   readonly #libc: Libc;
+  readonly #memory: SharedMemory | undefined;
   readonly #semaphore: Semaphore | undefined;
   readonly #ears = new Set<() => void>();
   #listening: Promise<void> | undefined;
@@ -28,16 +30,15 @@ export class Bells {
 
   /**
    * @param libc The C library.
-   * @param name The name of this bay's semaphore; `undefined`: it needs none.
+   * @param prefix What the names of this bay's segments begin with; `undefined`: it needs no bell.
    * @throws {PatchbayError} `unavailable`, `forbidden`: it cannot be made.
    */
-  constructor(libc: Libc, name: string | undefined) {
+  constructor(libc: Libc, prefix: string | undefined) {
     this.#libc = libc;
-    this.name = name;
-    if (name === undefined) return;
-    // Of a bay of this name that was killed: there is no other one while this one lives.
-    Semaphore.unlink(name, { libc });
-    this.#semaphore = Semaphore.create(name, { libc });
+    if (prefix === undefined) return;
+    this.name = `${prefix}bell${crypto.getRandomValues(new Uint8Array(2)).toHex()}`;
+    this.#memory = SharedMemory.create(this.name, Semaphore.BYTES, { libc });
+    this.#semaphore = Semaphore.at(this.#memory, 0, { init: 0 });
   }
 
   /**
@@ -50,10 +51,14 @@ export class Bells {
     if (typeof name !== "string" || !NAME.test(name)) {
       throw new PatchbayError("protocol", "the peer names a semaphore that cannot be its bell");
     }
-    const semaphore = Semaphore.open(name, { libc: this.#libc });
+    const memory = SharedMemory.open(name, { libc: this.#libc });
+    const semaphore = Semaphore.at(memory, 0);
     return {
       ring: () => semaphore.post(),
-      [Symbol.dispose]: () => semaphore[Symbol.dispose](),
+      [Symbol.dispose]() {
+        semaphore[Symbol.dispose]();
+        memory[Symbol.dispose]();
+      },
     };
   }
 
@@ -88,11 +93,10 @@ export class Bells {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    const semaphore = this.#semaphore;
-    if (semaphore === undefined || this.name === undefined) return;
-    if (this.#listening !== undefined) semaphore.post();
+    if (this.#listening !== undefined) this.#semaphore?.post();
     await this.#listening;
-    semaphore[Symbol.dispose]();
-    Semaphore.unlink(this.name, { libc: this.#libc });
+    this.#semaphore?.[Symbol.dispose]();
+    this.#memory?.unlink();
+    this.#memory?.[Symbol.dispose]();
   }
 }

@@ -113,7 +113,7 @@ class Driver implements LinkDriver {
     this.#libc = libc;
     this.#bells = new Bells(
       libc,
-      config.doorbell === "semaphore" ? `${names.prefix}bell` : undefined,
+      config.doorbell === "semaphore" ? names.prefix : undefined,
     );
   }
 

@@ -16,7 +16,11 @@ const SIZES = [0, 5, 64, 4096, 16_384, 100_000, 1_000_000];
 
 async function isOver(view: BytesView): Promise<void> {
   ok(!view.valid, "a view is over after its callback");
-  const looks: (() => unknown)[] = [() => view.getUint8(0), () => view.copy(), () => view.copyTo(new Uint8Array(1))];
+  const looks: (() => unknown)[] = [
+    () => view.getUint8(0),
+    () => view.copy(),
+    () => view.copyTo(new Uint8Array(1)),
+  ];
   for (const look of looks) {
     isRefusal(await reasonOf(Promise.resolve().then(look), "an old view"), ["closed"], "a view");
   }
