@@ -160,12 +160,15 @@ async function twoPairs(context: SuiteContext): Promise<Row> {
         };
       },
     },
-    target: { atMost: 10_000 },
+    target: placement.near === placement.far ? undefined : { atMost: 10_000 },
   });
 }
 
 async function run(context: SuiteContext): Promise<Row[]> {
   const { near, far: cores } = context.placement;
+  // Two processes that share a core hand it over for each message, which takes some microseconds:
+  // the figures that were asked for are those of a core each.
+  const apart = near !== cores;
   const rows: Row[] = [];
   await using stack = new AsyncDisposableStack();
   const folder = async () => {
@@ -194,7 +197,9 @@ async function run(context: SuiteContext): Promise<Row[]> {
         ...iceoryx === undefined
           ? {}
           : { floor: asked(iceoryx), floorName: "iceoryx C++, spinning" },
-        target: { atMost: 1200, ...iceoryx === undefined ? {} : { ratioAtMost: 1 } },
+        target: apart
+          ? { atMost: 1200, ...iceoryx === undefined ? {} : { ratioAtMost: 1 } }
+          : undefined,
       }),
     );
   }
@@ -214,7 +219,7 @@ async function run(context: SuiteContext): Promise<Row[]> {
         ours: { ...latencies(add), pid },
         floor: codec === "json" ? worker : echo,
         floorName: codec === "json" ? "worker, postMessage" : "bare Unix socket",
-        target: { atMost: codec === "json" ? 3000 : 2500 },
+        target: apart ? { atMost: codec === "json" ? 3000 : 2500 } : undefined,
       }),
       await compare(context, {
         figure: `${name}: the same, p99`,
@@ -234,7 +239,7 @@ async function run(context: SuiteContext): Promise<Row[]> {
         figure: `${name}: calls with ${IN_FLIGHT} in flight`,
         unit: "/s",
         ours: { ...pipelined(add), pid },
-        target: codec === "json" ? { atLeast: 400e3 } : undefined,
+        target: apart && codec === "json" ? { atLeast: 400e3 } : undefined,
       }),
     );
     const small = await shouts(
@@ -247,7 +252,7 @@ async function run(context: SuiteContext): Promise<Row[]> {
         figure: `${name}: shouts of 85 B, overflow block`,
         unit: "/s",
         ours: { ...small, pid },
-        target: codec === "json" ? { atLeast: 1e6 } : undefined,
+        target: apart && codec === "json" ? { atLeast: 1e6 } : undefined,
       }),
     );
     if (codec === "json") continue;
@@ -270,7 +275,7 @@ async function run(context: SuiteContext): Promise<Row[]> {
             unit: isLarge ? "B/s" : "/s",
             ours: { ...raw, pid },
             ...isLarge ? { floor: bareSet(MIB), floorName: "bare set" } : {},
-            target: !views
+            target: !views || !apart
               ? undefined
               : (isLarge
                 ? { atLeast: 5e9, ratioAtLeast: 0.5 }

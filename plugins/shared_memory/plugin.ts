@@ -40,6 +40,10 @@ export interface SharedMemoryConfig extends LinkConfig {
 
 const FIELDS: ConfigFields = {
   ...LINK_FIELDS,
+  maxMessageBytes: {
+    ...LINK_FIELDS.maxMessageBytes,
+    description: "largest message, in bytes; default: the bay's, else 64 MiB",
+  } as ConfigFields[string],
   // As long in time as 64 KiB on a socket: memory takes a megabyte in a fraction of a millisecond.
   windowBytes: { ...LINK_FIELDS.windowBytes, default: 512 * 1024 } as ConfigFields[string],
   ringBytes: {
@@ -228,8 +232,8 @@ export function createSharedMemory(hooks: SharedMemoryHooks = {}): SharedMemoryW
     summary: "between processes of this host, through memory that both have mapped",
     capabilities: { callable: true, speaker: true, job: true },
     scope: "host",
-    // Behind uds (20) until its shouts and cold calls are quicker than those over uds.
-    rank: 30,
+    // Before uds (20).
+    rank: 10,
     traits: {
       ordered: true,
       delivery: "at_most_once",
@@ -242,6 +246,7 @@ export function createSharedMemory(hooks: SharedMemoryHooks = {}): SharedMemoryW
       backpressure: true,
       noticesDeath: true,
     },
+    defaultMaxMessageBytes: 64 * 1024 * 1024,
     config: configSchema<SharedMemoryConfig>(FIELDS),
     available() {
       if (Deno.build.os !== "linux") {
