@@ -17,6 +17,7 @@ import {
 } from "./callable.ts";
 import { CallableEndpoint } from "./callable_endpoint.ts";
 import { allOrNone, type Closable, within } from "./all_or_none.ts";
+import type { BytesView } from "./bytes_view.ts";
 import type { Explanation, ExtrasOf, Via, WaitOptions, WireStatus, WithVia } from "./bay_types.ts";
 import { choose, noWire, usable, type Wire } from "./choice.ts";
 import {
@@ -32,7 +33,13 @@ import type { Directory, DirectoryEndpoint } from "./directory.ts";
 import { PatchbayError, type Pattern } from "./errors.ts";
 import type { ExecuteOptions, JobHandle } from "./job.ts";
 import type { JobEndpoint, JobHandler, PerformOptions } from "./job_endpoint.ts";
-import { type ListenCallback, Listener, ListenerEndpoint, type ListenOptions } from "./listener.ts";
+import {
+  type ListenCallback,
+  Listener,
+  ListenerEndpoint,
+  type ListenOptions,
+  type ViewOptions,
+} from "./listener.ts";
 import type { BayIdentity, Plugin, Registration, Transport } from "./plugin.ts";
 import { applySchema } from "./schema.ts";
 import { Claims, Served } from "./served.ts";
@@ -263,6 +270,19 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     return speaker;
   }
 
+  /**
+   * Listens to bare bytes without a copy of its own for each shout; resolves as the others do.
+   *
+   * @param contract The contract (without a schema), or an address or pattern.
+   * @param callback Called with a view that is valid until it returns.
+   * @param options With `views: true`.
+   * @throws {PatchbayError} `invalid`: the contract has a schema.
+   */
+  listen(
+    contract: SpeakerContract<Uint8Array, Uint8Array> | string,
+    callback: ListenCallback<BytesView>,
+    options: WithVia<ViewOptions, Plugins, "speaker">,
+  ): Promise<Listener<BytesView>>;
   /**
    * Listens to an address or pattern with a callback; resolves when the speakers known now have
    * acknowledged, so that what they shout afterwards is delivered.

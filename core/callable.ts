@@ -215,9 +215,11 @@ class PendingCall extends TimerEntry implements OutboundCall {
   }
 
   get remainingMs(): number {
+    const givenMs = this.timeoutMs - this.#spentMs;
+    // The wheel turns in steps: what it says may be a step too much.
     return this.wheelList === undefined
-      ? this.timeoutMs - this.#spentMs
-      : this.#timers.remainingMs(this);
+      ? givenMs
+      : Math.min(givenMs, this.#timers.remainingMs(this));
   }
 
   start(): void {

@@ -279,6 +279,8 @@ export interface Plugin<
   readonly rank: number;
   /** What it really gives. */
   readonly traits: Traits;
+  /** The largest message where neither the bay nor the wire is told one, in bytes; default 10 MiB. */
+  readonly defaultMaxMessageBytes?: number;
   /** The configuration's schema; a {@link ConfigFields} table lets `doctor` print it. */
   readonly config: StandardSchema<Partial<Config>, Config> & { readonly fields?: ConfigFields };
   /** The Deno permission flags it needs, for `doctor` and `run --print-permissions`. */

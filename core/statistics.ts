@@ -33,6 +33,8 @@ export type DropReason =
   | "loop"
   /** A bridge carries that address the other way, and the wire cannot tell its own echo. */
   | "echo"
+  /** A newer value has taken its place. */
+  | "overwritten"
   // Keeps the known words in completion while any other is accepted.
   | (string & Record<never, never>);
 

@@ -63,6 +63,7 @@ export const Kind: {
   readonly unsubscribe: 34;
   readonly event: 35;
   readonly broadcast: 36;
+  readonly latest: 37;
   readonly goal: 48;
   readonly accepted: 49;
   readonly feedback: 50;
@@ -94,6 +95,7 @@ export const Kind: {
   unsubscribe: 34,
   event: 35,
   broadcast: 36,
+  latest: 37,
   goal: 48,
   accepted: 49,
   feedback: 50,

@@ -151,7 +151,8 @@ class InboundCall implements HandlerContext, CallSink {
   readonly #codec: number;
   readonly priority: number;
   readonly #givenMs: number;
-  readonly #startedMs: number;
+  /** When it came; 0 until somebody wants to know. */
+  #startedMs = 0;
   #abort: AbortController | undefined = undefined;
   #gone = false;
 
@@ -160,7 +161,6 @@ class InboundCall implements HandlerContext, CallSink {
     endpoint: CallTarget,
     frame: Frame,
     peer: Peer,
-    nowMs: number,
   ) {
     this.#inbound = inbound;
     this.endpoint = endpoint;
@@ -170,7 +170,6 @@ class InboundCall implements HandlerContext, CallSink {
     this.#codec = frame.codec;
     this.priority = frame.priority;
     this.#givenMs = frame.number >= 0 ? frame.number : 0;
-    this.#startedMs = nowMs;
   }
 
   get address(): string {
@@ -184,7 +183,14 @@ class InboundCall implements HandlerContext, CallSink {
   }
 
   get remainingMs(): number {
-    return Math.max(0, this.#givenMs - (performance.now() - this.#startedMs));
+    const nowMs = performance.now();
+    if (this.#startedMs === 0) this.#startedMs = nowMs;
+    return Math.max(0, this.#givenMs - (nowMs - this.#startedMs));
+  }
+
+  /** It outlives its frame: from now on it knows when it came. A look at the clock costs 90 ns. */
+  came(nowMs: number): void {
+    if (this.#startedMs === 0) this.#startedMs = nowMs;
   }
 
   abort(): void {
@@ -273,7 +279,7 @@ export class Inbound {
     this.#session = session;
   }
 
-  /** A batch of frames begins: one reading of the clock serves them all. */
+  /** A batch of frames is through. */
   batchEnd(): void {
     this.#nowMs = 0;
   }
@@ -447,12 +453,11 @@ export class Inbound {
       else this.#session.sender.dropped("not_found");
       return;
     }
-    if (this.#nowMs === 0) this.#nowMs = performance.now();
     const peer = route.peer(this.#peer ??= this.#session.peer);
     let call: InboundCall;
     let value: unknown;
     try {
-      call = new InboundCall(this, endpoint, frame, peer, this.#nowMs);
+      call = new InboundCall(this, endpoint, frame, peer);
       endpoint.statistics.bytesIn += frame.bodyBytes;
       value = endpoint.passes === undefined
         ? frame.value(this.#session.sender)
@@ -464,11 +469,23 @@ export class Inbound {
       return;
     }
     if (this.#session.authorize !== undefined) {
+      call.came(this.#now());
       return this.#afterVerdict(route.address, id, call, value, wantsAnswer);
     }
     call.settled = !wantsAnswer;
     endpoint.handle(value, call, call);
-    if (!call.settled) this.#calls.set(id, call);
+    if (call.settled) {
+      if (!wantsAnswer) call.came(this.#now());
+      return;
+    }
+    call.came(this.#now());
+    this.#calls.set(id, call);
+  }
+
+  /** One reading of the clock serves a whole batch. */
+  #now(): number {
+    if (this.#nowMs === 0) this.#nowMs = performance.now();
+    return this.#nowMs;
   }
 
   #afterVerdict(
@@ -711,14 +728,20 @@ function readJobId(body: Uint8Array): string {
 }
 
 function readTerms(o: Record<string, unknown>): Publication["terms"] {
-  const { pattern, overflow, maxQueue, retained } = o;
+  const { pattern, overflow, maxQueue, retained, latest } = o;
   const known = OVERFLOWS.find((one) => one === overflow);
   if (
     typeof pattern !== "string" || known === undefined || typeof maxQueue !== "number" ||
     !(maxQueue >= 1 && maxQueue <= 1_000_000)
   ) throw new PatchbayError("protocol", "a subscription lacks a field or has a wrong one");
   checkPattern(pattern);
-  return { pattern, overflow: known, maxQueue, retained: retained === true };
+  return {
+    pattern,
+    overflow: known,
+    maxQueue,
+    retained: retained === true,
+    latest: latest === true,
+  };
 }
 
 /**

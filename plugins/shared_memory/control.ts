@@ -17,16 +17,18 @@ import {
   type WireError,
 } from "@patchbay/core";
 import { type Libc, SharedMemory } from "@patchbay/ffi";
+import type { Bells } from "./bells.ts";
 import { NAME } from "./names.ts";
 import { removeAfter } from "./orphans.ts";
 import { RingLink } from "./ring_link.ts";
+import { Slots, SLOTS_BYTES } from "./slots.ts";
 
 // A message: the magic number, the version and the length of the rest, then JSON. The form of a
 // refusal is the same in every version.
 const MAGIC = 0x4d53_4250; // "PBSM", little-endian
 const HEADER_BYTES = 8;
 /** The version of what is said here. */
-export const CONTROL_VERSION = 1;
+export const CONTROL_VERSION = 2;
 const MAX_BODY_BYTES = 4096;
 /** The segment exists now. */
 const MADE = new Uint8Array([0x4d]);
@@ -77,14 +79,21 @@ export interface Offer {
   readonly epoch: number;
   /** Whose it is. */
   readonly pid: number;
+  /** The semaphore that wakes the dialler; without one the socket does. */
+  readonly bell?: string;
 }
 
-/** Where the second ring begins: at a line of the cache. */
-function secondAt(capacity: number): number {
+/** Where the slots begin, behind the first ring: at a line of the cache. */
+function slotsAt(capacity: number): number {
   return Math.ceil(ringBytes(capacity) / 128) * 128;
 }
 
-/** The size of a segment with two rings, in bytes. */
+/** Where the second ring begins. */
+function secondAt(capacity: number): number {
+  return slotsAt(capacity) + SLOTS_BYTES;
+}
+
+/** The size of a segment with two rings and the slots, in bytes. */
 export function segmentBytes(capacity: number): number {
   return secondAt(capacity) + ringBytes(capacity);
 }
@@ -158,14 +167,15 @@ function otherVersion(theirs: number): PatchbayError {
   );
 }
 
-function readOffer({ segment, capacity, epoch, pid }: Record<string, unknown>): Offer {
+function readOffer({ segment, capacity, epoch, pid, bell }: Record<string, unknown>): Offer {
   if (
     typeof segment === "string" && NAME.test(segment) &&
     typeof capacity === "number" && Number.isInteger(capacity) &&
     capacity >= MIN_RING_BYTES && capacity <= MAX_RING_BYTES && (capacity & (capacity - 1)) === 0 &&
     typeof epoch === "number" && Number.isInteger(epoch) &&
-    typeof pid === "number" && Number.isInteger(pid) && pid > 0 && pid <= 0x7fff_ffff
-  ) return { segment, capacity, epoch, pid };
+    typeof pid === "number" && Number.isInteger(pid) && pid > 0 && pid <= 0x7fff_ffff &&
+    (bell === undefined || typeof bell === "string")
+  ) return { segment, capacity, epoch, pid, bell };
   throw new PatchbayError("protocol", "the peer offers a segment that cannot be", {
     details: { segment, capacity, epoch, pid },
   });
@@ -179,6 +189,7 @@ function link(
   libc: Libc,
   dialler: boolean,
   hooks: ControlHooks,
+  bells: Bells | undefined,
 ): RingLink {
   const { capacity, epoch } = offer;
   const places = [{ epoch, capacity }, { epoch, capacity, offset: secondAt(capacity) }];
@@ -191,7 +202,9 @@ function link(
     conn,
     producer,
     consumer,
+    slots: new Slots(memory.buffer, slotsAt(capacity), dialler),
     yieldCore: () => void yieldCore(),
+    hear: bells === undefined ? undefined : (wake) => bells.listen(wake),
     free: () => memory[Symbol.dispose](),
   });
 }
@@ -203,6 +216,7 @@ function link(
  * @param offer What to make. The name must not be in use.
  * @param libc The C library.
  * @param hooks What tests hang into it.
+ * @param bells The bay's bell, and the way to the peer's.
  * @throws {PatchbayError} `closed`: the peer left; `protocol`; why the segment cannot be made; what
  *   the peer refuses it with.
  */
@@ -211,6 +225,7 @@ export async function offerLink(
   offer: Offer,
   libc: Libc,
   hooks: ControlHooks = {},
+  bells?: Bells,
 ): Promise<RingLink> {
   const { segment, capacity, epoch } = offer;
   hooks.onStep?.("dialled");
@@ -222,7 +237,7 @@ export async function offerLink(
     createRing(memory.buffer, capacity, { epoch });
     hooks.onStep?.("half made");
     createRing(memory.buffer, capacity, { epoch, offset: secondAt(capacity) });
-    const made = link(conn, memory, offer, libc, true, hooks);
+    const made = link(conn, memory, offer, libc, true, hooks, bells);
     hooks.onStep?.("made");
     await write(conn, MADE);
     hooks.onStep?.("told");
@@ -232,6 +247,9 @@ export async function offerLink(
     if (answer.version !== CONTROL_VERSION) throw otherVersion(answer.version);
     if (answer.body.error !== undefined) {
       throw PatchbayError.fromWire(answer.body.error as WireError);
+    }
+    if (answer.body.bell !== undefined && bells !== undefined) {
+      made.ringWith(bells.open(answer.body.bell));
     }
     memory.unlink();
     hooks.onStep?.("shared");
@@ -249,6 +267,7 @@ export async function offerLink(
  * @param conn The socket; the link owns it if there is one in the end.
  * @param libc The C library.
  * @param hooks What tests hang into it.
+ * @param bells The bay's bell, and the way to the peer's.
  * @returns `undefined` if the peer left without a word.
  * @throws {PatchbayError} `protocol`, `forbidden`, `not_found`: the segment is not what was offered.
  */
@@ -256,6 +275,7 @@ export async function acceptLink(
   conn: Deno.Conn,
   libc: Libc,
   hooks: ControlHooks = {},
+  bells?: Bells,
 ): Promise<RingLink | undefined> {
   let offer: Offer | undefined;
   try {
@@ -268,9 +288,10 @@ export async function acceptLink(
     if ((await read(conn, 1))?.[0] !== MADE[0]) {
       throw new PatchbayError("closed", "the peer left before its segment was made");
     }
-    const made = map(conn, offer, libc, hooks);
+    const made = map(conn, offer, libc, hooks, bells);
     try {
-      await write(conn, encodeMessage({}));
+      if (offer.bell !== undefined && bells !== undefined) made.ringWith(bells.open(offer.bell));
+      await write(conn, encodeMessage({ bell: bells?.name }));
     } catch (error) {
       await made.close(true);
       throw error;
@@ -290,11 +311,17 @@ export async function acceptLink(
   }
 }
 
-function map(conn: Deno.Conn, offer: Offer, libc: Libc, hooks: ControlHooks): RingLink {
+function map(
+  conn: Deno.Conn,
+  offer: Offer,
+  libc: Libc,
+  hooks: ControlHooks,
+  bells: Bells | undefined,
+): RingLink {
   const { segment, capacity } = offer;
   const memory = SharedMemory.open(segment, { libc, bytes: segmentBytes(capacity) });
   try {
-    const made = link(conn, memory, offer, libc, false, hooks);
+    const made = link(conn, memory, offer, libc, false, hooks, bells);
     hooks.onStep?.("mapped");
     memory.unlink();
     hooks.onStep?.("unlinked");

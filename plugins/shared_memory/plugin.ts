@@ -19,6 +19,7 @@ import {
 } from "@patchbay/core";
 import { type Libc, type LibcAvailability, libcAvailability, openLibc } from "@patchbay/ffi";
 import { dialUnix, listenUnix, requireHostDirectory, socketPath } from "@patchbay/host";
+import { Bells } from "./bells.ts";
 import {
   acceptLink,
   type ControlHooks,
@@ -41,16 +42,30 @@ export interface SharedMemoryExtras {
 export interface SharedMemoryConfig extends LinkConfig {
   /** How many bytes of messages the ring of each direction holds; the dialling side's counts. */
   readonly ringBytes: number;
+  /** What wakes this bay when it sleeps: the socket to each peer, or one semaphore for all. */
+  readonly doorbell: "socket" | "semaphore";
 }
 
 const FIELDS: ConfigFields = {
   ...LINK_FIELDS,
+  maxMessageBytes: {
+    ...LINK_FIELDS.maxMessageBytes,
+    description: "largest message, in bytes; default: the bay's, else 64 MiB",
+  } as ConfigFields[string],
+  // As long in time as 64 KiB on a socket: memory takes a megabyte in a fraction of a millisecond.
+  windowBytes: { ...LINK_FIELDS.windowBytes, default: 512 * 1024 } as ConfigFields[string],
   ringBytes: {
     kind: "integer",
     min: MIN_RING_BYTES,
     max: MAX_RING_BYTES,
     description: "ring of each direction, in bytes; rounded up to a power of two",
     default: 1024 * 1024,
+  },
+  doorbell: {
+    kind: "string",
+    oneOf: ["socket", "semaphore"],
+    description: "what wakes this bay: the socket to each peer, or one POSIX semaphore for all",
+    default: "socket",
   },
 };
 
@@ -100,6 +115,7 @@ class Driver implements LinkDriver {
   readonly #dials = new Set<Promise<Link>>();
   readonly #links = new Set<RingLink>();
   readonly #sweeper: Sweeper;
+  readonly #bells: Bells;
 
   constructor(
     path: string,
@@ -119,6 +135,10 @@ class Driver implements LinkDriver {
       requireHostDirectory(context),
       libc,
       (error) => context.report(error.with({ transport: context.name })),
+    );
+    this.#bells = new Bells(
+      libc,
+      config.doorbell === "semaphore" ? names.prefix : undefined,
     );
   }
 
@@ -152,8 +172,8 @@ class Driver implements LinkDriver {
     signal.addEventListener("abort", giveUp);
     try {
       const [epoch] = crypto.getRandomValues(new Int32Array(1));
-      const offer = { segment, capacity, epoch, pid: Deno.pid };
-      return this.#keep(await offerLink(connection, offer, this.#libc, this.#hooks));
+      const offer = { segment, capacity, epoch, pid: Deno.pid, bell: this.#bells.name };
+      return this.#keep(await offerLink(connection, offer, this.#libc, this.#hooks, this.#bells));
     } catch (error) {
       closeQuietly(connection);
       signal.throwIfAborted();
@@ -169,6 +189,7 @@ class Driver implements LinkDriver {
     await Promise.allSettled(this.#dials);
     await Promise.all([...this.#links].map((link) => link.close(true)));
     this.#sweeper[Symbol.dispose]();
+    await this.#bells.close();
     this.#libc[Symbol.dispose]();
   }
 
@@ -178,7 +199,7 @@ class Driver implements LinkDriver {
     const late = setTimeout(() => closeQuietly(connection), this.#config.connectTimeoutMs);
     const met = (async () => {
       try {
-        const link = await acceptLink(connection, this.#libc, this.#hooks);
+        const link = await acceptLink(connection, this.#libc, this.#hooks, this.#bells);
         if (link === undefined) closeQuietly(connection);
         else accept(this.#keep(link));
       } catch (error) {
@@ -232,8 +253,8 @@ export function createSharedMemory(hooks: SharedMemoryHooks = {}): SharedMemoryW
     summary: "between processes of this host, through memory that both have mapped",
     capabilities: { callable: true, speaker: true, job: true },
     scope: "host",
-    // Behind uds (20) until its shouts and cold calls are quicker than those over uds.
-    rank: 30,
+    // Before uds (20).
+    rank: 10,
     traits: {
       ordered: true,
       delivery: "at_most_once",
@@ -241,11 +262,12 @@ export function createSharedMemory(hooks: SharedMemoryHooks = {}): SharedMemoryW
       headers: true,
       job: "native",
       maxPayloadBytes: 1024 * 1024 * 1024,
-      zeroCopy: false,
+      zeroCopy: true,
       values: false,
       backpressure: true,
       noticesDeath: true,
     },
+    defaultMaxMessageBytes: 64 * 1024 * 1024,
     config: configSchema<SharedMemoryConfig>(FIELDS),
     available(config) {
       if (Deno.build.os !== "linux") {
