@@ -5,7 +5,7 @@
  */
 
 import { checkAddress, checkPattern } from "./address.ts";
-import { Bridge } from "./bridge/bridge.ts";
+import type { Bridge } from "./bridge/bridge.ts";
 import type { BridgeOptions } from "./bridge/options.ts";
 import {
   Callable,
@@ -490,6 +490,9 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
       return false;
     };
     const host = { identity, wires, timers, statistics, directory, epoch, report, own };
+    // What a page hardly ever needs is loaded when it is used.
+    const { Bridge } = await import("./bridge/bridge.ts");
+    this.#live();
     const bridge: Bridge = new Bridge(host, options, () => this.#children.delete(bridge));
     this.#children.add(bridge);
     await bridge.open();

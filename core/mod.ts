@@ -8,7 +8,7 @@
 export * from "./address.ts";
 export * from "./bay.ts";
 export * from "./bay_types.ts";
-export { Bridge, type BridgeDirectionStatus } from "./bridge/bridge.ts";
+export type { Bridge, BridgeDirectionStatus } from "./bridge/bridge.ts";
 export type { CarriedStatus } from "./bridge/direction.ts";
 export type { BridgeOptions } from "./bridge/options.ts";
 export { BRIDGE_TTL, STAMP_HEADER } from "./bridge/stamp.ts";

@@ -200,10 +200,13 @@ class View {
       this.#before = { atMs: nowMs, carried: now };
     }
     const seconds = before === undefined ? 0 : (nowMs - before.atMs) / 1000;
+    // On a narrow terminal a second line would not be erased.
+    const wide = this.#context.screen.columns >= 60 * directions.length;
     const parts = directions.map((one, i) => {
       const { from, to, offers, pending } = one.counts;
       const rate = seconds > 0 ? (now[i] - (before?.carried[i] ?? 0)) / seconds : 0;
       const lost = dropped(one);
+      if (!wide) return `${paint.dim(`${from}→`)}${offers} ${paint.bold(formatRate(rate))}`;
       return [
         `${paint.dim(from)} → ${paint.dim(to)}`,
         `${paint.cyan(formatCount(offers))} ${offers === 1 ? "address" : "addresses"}`,

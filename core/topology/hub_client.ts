@@ -269,6 +269,7 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
     return this.#closing ??= (async () => {
       this.#listeners.clear();
       this.#offers.clear();
+      this.#sightings.clear();
       this.#keepAlive();
       const { module } = this.#context.identity;
       await this.#hub.close(new PatchbayError("closed", `${module} has closed`));
