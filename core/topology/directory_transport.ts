@@ -22,7 +22,7 @@ import type {
   Transport,
   TransportContext,
 } from "../plugin.ts";
-import type { SessionHost } from "../session/inbound.ts";
+import type { SessionHost } from "../session/targets.ts";
 import type { Publication } from "../session/publication.ts";
 import { Session, type SessionOptions } from "../session/session.ts";
 import type { SpeakerEndpoint } from "../speaker.ts";
