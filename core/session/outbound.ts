@@ -15,7 +15,7 @@ import type { Overflow } from "../queue.ts";
 import type { EndpointStatistics } from "../statistics.ts";
 import { decodeControl, encodeControl, Flag, Kind } from "./envelope.ts";
 import { Frame } from "./frame.ts";
-import type { InboundRoute } from "./inbound.ts";
+import type { InboundRoute } from "./route.ts";
 import type { Waiting } from "./outbox.ts";
 import { type Origin, Passing } from "./passing.ts";
 import type { FrameHead, Sender } from "./sender.ts";

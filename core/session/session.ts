@@ -28,13 +28,9 @@ import {
 } from "./envelope.ts";
 import { Reassembly } from "./fragments.ts";
 import { Frame } from "./frame.ts";
-import {
-  Inbound,
-  type InboundHost,
-  type InboundRoute,
-  readRoute,
-  type SessionHost,
-} from "./inbound.ts";
+import { Inbound } from "./inbound.ts";
+import { type InboundRoute, readRoute } from "./route.ts";
+import type { InboundHost, SessionHost } from "./targets.ts";
 import type { Origin } from "./passing.ts";
 import { Outbound, type OutboundHost } from "./outbound.ts";
 import { LARGEST_WHOLE, RESERVE_BYTES, wholeBytes } from "./outbox.ts";

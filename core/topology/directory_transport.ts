@@ -23,7 +23,7 @@ import type {
   TransportContext,
 } from "../plugin.ts";
 import type { Offer, Watching } from "../offers.ts";
-import type { SessionHost } from "../session/inbound.ts";
+import type { SessionHost } from "../session/targets.ts";
 import type { Publication } from "../session/publication.ts";
 import { Session, type SessionOptions } from "../session/session.ts";
 import type { SpeakerEndpoint } from "../speaker.ts";

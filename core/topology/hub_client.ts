@@ -22,7 +22,7 @@ import type {
   TransportContext,
 } from "../plugin.ts";
 import { encodeControl, Kind } from "../session/envelope.ts";
-import type { InboundHost, SessionHost } from "../session/inbound.ts";
+import type { InboundHost, SessionHost } from "../session/targets.ts";
 import type { Publication } from "../session/publication.ts";
 import type { Session, SessionOptions } from "../session/session.ts";
 import type { SpeakerEndpoint } from "../speaker.ts";

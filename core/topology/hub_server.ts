@@ -26,7 +26,7 @@ import type {
   Verb,
 } from "../plugin.ts";
 import { encodeControl, Kind } from "../session/envelope.ts";
-import type { CallTarget, InboundHost, JobTarget, SessionHost } from "../session/inbound.ts";
+import type { CallTarget, InboundHost, JobTarget, SessionHost } from "../session/targets.ts";
 import type { Subscription } from "../session/outbound.ts";
 import { Passing } from "../session/passing.ts";
 import type { Publication } from "../session/publication.ts";

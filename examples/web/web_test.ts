@@ -71,7 +71,9 @@ async function says(page: Page, id: string, what: RegExp): Promise<string> {
 /** Takes pictures, where somebody wants to see them. */
 async function picture(page: Page, name: string): Promise<void> {
   const folder = Deno.env.get("WEB_PICTURES");
-  if (folder !== undefined) await page.screenshot({ path: `${folder}/${name}.png`, fullPage: true });
+  if (folder !== undefined) {
+    await page.screenshot({ path: `${folder}/${name}.png`, fullPage: true });
+  }
 }
 
 for (const isolated of [true, false]) {

@@ -15,33 +15,8 @@ import {
   type RingProducer,
 } from "@patchbay/core";
 import type { Bell } from "./bells.ts";
+import { Patience } from "./patience.ts";
 
-/** How often to look before another process may have the core, if the peer has one of its own. */
-const POLLS = 2000;
-/** How often to look first where giving the core away has brought the frame time and again. */
-const POLLS_ON_ONE_CORE = 20;
-/** That often in a row, */
-const HANDED_OVER = 4;
-/** and by giving it away for so long, in milliseconds: nobody else wanted it for less. */
-const AWAY_MS = 0.0015;
-/**
- * Who has given the core away and got it back so late, in milliseconds, is not alone with the peer:
- * then sleeping is better than looking, because the kernel prefers who was woken,
- */
-const CROWDED_MS = 0.3;
-/** for so long. */
-const CROWD_STAYS_MS = 20;
-/** After so many looks there is time for other things. */
-const SOON = 16;
-/** How often to do so before the event loop turns, which costs more. */
-const ROUNDS = 4;
-/** How long to look for more after the last frame before sleeping, in milliseconds. */
-const SPIN_MS = 0.05;
-/**
- * How long to look for the answer to a call that ended a silence, in milliseconds, as long as answers
- * come in that time: the peer has to be woken, and being woken by it would take as long once more.
- */
-const ANSWER_SPIN_MS = 0.25;
 /** How long frames may keep the event loop from turning, in milliseconds. */
 const TURN_MS = 1;
 /** After so many batches the clock is looked at, which costs as much as a small frame. */
@@ -106,6 +81,7 @@ export class RingLink implements Link {
   readonly #parts: RingLinkParts;
   readonly #producer: RingProducer;
   readonly #consumer: RingConsumer;
+  readonly #patience: Patience;
   /** Whether the claim lies in the ring. */
   #inRing = false;
   /** Counts commits: whoever waits for what follows from a frame sees that it has come. */
@@ -122,13 +98,6 @@ export class RingLink implements Link {
   #looking = false;
   #bell: Bell | undefined;
   #deaf: (() => void) | undefined;
-  /** How long to look this time, and how long for the next answer: less after one that took longer. */
-  #spinMs = SPIN_MS;
-  #answerSpinMs = ANSWER_SPIN_MS;
-  #polls = POLLS;
-  #crowdedUntil = 0;
-  /** How often in a row the frame was there as soon as the peer had had the core. */
-  #handedOver = 0;
   #ringing: Promise<void> | undefined;
   #ringAgain = false;
   /** The peer has closed the socket, or died: what it wrote before is still read. */
@@ -147,6 +116,7 @@ export class RingLink implements Link {
     this.#parts = parts;
     this.#producer = parts.producer;
     this.#consumer = parts.consumer;
+    this.#patience = new Patience(parts.consumer, parts.yieldCore);
     this.slots = parts.slots;
     this.maxFrameBytes = parts.producer.maxBytes;
     this.buffer = this.#scratch;
@@ -270,7 +240,7 @@ export class RingLink implements Link {
   readonly #lookForAnswer = (): void => {
     this.#looking = false;
     if (this.#handler?.expectsAnswer !== true) return;
-    this.#spinMs = this.#answerSpinMs;
+    this.#patience.expectAnswer();
     this.#wakeUp();
   };
 
@@ -361,10 +331,10 @@ export class RingLink implements Link {
   }
 
   async #poll(handler: LinkHandler): Promise<void> {
+    const patience = this.#patience;
+    const idle = () => handler.idle?.();
     let batches = 0;
     let lastTurn = performance.now();
-    // When there was nothing first; 0 while frames come.
-    let idleSince = lastTurn - SPIN_MS;
     while (!this.#closed) {
       if (this.#peerGone) {
         // All that it wrote is there, and no more than the ring holds.
@@ -375,60 +345,20 @@ export class RingLink implements Link {
       const before = this.#commits;
       if (this.#take(handler, BATCH_BYTES)) {
         for (let hop = 0; hop < HOPS && this.#commits === before; hop++) await null;
-        if (this.#spinMs !== SPIN_MS) {
-          this.#spinMs = SPIN_MS;
-          this.#answerSpinMs = ANSWER_SPIN_MS;
-        }
-        idleSince = 0;
+        patience.found();
         if (++batches % CLOCK_EVERY === 0 && performance.now() - lastTurn > TURN_MS) {
           await turn();
           lastTurn = performance.now();
         }
         continue;
       }
-      if (this.#look()) continue;
-      const now = performance.now();
-      if (idleSince === 0) idleSince = now;
-      if (now - idleSince < this.#spinMs && now > this.#crowdedUntil) {
-        await turn();
-        lastTurn = now;
-        continue;
-      }
-      if (this.#spinMs !== SPIN_MS) {
-        this.#spinMs = SPIN_MS;
-        this.#answerSpinMs = Math.max(SPIN_MS, this.#answerSpinMs / 2);
-      }
-      await this.#sleep();
-      lastTurn = idleSince = performance.now();
+      if (patience.look(idle)) continue;
+      if (patience.over) {
+        await this.#sleep();
+        patience.begin();
+      } else await turn();
+      lastTurn = performance.now();
     }
-  }
-
-  /** Looks some times whether a frame has come; whoever shares the core runs in between. */
-  #look(): boolean {
-    const consumer = this.#consumer;
-    for (let poll = 0; poll < SOON; poll++) if (consumer.peek() >= 0) return true;
-    this.#handler?.idle?.();
-    let awayMs = 0;
-    for (let round = 0; round < ROUNDS; round++) {
-      for (let poll = this.#polls; poll > 0; poll--) {
-        if (consumer.peek() < 0) continue;
-        if (poll < this.#polls) {
-          // It came while this side was looking: the peer runs on another core.
-          this.#handedOver = 0;
-          this.#polls = POLLS;
-        } else if (round === 1 && awayMs > AWAY_MS && ++this.#handedOver >= HANDED_OVER) {
-          this.#polls = POLLS_ON_ONE_CORE;
-        }
-        return true;
-      }
-      const before = round === 0 ? performance.now() : 0;
-      this.#parts.yieldCore();
-      if (round > 0) continue;
-      const now = performance.now();
-      awayMs = now - before;
-      if (awayMs > CROWDED_MS) this.#crowdedUntil = now + CROWD_STAYS_MS;
-    }
-    return false;
   }
 
   /** Hands over what has come, where it lies. */
