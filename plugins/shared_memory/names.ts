@@ -8,6 +8,8 @@
 export const NAME_PREFIX = "/pb-";
 /** A name that a peer may offer; 29 characters, which every system takes. */
 export const NAME: RegExp = /^\/pb-[0-9a-f]{16}-[0-9a-f]{8}$/;
+/** A name of any segment of ours, whatever is in it. */
+export const ANY_NAME: RegExp = /^\/pb-[0-9a-f]{16}-[0-9a-z]{8}$/;
 
 /** The names of one bay's segments. */
 export class Names {

@@ -7,7 +7,7 @@
 
 import { type Directory, type Leftover, PatchbayError } from "@patchbay/core";
 import { type Libc, libcAvailability, openLibc, SharedMemory } from "@patchbay/ffi";
-import { NAME, NAME_PREFIX, Names } from "./names.ts";
+import { ANY_NAME, NAME_PREFIX, Names } from "./names.ts";
 
 /** A death is told before the kernel has let go of all that the dead had: then look once more. */
 const ONCE_MORE_MS = 200;
@@ -17,7 +17,7 @@ const PAUSE_MS = 10;
 
 /** The segments that nobody has any more. */
 function orphans(libc: Libc) {
-  return SharedMemory.orphans(NAME_PREFIX, { libc }).filter(({ name }) => NAME.test(name));
+  return SharedMemory.orphans(NAME_PREFIX, { libc }).filter(({ name }) => ANY_NAME.test(name));
 }
 
 /**
