@@ -82,6 +82,7 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
   version = 0;
   readonly #context: TransportContext;
   readonly #where: string;
+  readonly #free: (() => void) | undefined;
   readonly #hub: Peer;
   readonly #callables = new Map<string, CallableEndpoint>();
   readonly #jobs = new Map<string, JobEndpoint>();
@@ -116,6 +117,7 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
   ) {
     this.#context = context;
     this.#where = driver.where;
+    this.#free = driver.close;
     this.config = config;
     this.extras = extras;
     this.maxAttempts = config.maxAttempts || Infinity;
@@ -236,6 +238,7 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
       this.#keepAlive();
       const { module } = this.#context.identity;
       await this.#hub.close(new PatchbayError("closed", `${module} has closed`));
+      this.#free?.();
     })();
   }
 

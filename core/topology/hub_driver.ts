@@ -47,6 +47,8 @@ export type HubDriver =
      * @throws {PatchbayError} `unavailable`, `closed`, `unauthenticated`, `forbidden`.
      */
     dial(signal: AbortSignal): Promise<Link>;
+    /** Frees what dialling shares. */
+    close?(): void;
   };
 
 /** The configuration that all hub wires share. */

@@ -8,10 +8,10 @@
 import { type Bay, open } from "@patchbay/core";
 import type { Fixture, Json, Meeting, StrangerOutcome } from "@patchbay/core/conformance";
 import { encodeHello, HEADER_BYTES, Kind, writeHeader } from "@patchbay/core/envelope";
-import { SUBPROTOCOL, WebSocketLink } from "./link.ts";
+import { denoParts } from "./deno_parts.ts";
+import { SUBPROTOCOL } from "./link.ts";
 import { createWebSocket } from "./plugin.ts";
 import { CuttingProxy, freePort } from "./proxy.ts";
-import { serveWebSockets } from "./server.ts";
 
 /** How long a stranger waits for the bay to close the connection, in milliseconds. */
 const STRANGER_MS = 10_000;
@@ -38,17 +38,11 @@ function meet(place: Place, leave: () => Promise<void>, proxy?: CuttingProxy): M
     gone.then(() => open.delete(gone));
   };
   const websocket = createWebSocket({
-    serve: (options) =>
-      serveWebSockets({
-        ...options,
-        accept: (link) => {
-          if (link instanceof WebSocketLink) track(link.gone);
-          options.accept(link);
-        },
-      }),
+    ...denoParts,
+    onLink: (link) => track(link.gone),
     onSocket: (socket) =>
       track(
-        new Promise((resolve) => socket.addEventListener("close", () => resolve(), { once: true })),
+        new Promise((resolve) => socket.addEventListener("close", () => resolve())),
       ),
   });
   const url = `ws://127.0.0.1:${place.dial}`;
@@ -129,7 +123,7 @@ function otherVersion(): Uint8Array {
 
 /** Both sides are clients of a third bay, which relays. */
 const fixture: Fixture = {
-  plugin: createWebSocket({ serve: serveWebSockets }),
+  plugin: createWebSocket(denoParts),
   url: import.meta.url,
   layouts: ["same_process", "two_processes"],
   lacks: { alone: "a bay does not dial itself: in_process is for that" },
@@ -138,7 +132,7 @@ const fixture: Fixture = {
   join: (place: Json) => Promise.resolve(meet(place as unknown as Place, () => Promise.resolve())),
   unavailable: () =>
     Promise.resolve({
-      options: { module: "lonely", plugins: [createWebSocket({ serve: serveWebSockets })] },
+      options: { module: "lonely", plugins: [createWebSocket(denoParts)] },
       reason: /neither `url` nor `listen`/,
       remedy: /config\.websocket\.url/,
       [Symbol.asyncDispose]: () => Promise.resolve(),

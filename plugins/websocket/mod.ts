@@ -5,12 +5,20 @@
  * @module
  */
 
+import { denoParts } from "./deno_parts.ts";
 import { createWebSocket, type WebSocketPlugin } from "./plugin.ts";
-import { serveWebSockets } from "./server.ts";
 
-export type { ListenAddress, WebSocketConfig, WebSocketExtras, WebSocketPlugin } from "./plugin.ts";
+export type { AuthenticateHandshake, Handshake } from "./admission.ts";
+export { type ListenerOptions, WebSocketListener } from "./listener.ts";
+export type {
+  ListenAddress,
+  TlsConfig,
+  WebSocketConfig,
+  WebSocketExtras,
+  WebSocketPlugin,
+} from "./plugin.ts";
 
 /** The plugin. */
-const websocket: WebSocketPlugin = createWebSocket({ serve: serveWebSockets });
+const websocket: WebSocketPlugin = createWebSocket(denoParts);
 
 export default websocket;
