@@ -9,6 +9,7 @@ import { JSON_PROTOCOL, type JsonLinkOptions } from "@patchbay/core/json-protoco
 import { BUFFER_BYTES, SUBPROTOCOL, WebSocketLink } from "./link.ts";
 import type { AnySocket } from "./socket_flow.ts";
 import { WebSocketTextLink } from "./text_link.ts";
+import { isAddress } from "./loopback.ts";
 import { sameToken, TOKEN_PROTOCOL } from "./token.ts";
 
 /** A request for a WebSocket, before it is answered. */
@@ -93,8 +94,7 @@ export async function examine(
     return { status: 426, text: "this is a WebSocket of Patchbay", headers };
   }
   if (door === undefined) return { status: 404, text: `no bay is at ${handshake.path}` };
-  const origin = headers.get("origin");
-  if (origin !== null && !door.origins.includes(origin) && !door.origins.includes("*")) {
+  if (!mayComeFrom(headers.get("origin"), headers.get("host"), door.origins)) {
     return { status: 403, text: "this origin may not connect" };
   }
   const offered = (headers.get("sec-websocket-protocol") ?? "").split(",").map((p) => p.trim());
@@ -103,6 +103,17 @@ export async function examine(
     return { status: 400, text: `the sub-protocol is ${SUBPROTOCOL} or ${JSON_PROTOCOL}` };
   }
   return await identify(handshake, door, offered, protocol);
+}
+
+/**
+ * Whether a page of an origin may connect. Programs send none, or, as some libraries do, the
+ * address they dial: that is no page's, as nobody serves pages there. By name it could be one's that
+ * has a name point here, so only an address counts.
+ */
+function mayComeFrom(origin: string | null, host: string | null, allowed: readonly string[]) {
+  if (origin === null || allowed.includes(origin) || allowed.includes("*")) return true;
+  const from = URL.parse(origin);
+  return from !== null && from.host === host && isAddress(from.hostname);
 }
 
 async function identify(
