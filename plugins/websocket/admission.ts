@@ -4,9 +4,9 @@
  * @module
  */
 
-import { type Link, PatchbayError } from "@patchbay/core";
+import { type Link, MAX_FRAME_BYTES, PatchbayError } from "@patchbay/core";
 import { JSON_PROTOCOL, type JsonLinkOptions } from "@patchbay/core/json-protocol";
-import { BUFFER_BYTES, SUBPROTOCOL, WebSocketLink } from "./link.ts";
+import { Gathering, SUBPROTOCOL, WebSocketLink } from "./link.ts";
 import type { AnySocket } from "./socket_flow.ts";
 import { WebSocketTextLink } from "./text_link.ts";
 import { isAddress } from "./loopback.ts";
@@ -159,11 +159,12 @@ function shownToken(headers: Headers, offered: readonly string[]): string | unde
   }
 }
 
-/** Makes links of the sockets of one bay; they share the buffer in which frames are written. */
+/** Makes links of the sockets of one bay; they share the buffers in which frames are written. */
 export class LinkMaker {
   readonly #door: Door;
   readonly #keepsBytes: boolean;
-  readonly #buffer = new Uint8Array(BUFFER_BYTES);
+  readonly #gathering = new Gathering();
+  readonly #buffer = new Uint8Array(2 * MAX_FRAME_BYTES);
 
   /**
    * @param door The bay.
@@ -189,13 +190,12 @@ export class LinkMaker {
       identity,
       accepted: true,
       keepsBytes: this.#keepsBytes,
-      buffer: this.#buffer,
     };
     try {
       this.#door.accept(
         protocol === SUBPROTOCOL
-          ? new WebSocketLink(socket, facts)
-          : new WebSocketTextLink(socket, facts, this.#door.json),
+          ? new WebSocketLink(socket, facts, this.#gathering)
+          : new WebSocketTextLink(socket, facts, this.#door.json, this.#buffer),
       );
     } catch (error) {
       socket.close(1011);

@@ -4,60 +4,56 @@
  * @module
  */
 
-import { PatchbayError } from "@patchbay/core";
+import { type Link, PatchbayError } from "@patchbay/core";
 import { SUBPROTOCOL, WebSocketLink } from "./link.ts";
 import { isLoopback } from "./loopback.ts";
 import type { AnySocket } from "./socket_flow.ts";
 
-/** A socket that is not open yet. */
-export interface Dialled {
-  /** The socket. */
-  readonly socket: AnySocket;
-  /** As {@link import("./socket_flow.ts").SocketFacts.keepsBytes}. */
-  readonly keepsBytes?: boolean;
+/** A link that was dialled. */
+export interface DialledLink extends Link {
+  /** Resolves when nothing more can come over it. */
+  readonly gone: Promise<void>;
 }
 
-/** How sockets are made. */
+/** How links are made. */
 export interface Dialler {
   /**
-   * Begins to connect.
+   * Connects.
    *
    * @param url Where.
-   * @param protocols The sub-protocols to offer.
+   * @param signal Gives up.
+   * @throws {PatchbayError} `unavailable`; `unauthenticated` or `forbidden` if it said so.
    */
-  dial(url: string, protocols: string[]): Dialled | Promise<Dialled>;
-  /** Frees what the sockets shared. */
+  dial(url: string, signal: AbortSignal): Promise<DialledLink>;
+  /** Frees what the links shared. */
   close?(): void;
 }
 
 /** How a page dials. */
 export const pageDialler: Dialler = {
-  dial: (url, protocols) => ({ socket: new WebSocket(url, protocols) }),
+  dial: (url, signal) => openSocket(new WebSocket(url, [SUBPROTOCOL]), url, signal, false),
 };
 
 /**
- * Dials a WebSocket server.
+ * Waits until a socket is open.
  *
- * @param dialler How.
- * @param url Where it listens: `ws://…` or `wss://…`.
+ * @param socket The socket.
+ * @param url Where it leads: `ws://…` or `wss://…`.
  * @param signal Gives up.
- * @param onSocket Called with the socket before it is used.
+ * @param keepsBytes As {@link import("./socket_flow.ts").SocketFacts.keepsBytes}.
  * @throws {PatchbayError} `unavailable`; `unauthenticated` or `forbidden` if it said so.
  */
-export async function dialWebSocket(
-  dialler: Dialler,
+export async function openSocket(
+  socket: AnySocket,
   url: string,
   signal: AbortSignal,
-  onSocket: (socket: AnySocket) => void = () => {},
-): Promise<WebSocketLink> {
-  signal.throwIfAborted();
-  const { socket, keepsBytes } = await dialler.dial(url, [SUBPROTOCOL]);
-  onSocket(socket);
+  keepsBytes: boolean,
+): Promise<DialledLink> {
   const opened = Promise.withResolvers<void>();
-  const fail = (message: string) => opened.reject(refused(url, message));
+  const fail = (message: string) => opened.reject(refused(url, message, statusIn(message)));
   const onError = (event: Event) => {
     event.preventDefault?.();
-    // A page is not told why; Deno says it.
+    // A page is not told why; programs are.
     fail((event as Partial<ErrorEvent>).message || "nobody answers there, or it refuses");
   };
   const onClose = (event: CloseEvent) => fail(event.reason || `code ${event.code}`);
@@ -80,26 +76,34 @@ export async function dialWebSocket(
   return new WebSocketLink(socket, { local: isLoopback(new URL(url).hostname), keepsBytes });
 }
 
-function refused(url: string, message: string): PatchbayError {
-  const status = /\b(401|403|404)\b/.exec(message)?.[1];
-  if (status === "401") {
+function statusIn(message: string): number {
+  return Number(/\b(401|403|404)\b/.exec(message)?.[1] ?? 0);
+}
+
+/**
+ * Why there is no connection.
+ *
+ * @param url Where it would lead.
+ * @param message What is known.
+ * @param status What the server has answered; 0: nothing.
+ */
+export function refused(url: string, message: string, status: number): PatchbayError {
+  if (status === 401) {
     return new PatchbayError("unauthenticated", `${url} refuses the token`, {
       remedy: "set the same token on both sides",
     });
   }
-  if (status === "403") {
+  if (status === 403) {
     return new PatchbayError("forbidden", `${url} refuses connections from here`, {
       remedy: "add this page's origin to `origins` of the hub",
     });
   }
-  if (/certificate|tls|ssl|alert/i.test(message)) {
+  if (/certificate|\btls\b|\bssl\b|\balert\b/i.test(message)) {
     return new PatchbayError("unavailable", `${url}: TLS was not agreed on: ${message}`, {
       remedy: "give tls.caFile, and tls.certFile and tls.keyFile where the hub asks for them",
     });
   }
   return new PatchbayError("unavailable", `${url} cannot be reached: ${message}`, {
-    remedy: status === "404"
-      ? "correct the path of `url`"
-      : "start the hub there, or correct `url`",
+    remedy: status === 404 ? "correct the path of `url`" : "start the hub there, or correct `url`",
   });
 }

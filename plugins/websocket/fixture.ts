@@ -40,10 +40,6 @@ function meet(place: Place, leave: () => Promise<void>, proxy?: CuttingProxy): M
   const websocket = createWebSocket({
     ...denoParts,
     onLink: (link) => track(link.gone),
-    onSocket: (socket) =>
-      track(
-        new Promise((resolve) => socket.addEventListener("close", () => resolve())),
-      ),
   });
   const url = `ws://127.0.0.1:${place.dial}`;
   return {
@@ -115,9 +111,11 @@ function otherVersion(): Uint8Array {
     capabilities: [],
     metadata: {},
   });
-  const bytes = new Uint8Array(HEADER_BYTES + body.length);
-  writeHeader(new DataView(bytes.buffer), 0, Kind.hello, 0, 0, 255, 0, 0, 0, 0);
-  bytes.set(body, HEADER_BYTES);
+  const bytes = new Uint8Array(4 + HEADER_BYTES + body.length);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, HEADER_BYTES + body.length, true);
+  writeHeader(view, 4, Kind.hello, 0, 0, 255, 0, 0, 0, 0);
+  bytes.set(body, 4 + HEADER_BYTES);
   return bytes;
 }
 

@@ -1,5 +1,6 @@
 /**
- * A link over a WebSocket: each frame is one binary message. Runs in a page and in Deno.
+ * A link over a WebSocket: each binary message has the frames of one turn, each behind its length,
+ * as on a stream. Runs in a page and in Deno.
  *
  * @module
  */
@@ -10,15 +11,39 @@ import { type AnySocket, type SocketFacts, SocketFlow } from "./socket_flow.ts";
 
 /** The sub-protocol: the binary envelope, version 1 and later. */
 export const SUBPROTOCOL = "patchbay.v1";
-/** Frames are written here before they are sent. */
-export const BUFFER_BYTES: number = 2 * MAX_FRAME_BYTES;
+/** The size of the length before each frame, in bytes. */
+const LENGTH_BYTES = 4;
+/** Frames are gathered up to this size. */
+const GATHERED_BYTES = 96 * 1024;
+/** The largest message that is taken, in bytes. */
+export const MAX_WIRE_MESSAGE_BYTES: number = 512 * 1024;
+
+/**
+ * Where frames are gathered until they are sent. Links may share one: who comes next has what is
+ * there sent first. So a thousand clients cost one buffer.
+ */
+export class Gathering {
+  /** The bytes. */
+  readonly bytes: Uint8Array<ArrayBuffer> = new Uint8Array(GATHERED_BYTES);
+  /** The same bytes. */
+  readonly view: DataView = new DataView(this.bytes.buffer);
+  /** Whose frames are in it. */
+  owner: WebSocketLink | undefined = undefined;
+  /** How much of it is used. */
+  used = 0;
+  /** Counts claims: one that another has interrupted is found out. */
+  claims = 0;
+}
 
 /**
  * A link over a WebSocket that is open.
  *
  * `send()` of a WebSocket never blocks, and nothing tells when its bytes have left: so
- * {@link buffered} is read from `bufferedAmount`, and while it is high it is looked at again, in
- * pauses of up to 16 ms. The session stops sending at 64 KiB.
+ * {@link buffered} is read from `bufferedAmount`, and while it is high it is looked at again. The
+ * session stops sending at 64 KiB.
+ *
+ * Frames of one turn go in one message: Deno's client leaves Nagle's algorithm on (RFC 896), so a
+ * second small message would wait for the acknowledgement of the first, for 40 ms at worst.
  */
 export class WebSocketLink implements Link {
   /** Whether the peer is on this host. */
@@ -36,6 +61,11 @@ export class WebSocketLink implements Link {
   /** As {@link Link.view}. */
   readonly view: DataView;
   readonly #flow: SocketFlow;
+  readonly #out: Gathering;
+  #claimedAt = 0;
+  #claim = 0;
+  /** Whether a flush at the end of the turn is due. */
+  #due = false;
   #handler: LinkHandler | undefined;
   #farewell: PatchbayError | undefined;
 
@@ -44,18 +74,20 @@ export class WebSocketLink implements Link {
    *
    * @param socket The socket; the link owns it.
    * @param facts What is known of it.
+   * @param out Where frames are gathered.
    */
-  constructor(socket: AnySocket, facts: SocketFacts) {
+  constructor(socket: AnySocket, facts: SocketFacts, out: Gathering = new Gathering()) {
     this.local = facts.local;
     this.authorized = facts.authorized === true;
     this.identity = facts.identity;
-    this.buffer = facts.buffer ?? new Uint8Array(BUFFER_BYTES);
-    this.view = new DataView(this.buffer.buffer);
+    this.#out = out;
+    this.buffer = out.bytes;
+    this.view = out.view;
     this.#flow = new SocketFlow(
       socket,
       facts,
       () => this.#handler?.drained(),
-      (error) => this.#handler?.closed(error),
+      (error) => this.#shut(error),
     );
   }
 
@@ -66,50 +98,109 @@ export class WebSocketLink implements Link {
 
   /** As {@link Link.buffered}. */
   get buffered(): number {
-    return this.#flow.buffered;
+    const out = this.#out;
+    return this.#flow.buffered + (out.owner === this ? out.used : 0);
   }
 
   /** As {@link Link.start}. */
   start(handler: LinkHandler): void {
     this.#handler = handler;
     this.#flow.start((data) => {
-      if (!(data instanceof ArrayBuffer)) {
-        return handler.malformed(new PatchbayError("protocol", "the peer sent a text message"));
-      }
-      const size = data.byteLength;
-      if (size > this.maxFrameBytes) {
-        return handler.malformed(
-          new PatchbayError(
-            "protocol",
-            `the peer sent a frame of ${size} bytes, the limit is ${this.maxFrameBytes}`,
-            { details: { size, max: this.maxFrameBytes } },
-          ),
-        );
-      }
-      handler.frame(new Uint8Array(data), 0, size);
-      if (!this.#flow.closed) handler.batchEnd();
+      if (data instanceof ArrayBuffer) this.#read(new Uint8Array(data), handler);
+      else handler.malformed(new PatchbayError("protocol", "the peer sent a text message"));
+      // Answers leave before the event loop goes on.
+      this.flush();
     });
   }
 
   /** As {@link Link.claim}. */
-  claim(_bytes: number): number {
-    return 0;
+  claim(bytes: number): number {
+    const out = this.#out;
+    if (out.owner !== this) {
+      out.owner?.flush();
+      out.owner = this;
+    } else if (out.used + LENGTH_BYTES + bytes > GATHERED_BYTES) this.flush();
+    this.#claim = ++out.claims;
+    return this.#claimedAt = out.used + LENGTH_BYTES;
   }
 
   /** As {@link Link.commit}. */
   commit(bytes: number): void {
-    const frame = this.buffer.subarray(0, bytes);
-    if (frame[0] === Kind.goodbye) this.#farewell = reasonIn(frame);
-    this.#flow.send(frame, bytes);
+    const out = this.#out;
+    if (this.#claim !== out.claims) {
+      throw new PatchbayError("invalid", "a value sent something while it was being written", {
+        remedy: "values must be plain: no getter may call or shout",
+      });
+    }
+    const at = this.#claimedAt;
+    out.view.setUint32(at - LENGTH_BYTES, bytes, true);
+    out.used = at + bytes;
+    if (out.bytes[at] === Kind.goodbye) this.#farewell = reasonIn(out.bytes.subarray(at, out.used));
+    if (this.#due) return;
+    this.#due = true;
+    queueMicrotask(this.#flushDue);
   }
 
-  /** As {@link Link.flush}: everything has been sent already. */
-  flush(): void {}
+  /** As {@link Link.flush}. */
+  flush(): void {
+    const out = this.#out;
+    if (out.owner !== this || out.used === 0) return;
+    const bytes = out.used;
+    out.used = 0;
+    this.#flow.send(out.bytes.subarray(0, bytes), bytes);
+  }
 
   /** As {@link Link.close}. */
   close(abrupt = false): Promise<void> {
+    if (!abrupt) this.flush();
     return this.#flow.close(abrupt, this.#farewell);
   }
+
+  readonly #flushDue = (): void => {
+    this.#due = false;
+    this.flush();
+  };
+
+  #read(bytes: Uint8Array, handler: LinkHandler): void {
+    const { length } = bytes;
+    const view = new DataView(bytes.buffer, bytes.byteOffset, length);
+    const wrong = length > MAX_WIRE_MESSAGE_BYTES
+      ? tooLarge("message", length, MAX_WIRE_MESSAGE_BYTES)
+      : length === 0
+      ? new PatchbayError("protocol", "the peer sent an empty message")
+      : undefined;
+    if (wrong !== undefined) return handler.malformed(wrong);
+    for (let at = 0; at < length && !this.#flow.closed;) {
+      const size = length - at >= LENGTH_BYTES ? view.getUint32(at, true) : -1;
+      const start = at + LENGTH_BYTES;
+      at = start + size;
+      if (size > this.maxFrameBytes) {
+        return handler.malformed(tooLarge("frame", size, this.maxFrameBytes));
+      }
+      if (size < 0 || at > length) {
+        return handler.malformed(new PatchbayError("protocol", "the peer sent half a frame"));
+      }
+      handler.frame(bytes, start, at);
+    }
+    if (!this.#flow.closed) handler.batchEnd();
+  }
+
+  #shut(error: PatchbayError | undefined): void {
+    const out = this.#out;
+    if (out.owner === this) {
+      out.owner = undefined;
+      out.used = 0;
+    }
+    this.#handler?.closed(error);
+  }
+}
+
+function tooLarge(what: string, size: number, max: number): PatchbayError {
+  return new PatchbayError(
+    "protocol",
+    `the peer sent a ${what} of ${size} bytes, the limit is ${max}`,
+    { details: { size, max } },
+  );
 }
 
 /** Why this side says goodbye: it becomes the code with which the socket closes. */

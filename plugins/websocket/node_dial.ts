@@ -8,32 +8,40 @@
 // @ts-types="./ws_library.d.ts"
 import { WebSocket as WsSocket } from "npm:ws@8.23.0";
 import type { DenoDialOptions } from "./deno_dial.ts";
-import type { Dialled } from "./dial.ts";
+import { type DialledLink, openSocket } from "./dial.ts";
+import { MAX_WIRE_MESSAGE_BYTES, SUBPROTOCOL } from "./link.ts";
 import { readPem } from "./pem.ts";
 import type { AnySocket } from "./socket_flow.ts";
 
 /**
- * Begins to connect.
+ * Connects.
  *
  * @param url Where.
- * @param protocols The sub-protocols to offer.
  * @param options What is sent and trusted.
+ * @param signal Gives up.
  */
 export async function dialNode(
   url: string,
-  protocols: string[],
   options: DenoDialOptions,
-): Promise<Dialled> {
+  signal: AbortSignal,
+): Promise<DialledLink> {
   const { tls, headers, perMessageDeflate, compressionThreshold: threshold } = options;
-  const socket = new WsSocket(url, protocols, {
+  const files = [
+    await readPem(tls?.caFile),
+    await readPem(tls?.certFile),
+    await readPem(tls?.keyFile),
+  ];
+  signal.throwIfAborted();
+  const socket = new WsSocket(url, [SUBPROTOCOL], {
     headers: { ...headers },
-    ca: await readPem(tls?.caFile),
-    cert: await readPem(tls?.certFile),
-    key: await readPem(tls?.keyFile),
+    ca: files[0],
+    cert: files[1],
+    key: files[2],
     rejectUnauthorized: tls?.unsafelySkipVerification !== true,
     perMessageDeflate: perMessageDeflate && { threshold },
+    maxPayload: MAX_WIRE_MESSAGE_BYTES,
   });
   // The library throws what nobody listens to.
   socket.on("error", () => {});
-  return { socket: socket as unknown as AnySocket, keepsBytes: true };
+  return await openSocket(socket as unknown as AnySocket, url, signal, true);
 }

@@ -15,9 +15,8 @@ import {
 } from "@patchbay/core";
 import type { Door } from "./admission.ts";
 import { complaint, FIELDS, type ListenAddress, type WebSocketConfig } from "./config.ts";
-import { type Dialler, dialWebSocket, pageDialler } from "./dial.ts";
+import { type Dialler, pageDialler } from "./dial.ts";
 import type { WebSocketListener } from "./listener.ts";
-import type { AnySocket } from "./socket_flow.ts";
 import { sameToken } from "./token.ts";
 
 export type { ListenAddress, TlsConfig, WebSocketConfig } from "./config.ts";
@@ -36,9 +35,7 @@ export interface WebSocketParts {
   readonly listen?: (address: ListenAddress) => Promise<WebSocketListener>;
   /** How to dial; default: as a page does. */
   readonly dialler?: (config: WebSocketConfig) => Dialler;
-  /** Called with each socket that is dialled, before it is used. */
-  readonly onSocket?: (socket: AnySocket) => void;
-  /** Called with each link that is accepted, before it is used. */
+  /** Called with each link that is accepted or dialled, before it is used. */
   readonly onLink?: (link: { readonly gone: Promise<void> }) => void;
 }
 
@@ -159,7 +156,11 @@ function client(
     role: "client",
     where: url,
     credentials: token,
-    dial: (signal) => dialWebSocket(dialler, url, signal, parts.onSocket),
+    async dial(signal) {
+      const link = await dialler.dial(url, signal);
+      parts.onLink?.(link);
+      return link;
+    },
     close: () => dialler.close?.(),
   };
 }

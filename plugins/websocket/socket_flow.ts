@@ -6,15 +6,20 @@
  */
 
 import { type ErrorCode, PatchbayError } from "@patchbay/core";
+import { turns } from "./turn.ts";
 
 /** Above so many unsent bytes it is looked again and again whether they have left. */
 const WATCHED_BYTES = 16 * 1024;
-/** The longest pause between two looks, in milliseconds. */
+/** So many looks follow one another by turns of the event loop: most sockets are empty by then. */
+const QUICK_LOOKS = 32;
+/** The longest pause between two later looks, in milliseconds. */
 const LOOK_MS = 16;
 /** How long {@link SocketFlow.close} waits for the closing handshake, in milliseconds. */
 const CLOSE_MS = 1000;
 /** The longest reason of a close frame, in bytes (RFC 6455 section 5.5). */
 const MAX_REASON_BYTES = 123;
+
+const nextTurn = turns();
 
 /** What is used of a WebSocket: the standard's, or the library's `ws`. */
 export interface AnySocket {
@@ -54,8 +59,6 @@ export interface SocketFacts {
   readonly accepted?: boolean;
   /** Whether `send()` keeps the bytes it is given instead of copying them, as `ws` does. */
   readonly keepsBytes?: boolean;
-  /** Where frames are written before they are sent; several links may share it. */
-  readonly buffer?: Uint8Array<ArrayBuffer>;
 }
 
 /** Close codes by error code (RFC 6455 section 7.4.1, and the registry's 1013). */
@@ -84,8 +87,11 @@ export class SocketFlow {
   /** Resolves when the socket is closed, and nothing more can come. */
   readonly gone: Promise<void> = this.#gone.promise;
   #buffered = 0;
-  #looking: ReturnType<typeof setTimeout> | undefined;
-  #pauseMs = 0;
+  /** Whether a look is due: by a turn, or by the timer. */
+  #looking = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Looks that have found nothing moved. */
+  #vain = 0;
   #closed = false;
   #closing: Promise<void> | undefined;
 
@@ -152,7 +158,7 @@ export class SocketFlow {
     this.#buffered += bytes;
     if (this.#buffered < WATCHED_BYTES) return;
     this.#buffered = socket.bufferedAmount;
-    if (this.#buffered >= WATCHED_BYTES && this.#looking === undefined) this.#lookLater(0);
+    if (this.#buffered >= WATCHED_BYTES && !this.#looking) this.#lookLater(0);
   }
 
   /**
@@ -186,8 +192,7 @@ export class SocketFlow {
     if (this.#closed) return;
     this.#closed = true;
     this.#buffered = 0;
-    clearTimeout(this.#looking);
-    this.#looking = undefined;
+    clearTimeout(this.#timer);
     if (this.#socket.readyState < 2) this.#socket.close();
     this.#closedBy(error);
   }
@@ -199,21 +204,24 @@ export class SocketFlow {
     this.#socket.close(code, reasonOf(why));
   }
 
-  #lookLater(pauseMs: number): void {
-    this.#pauseMs = pauseMs;
-    this.#looking = setTimeout(this.#look, pauseMs);
+  #lookLater(vain: number): void {
+    this.#vain = vain;
+    this.#looking = true;
+    if (vain < QUICK_LOOKS) return void nextTurn(this.#look);
+    const pauseMs = Math.min(LOOK_MS, vain - QUICK_LOOKS + 1);
+    this.#timer = setTimeout(this.#look, pauseMs);
   }
 
   readonly #look = (): void => {
-    this.#looking = undefined;
+    this.#looking = false;
     if (this.#closed) return;
     const before = this.#buffered;
     this.#buffered = this.#socket.bufferedAmount;
     const moved = this.#buffered < before;
     if (moved) this.#drained();
     // drained() may have sent more, and begun to look again.
-    if (this.#looking !== undefined || this.#buffered < WATCHED_BYTES) return;
-    this.#lookLater(moved ? 0 : Math.min(LOOK_MS, this.#pauseMs * 2 + 1));
+    if (this.#looking || this.#buffered < WATCHED_BYTES) return;
+    this.#lookLater(moved ? 0 : this.#vain + 1);
   };
 }
 

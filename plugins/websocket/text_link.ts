@@ -69,10 +69,16 @@ export class WebSocketTextLink extends JsonLink {
    * @param socket The socket; the link owns it.
    * @param facts What is known of it.
    * @param options How values are told in JSON.
+   * @param buffer Where frames are written before they become texts; links may share it.
    */
-  constructor(socket: AnySocket, facts: SocketFacts, options: JsonLinkOptions) {
+  constructor(
+    socket: AnySocket,
+    facts: SocketFacts,
+    options: JsonLinkOptions,
+    buffer?: Uint8Array<ArrayBuffer>,
+  ) {
     const texts = new WebSocketTexts(socket, facts);
-    super(texts, options, facts.buffer);
+    super(texts, options, buffer);
     this.authorized = facts.authorized === true;
     this.gone = texts.gone;
   }

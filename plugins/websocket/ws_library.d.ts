@@ -23,6 +23,7 @@ export interface ClientOptions {
   readonly key?: string;
   readonly rejectUnauthorized?: boolean;
   readonly perMessageDeflate?: boolean | PerMessageDeflate;
+  readonly maxPayload?: number;
 }
 
 export class WebSocket {
