@@ -52,8 +52,8 @@ function rss(): number {
   return Deno.memoryUsage().rss;
 }
 
-async function hub(codec: string, windowBytes = 65536): Promise<string> {
-  const bay = await openWebSocket("far", { listen: { port: 0 }, codec, windowBytes, maxConnections: 4096 });
+async function hub(codec: string): Promise<string> {
+  const bay = await openWebSocket("far", { listen: { port: 0 }, codec, maxConnections: 4096 });
   await bay.serve("far/add", (value) => {
     const { args } = value as Message;
     return { sum: args.x + args.y };

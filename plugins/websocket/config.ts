@@ -107,6 +107,8 @@ export const FIELDS: ConfigFields = {
   },
   ...HUB_FIELDS,
   ...linkFields,
+  // What may be under way to a peer far off: 64 KiB would be 640 KB/s where a round trip is 100 ms.
+  windowBytes: { ...linkFields.windowBytes, default: 256 * 1024 },
 };
 
 const no = (reason: string, remedy: string): Availability => ({ available: false, reason, remedy });

@@ -8,11 +8,13 @@
 import { type ErrorCode, PatchbayError } from "@patchbay/core";
 import { turns } from "./turn.ts";
 
+/** So much may be under way without counting: the next frames are made while these leave. */
+const UNDER_WAY_BYTES = 64 * 1024;
 /** Above so many unsent bytes it is looked again and again whether they have left. */
 const WATCHED_BYTES = 16 * 1024;
-/** So many looks follow one another by turns of the event loop: most sockets are empty by then. */
-const QUICK_LOOKS = 32;
-/** The longest pause between two later looks, in milliseconds. */
+/** So many looks in vain may follow one another by turns of the event loop, before pauses begin. */
+const QUICK_LOOKS = 64;
+/** The longest pause between two looks, in milliseconds. */
 const LOOK_MS = 16;
 /** How long {@link SocketFlow.close} waits for the closing handshake, in milliseconds. */
 const CLOSE_MS = 1000;
@@ -90,7 +92,9 @@ export class SocketFlow {
   /** Whether a look is due: by a turn, or by the timer. */
   #looking = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  /** Looks that have found nothing moved. */
+  /** The pause before the next look; 0: a turn of the event loop. Grows and shrinks with the peer. */
+  #pauseMs = 0;
+  /** Looks by turns that have found nothing moved. */
   #vain = 0;
   #closed = false;
   #closing: Promise<void> | undefined;
@@ -122,9 +126,9 @@ export class SocketFlow {
     socket.addEventListener("error", (event: Event) => event.preventDefault?.());
   }
 
-  /** Bytes that were sent and have not left. */
+  /** Bytes that were sent and have not left, without the first 64 KiB. */
   get buffered(): number {
-    return this.#buffered;
+    return Math.max(0, this.#buffered - UNDER_WAY_BYTES);
   }
 
   /** Whether nothing more comes or goes. */
@@ -158,7 +162,7 @@ export class SocketFlow {
     this.#buffered += bytes;
     if (this.#buffered < WATCHED_BYTES) return;
     this.#buffered = socket.bufferedAmount;
-    if (this.#buffered >= WATCHED_BYTES && !this.#looking) this.#lookLater(0);
+    if (this.#buffered >= WATCHED_BYTES && !this.#looking) this.#lookLater();
   }
 
   /**
@@ -204,12 +208,10 @@ export class SocketFlow {
     this.#socket.close(code, reasonOf(why));
   }
 
-  #lookLater(vain: number): void {
-    this.#vain = vain;
+  #lookLater(): void {
     this.#looking = true;
-    if (vain < QUICK_LOOKS) return void nextTurn(this.#look);
-    const pauseMs = Math.min(LOOK_MS, vain - QUICK_LOOKS + 1);
-    this.#timer = setTimeout(this.#look, pauseMs);
+    if (this.#pauseMs === 0) nextTurn(this.#look);
+    else this.#timer = setTimeout(this.#look, this.#pauseMs);
   }
 
   readonly #look = (): void => {
@@ -218,11 +220,21 @@ export class SocketFlow {
     const before = this.#buffered;
     this.#buffered = this.#socket.bufferedAmount;
     const moved = this.#buffered < before;
-    if (moved) this.#drained();
+    this.#pace(moved);
+    // What does not count any longer is room as well.
+    if (moved || this.#buffered <= UNDER_WAY_BYTES) this.#drained();
     // drained() may have sent more, and begun to look again.
-    if (this.#looking || this.#buffered < WATCHED_BYTES) return;
-    this.#lookLater(moved ? 0 : this.#vain + 1);
+    if (!this.#looking && this.#buffered >= WATCHED_BYTES) this.#lookLater();
   };
+
+  /** A thousand slow peers must not keep the event loop spinning: their looks become rare. */
+  #pace(moved: boolean): void {
+    if (moved) {
+      this.#vain = 0;
+      this.#pauseMs = this.#pauseMs > 1 ? this.#pauseMs / 2 : 0;
+    } else if (this.#pauseMs > 0) this.#pauseMs = Math.min(LOOK_MS, this.#pauseMs * 2);
+    else if (++this.#vain > QUICK_LOOKS) this.#pauseMs = 1;
+  }
 }
 
 function lost({ code, reason }: CloseEvent): PatchbayError {

@@ -122,7 +122,7 @@ export class WireLink implements Link {
     return this.#chunk.view;
   }
 
-  /** As {@link Link.buffered}. */
+  /** As {@link Link.buffered}; what is being written does not count: the next is made meanwhile. */
   get buffered(): number {
     return this.#buffered;
   }
@@ -170,7 +170,7 @@ export class WireLink implements Link {
       const late = new Promise<void>((resolve) => timer = setTimeout(resolve, CLOSE_MS));
       const orderly = async () => {
         // What was committed goes first.
-        while (this.#buffered > 0 && !this.#closed) {
+        while ((this.#buffered > 0 || this.#writing !== undefined) && !this.#closed) {
           this.flush();
           await this.#writing;
         }
@@ -190,6 +190,10 @@ export class WireLink implements Link {
     this.flush();
   };
 
+  readonly #tellDrained = (): void => {
+    if (!this.#closed) this.#handler?.drained();
+  };
+
   #fresh(): Chunk {
     const chunk = this.#spare ?? new Chunk(Op.binary, CHUNK_BYTES);
     this.#spare = undefined;
@@ -206,12 +210,13 @@ export class WireLink implements Link {
         }
         if (this.#buffered === 0) break;
         const chunk = this.#full.shift() ?? this.#takeChunk();
-        const bytes = chunk.used - HEAD_BYTES;
-        await this.#put(chunk, seal(chunk));
+        this.#buffered -= chunk.used - HEAD_BYTES;
+        const written = this.#put(chunk, seal(chunk));
+        // Not at once: the session may be in the middle of sending.
+        queueMicrotask(this.#tellDrained);
+        await written;
         chunk.used = HEAD_BYTES;
         this.#spare ??= chunk;
-        this.#buffered -= bytes;
-        if (!this.#closed) this.#handler?.drained();
       }
     } catch (error) {
       this.#shut(lost(error));
