@@ -10,7 +10,7 @@ import type { Fixture, Json, Meeting, StrangerOutcome } from "@patchbay/core/con
 import { encodeHello, HEADER_BYTES, Kind, writeHeader } from "@patchbay/core/envelope";
 import { denoParts } from "./deno_parts.ts";
 import { SUBPROTOCOL } from "./link.ts";
-import { createWebSocket } from "./plugin.ts";
+import { createWebSocket, type WebSocketConfig } from "./plugin.ts";
 import { CuttingProxy, freePort } from "./proxy.ts";
 
 /** How long a stranger waits for the bay to close the connection, in milliseconds. */
@@ -31,7 +31,15 @@ interface Place {
   readonly hub: string;
 }
 
-function meet(place: Place, leave: () => Promise<void>, proxy?: CuttingProxy): Meeting {
+/** Further configuration of all bays of a meeting. */
+type Further = Partial<WebSocketConfig>;
+
+function meet(
+  place: Place,
+  leave: () => Promise<void>,
+  proxy?: CuttingProxy,
+  further: Further = {},
+): Meeting {
   const open = new Set<Promise<void>>();
   const track = (gone: Promise<void>) => {
     open.add(gone);
@@ -49,8 +57,8 @@ function meet(place: Place, leave: () => Promise<void>, proxy?: CuttingProxy): M
       plugins: [websocket],
       config: {
         websocket: module === place.hub
-          ? { ...QUICK, listen: { hostname: "127.0.0.1", port: place.listen } }
-          : { ...QUICK, url },
+          ? { ...QUICK, ...further, listen: { hostname: "127.0.0.1", port: place.listen } }
+          : { ...QUICK, ...further, url },
       },
     }),
     place: { ...place },
@@ -66,15 +74,20 @@ function meet(place: Place, leave: () => Promise<void>, proxy?: CuttingProxy): M
   };
 }
 
-async function meeting(hub: string): Promise<Meeting> {
+async function meeting(hub: string, further?: Further): Promise<Meeting> {
   const listen = freePort();
   const proxy = new CuttingProxy(listen);
   const place: Place = { dial: proxy.port, listen, hub };
   let bay: Bay | undefined;
-  const made = meet(place, async () => {
-    await bay?.close();
-    await proxy.close();
-  }, proxy);
+  const made = meet(
+    place,
+    async () => {
+      await bay?.close();
+      await proxy.close();
+    },
+    proxy,
+    further,
+  );
   if (hub === "hub") bay = await open({ ...made.options("hub"), maxMessageBytes: HUB_MAX_BYTES });
   return made;
 }
@@ -151,6 +164,13 @@ export const nearIsHub: Fixture = {
   ...fixture,
   name: "websocket (near is the hub)",
   meeting: () => meeting("near"),
+};
+
+/** As {@link farIsHub}, but both sides are `npm:ws`, and agree on permessage-deflate. */
+export const overNode: Fixture = {
+  ...farIsHub,
+  name: "websocket (npm:ws)",
+  meeting: () => meeting("far", { perMessageDeflate: true, compressionThreshold: 128 }),
 };
 
 export default fixture;

@@ -23,8 +23,8 @@ export interface ListenerOptions {
   /** Clients must show a certificate that one of these, a PEM file, has signed. */
   readonly clientCaFile?: string;
   /**
-   * Whether connections that do not get through their handshake are closed after 10 s; default:
-   * where `hostname` is not the loopback interface. It is served by `npm:ws` then, as it is with
+   * Whether connections that do not get through their handshake are closed; default: where
+   * `hostname` is not the loopback interface. It is served by `npm:ws` then, as it is with
    * `clientCaFile` or `perMessageDeflate`; else by Deno's own server.
    */
   readonly guarded?: boolean;
@@ -32,6 +32,8 @@ export interface ListenerOptions {
   readonly perMessageDeflate?: boolean;
   /** Messages from this size on are compressed by it, in bytes; default 4096. */
   readonly compressionThreshold?: number;
+  /** How long a handshake may take where it is guarded, in milliseconds; default 10,000. */
+  readonly handshakeMs?: number;
   /** The largest message on the socket, in bytes; default 64 MiB. */
   readonly maxPayloadBytes?: number;
 }

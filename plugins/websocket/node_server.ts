@@ -19,7 +19,7 @@ import type { ListenerSetup, RunningServer } from "./listener.ts";
 import { isLoopback } from "./loopback.ts";
 import type { AnySocket } from "./socket_flow.ts";
 
-/** How long the header of a request, or the handshake of TLS, may take, in milliseconds. */
+/** How long the header of a request, or the handshake of TLS, may take by default, in ms. */
 const HANDSHAKE_MS = 10_000;
 /** The largest message, where the listener's options do not say, in bytes. */
 const MAX_PAYLOAD_BYTES = 64 * 1024 * 1024;
@@ -65,7 +65,12 @@ function keepAlive(socket: WsSocket, { pingIntervalMs, pingTimeoutMs }: Door): v
  */
 export async function serveNode(setup: ListenerSetup, doors: Doors): Promise<RunningServer> {
   const { hostname, port, cert, key, clientCa, compressionThreshold = 4096 } = setup;
-  const limits = { headersTimeout: HANDSHAKE_MS, requestTimeout: HANDSHAKE_MS };
+  const { handshakeMs = HANDSHAKE_MS } = setup;
+  const limits = {
+    headersTimeout: handshakeMs,
+    requestTimeout: handshakeMs,
+    connectionsCheckingInterval: Math.min(1000, handshakeMs),
+  };
   const server = cert === undefined ? createServer(limits) : createTlsServer({
     ...limits,
     cert,
@@ -73,7 +78,7 @@ export async function serveNode(setup: ListenerSetup, doors: Doors): Promise<Run
     ca: clientCa,
     requestCert: clientCa !== undefined,
     rejectUnauthorized: clientCa !== undefined,
-    handshakeTimeout: HANDSHAKE_MS,
+    handshakeTimeout: handshakeMs,
   });
   const open = new Set<Duplex>();
   const makers = new WeakMap<Door, LinkMaker>();

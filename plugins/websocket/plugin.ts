@@ -103,6 +103,7 @@ function hub(
         maxPayloadBytes: 2 * maxMessageBytes + 64 * 1024,
         perMessageDeflate: config.perMessageDeflate,
         compressionThreshold,
+        handshakeMs: config.connectTimeoutMs,
         ...address,
       }) as WebSocketListener;
       let remove: () => void;

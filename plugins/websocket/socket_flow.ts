@@ -162,7 +162,9 @@ export class SocketFlow {
     this.#buffered += bytes;
     if (this.#buffered < WATCHED_BYTES) return;
     this.#buffered = socket.bufferedAmount;
-    if (this.#buffered >= WATCHED_BYTES && !this.#looking) this.#lookLater();
+    // Even if it has left already: before it was sent it was in the way, and somebody may wait.
+    const looks = this.#buffered >= WATCHED_BYTES || bytes >= WATCHED_BYTES;
+    if (looks && !this.#looking) this.#lookLater();
   }
 
   /**
