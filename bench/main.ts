@@ -21,6 +21,7 @@ const SUITES = [
   "codecs",
   "bridge",
   "shared_memory",
+  "websocket",
 ];
 
 const THOROUGH: Effort = { rounds: 5, roundMs: 200 };

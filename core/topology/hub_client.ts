@@ -91,7 +91,10 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
   version = 0;
   readonly #context: TransportContext;
   readonly #where: string;
+  readonly #free: (() => void) | undefined;
   readonly #hub: Peer;
+  /** All connections: the first carries what is served, spoken and heard; calls use each in turn. */
+  readonly #pool: readonly Peer[];
   readonly #callables = new Map<string, CallableEndpoint>();
   readonly #jobs = new Map<string, JobEndpoint>();
   readonly #speakers = new Set<HubSpeakWay>();
@@ -126,6 +129,7 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
   ) {
     this.#context = context;
     this.#where = driver.where;
+    this.#free = driver.close;
     this.config = config;
     this.extras = extras;
     this.maxAttempts = config.maxAttempts || Infinity;
@@ -149,6 +153,10 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
       endpoints: [],
     };
     this.#hub = new Peer(entry, driver.where, this);
+    const others = Array.from({ length: config.connections - 1 }, () => {
+      return new Peer(entry, driver.where, this.#further());
+    });
+    this.#pool = [this.#hub, ...others];
   }
 
   /** The bay's timer. */
@@ -256,12 +264,12 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
 
   /** As {@link Transport.caller}. */
   caller(address: string): CallPort {
-    return new CallWay([this.#hub], address, this.#context.name);
+    return new CallWay(this.#pool, address, this.#context.name);
   }
 
   /** As {@link Transport.executor}. */
   executor(address: string): JobPort {
-    return new JobWay([this.#hub], address, this.#context.name);
+    return new JobWay(this.#pool, address, this.#context.name);
   }
 
   /** As {@link Transport.close}. */
@@ -272,7 +280,9 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
       this.#sightings.clear();
       this.#keepAlive();
       const { module } = this.#context.identity;
-      await this.#hub.close(new PatchbayError("closed", `${module} has closed`));
+      const reason = new PatchbayError("closed", `${module} has closed`);
+      await Promise.all(this.#pool.map((peer) => peer.close(reason)));
+      this.#free?.();
     })();
   }
 
@@ -337,6 +347,27 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
     this.#found.clear();
     for (const way of this.#speakers) way.count = 0;
     this.#context.routesChanged();
+  }
+
+  /**
+   * What a further connection is made with. It has an id of its own, as the hub takes a second
+   * connection of one bay for the first that has come back.
+   */
+  #further(): PeerHost {
+    const id = Array.from(
+      crypto.getRandomValues(new Uint8Array(8)),
+      (byte) => byte.toString(16).padStart(2, "0"),
+    ).join("");
+    const { driver, config, timers, maxAttempts, session } = this;
+    return {
+      driver,
+      config,
+      timers,
+      maxAttempts,
+      session: { ...session, identity: { ...session.identity, id } },
+      peerChanged: () => {},
+      peerLost: () => {},
+    };
   }
 
   // ----- what the hub is told -----

@@ -47,6 +47,8 @@ export type HubDriver =
      * @throws {PatchbayError} `unavailable`, `closed`, `unauthenticated`, `forbidden`.
      */
     dial(signal: AbortSignal): Promise<Link>;
+    /** Frees what dialling shares. */
+    close?(): void;
   };
 
 /** The configuration that all hub wires share. */
@@ -57,6 +59,8 @@ export interface HubConfig extends LinkConfig {
   readonly rejoinMs: number;
   /** So many attempts in a row, and a client gives up until it is used again; 0: never. */
   readonly maxAttempts: number;
+  /** How many connections a client makes: calls and jobs take turns on them. */
+  readonly connections: number;
   /** How long silence may last before a connection is taken for dead, in milliseconds. */
   readonly heartbeatTimeoutMs?: number;
 }
@@ -79,5 +83,12 @@ export const HUB_FIELDS: ConfigFields = {
     min: 0,
     description: "failed attempts in a row after which a client gives up; 0: never",
     default: 0,
+  },
+  connections: {
+    kind: "integer",
+    min: 1,
+    max: 64,
+    description: "of a client: connections to the hub; calls and jobs take turns on them",
+    default: 1,
   },
 };
