@@ -293,7 +293,7 @@ export const FIELDS: ConfigFields = {
     kind: "integer",
     min: 1024,
     max: 1024 * 1024,
-    description: "most bytes of a request's headers",
+    description: "most bytes of a request's headers; guarded (Deno.serve has 400 KiB)",
     default: 16 * 1024,
   },
   headersTimeoutMs: {

@@ -7,8 +7,7 @@
 
 import { PatchbayError } from "@patchbay/core";
 import type { Visit } from "./exchange.ts";
-import { cannotListen, isLoopback, type Serve, type Serving, urlOf } from "./serving.ts";
-import { problemResponse } from "./statuses.ts";
+import { cannotListen, full, isLoopback, type Serve, type Serving, urlOf } from "./serving.ts";
 
 const LOCAL: Visit = Object.freeze({ local: true });
 const REMOTE: Visit = Object.freeze({ local: false });
@@ -76,15 +75,6 @@ export const serveQuickly: Serve = async (options): Promise<Serving> => {
       })(),
   };
 };
-
-/** The answer to one more connection than is allowed. */
-function full(maxConnections: number): Response {
-  const error = new PatchbayError("overloaded", `${maxConnections} requests are open already`, {
-    details: { maxConnections },
-    remedy: "try again later, or raise maxConnections",
-  });
-  return problemResponse(error, 503);
-}
 
 /** A socket file whose owner has died is in the way; a live one is not touched. */
 async function removeStale(path: string): Promise<void> {
