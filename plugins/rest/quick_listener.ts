@@ -26,7 +26,8 @@ export const serveQuickly: Serve = async (options): Promise<Serving> => {
     if (!(answer instanceof Promise)) return answer;
     // What is answered at once is no burden: only what takes its time counts.
     options.onConnections(++open);
-    return answer.finally(leave);
+    answer.then(leave, leave);
+    return answer;
   };
   const onError = (error: unknown) => {
     options.onError(error);
