@@ -93,6 +93,29 @@ export class Bodies {
   }
 
   /**
+   * A value as the body of a request: JSON of ASCII as text, which goes out in one piece with its
+   * header; all else as {@link encode} has it.
+   *
+   * @param value The value.
+   * @param name The codec that the contract asks for.
+   * @throws {PatchbayError} `invalid`, naming the path; `too_large`.
+   */
+  request(
+    value: unknown,
+    name: string | undefined,
+  ): { readonly body: string | Uint8Array<ArrayBuffer> | undefined; readonly type: string } {
+    if (
+      value !== undefined && (name === undefined || name === "json") &&
+      !(value instanceof Uint8Array)
+    ) {
+      const text = this.#text(value);
+      if (text !== undefined) return { body: text, type: json.contentType };
+    }
+    const { bytes, type } = this.encode(value, name);
+    return { body: bytes, type };
+  }
+
+  /**
    * A value as the body of an answer: JSON as text, which Deno sends quicker than bytes.
    *
    * @param value The value.

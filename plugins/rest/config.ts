@@ -261,7 +261,7 @@ export const FIELDS: ConfigFields = {
     kind: "integer",
     min: 0,
     description: "idle connections kept to one host",
-    default: 32,
+    default: 100,
   },
   poolIdleTimeoutMs: {
     kind: "integer",
