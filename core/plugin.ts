@@ -8,6 +8,7 @@
  */
 
 import type { CodecTable } from "./codec.ts";
+import type { NativeNames } from "./contract.ts";
 import type { ConfigFields } from "./config.ts";
 import type { Directory } from "./directory.ts";
 import type { PatchbayError, Pattern } from "./errors.ts";
@@ -183,8 +184,15 @@ export interface Transport<Extras = unknown> {
   readonly extras: Extras;
   /** How it is doing. Cheap: called by every look at the statistics. */
   health(): Health;
-  /** Whether somebody is there for an address. Answers within a second. */
-  find(pattern: Pattern, address: string): Finding | Promise<Finding>;
+  /**
+   * Whether somebody is there for an address. Answers within a second. `native` is what a contract or
+   * call says that wires call it: it may lead to a foreign peer.
+   */
+  find(
+    pattern: Pattern,
+    address: string,
+    native: NativeNames | undefined,
+  ): Finding | Promise<Finding>;
   /** Puts a callable on the wire; resolves when it can be called. */
   serve?(endpoint: CallableEndpoint): Promise<Registration>;
   /** Binds a caller to an address. Must not wait: what takes time happens in `start`. */

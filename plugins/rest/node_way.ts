@@ -49,6 +49,7 @@ const NOT_SENT: ReadonlySet<string> = new Set([
   "EADDRNOTAVAIL",
   "EACCES",
 ]);
+const CERTIFICATE_WANTED = /certificate ?required|CERTIFICATE_REQUIRED|BadCertificate/i;
 const NOT_TRUSTED = /certificate|UnknownIssuer|NotValidForName|CERT_|SELF_SIGNED|UNABLE_TO/i;
 
 /**
@@ -64,6 +65,13 @@ export function fromNode(error: unknown, where: string): PatchbayError {
     return new PatchbayError("unavailable", `${where}: Deno was started without the permission`, {
       retryable: false,
       remedy: `run deno with --allow-net for ${where}`,
+      cause: error,
+    });
+  }
+  if (CERTIFICATE_WANTED.test(`${code} ${message}`)) {
+    return new PatchbayError("unauthenticated", `${where}: it asks for a client's certificate`, {
+      details: { reason: message, notExecuted: true },
+      remedy: "set config.rest.tls.clientCert and clientKey",
       cause: error,
     });
   }
