@@ -22,6 +22,7 @@ const SUITES = [
   "bridge",
   "shared_memory",
   "websocket",
+  "rest",
 ];
 
 const THOROUGH: Effort = { rounds: 5, roundMs: 200 };

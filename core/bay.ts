@@ -27,6 +27,7 @@ import {
   defineJob,
   defineSpeaker,
   type JobContract,
+  type NativeNames,
   type SpeakerContract,
 } from "./contract.ts";
 import type { Directory, DirectoryEndpoint } from "./directory.ts";
@@ -97,7 +98,7 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
         return parts.epoch.value;
       },
       timers: parts.timers,
-      bindCall: (address, via) => this.#bindCall(address, via),
+      bindCall: (address, via, native) => this.#bindCall(address, via, native),
       release: (binding) => {
         binding.port.close();
         parts.statistics.remove(binding.statistics);
@@ -412,7 +413,7 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     const address = checkAddress(known.address);
     if (known.goal !== undefined) await applySchema(known.goal, goal, "goal");
     const { JobHandle, PendingJob } = await (this.#jobs ??= import("./job.ts"));
-    const wire = await this.#choose("job", address, options.via);
+    const wire = await this.#choose("job", address, options.via, known.native);
     options.signal?.throwIfAborted();
     const port = wire.transport?.executor?.(address);
     if (port === undefined) throw new PatchbayError("internal", `${wire.plugin.name}: no executor`);
@@ -638,16 +639,21 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     pattern: Pattern,
     address: string,
     via: readonly string[] | undefined,
+    native: NativeNames | undefined,
   ): Promise<Wire> {
     this.#live();
-    const choice = await choose(this.#parts.wires, pattern, address, via);
+    const choice = await choose(this.#parts.wires, pattern, address, via, native);
     this.#live();
     if (choice.wire === undefined) throw noWire(pattern, address, choice.considered);
     return choice.wire;
   }
 
-  async #bindCall(address: string, via: readonly string[] | undefined): Promise<CallBinding> {
-    const wire = await this.#choose("callable", address, via);
+  async #bindCall(
+    address: string,
+    via: readonly string[] | undefined,
+    native: NativeNames | undefined,
+  ): Promise<CallBinding> {
+    const wire = await this.#choose("callable", address, via, native);
     const port = wire.transport?.caller?.(address);
     if (port === undefined) throw new PatchbayError("internal", `${wire.plugin.name}: no caller`);
     return {

@@ -128,7 +128,11 @@ export interface CallRouter {
   /** The bay's timer. */
   readonly timers: TimerWheel;
   /** Chooses a wire and binds to it. */
-  bindCall(address: string, via: readonly string[] | undefined): Promise<CallBinding>;
+  bindCall(
+    address: string,
+    via: readonly string[] | undefined,
+    native: NativeNames | undefined,
+  ): Promise<CallBinding>;
   /** Gives a binding back that has been replaced. */
   release(binding: CallBinding): void;
 }
@@ -368,6 +372,7 @@ export class Callable<RequestIn, ResponseOut> {
     if (binding === undefined || this.#epoch !== this.#router.epoch) {
       return this.#bindAndCall(request, options);
     }
+    if (options.native !== undefined) return this.#callByName(request, options);
     return this.#start(binding, request, options, 0);
   }
 
@@ -424,6 +429,7 @@ export class Callable<RequestIn, ResponseOut> {
 
   async #bindAndCall(request: RequestIn, options: CallOptions): Promise<ResponseOut> {
     options.signal?.throwIfAborted();
+    if (options.native !== undefined) return await this.#callByName(request, options);
     const beganMs = performance.now();
     const binding = await this.#bind();
     // The choice of a wire takes of the caller's time, too.
@@ -442,16 +448,30 @@ export class Callable<RequestIn, ResponseOut> {
     return await this.#start(binding, request, options, spentMs);
   }
 
+  /** A name for this call alone may lead elsewhere: it gets a binding for itself. */
+  async #callByName(request: RequestIn, options: CallOptions): Promise<ResponseOut> {
+    options.signal?.throwIfAborted();
+    const router = this.#router;
+    const binding = await router.bindCall(this.address, this.#via, options.native);
+    try {
+      return await this.#start(binding, request, options, 0);
+    } finally {
+      router.release(binding);
+    }
+  }
+
   async #bind(): Promise<CallBinding> {
     const epoch = this.#router.epoch;
     if (this.#binding !== undefined && this.#epoch === epoch) return this.#binding;
     // What is bound now answers only for the epoch in which the choice began.
-    this.#binds ??= this.#router.bindCall(this.address, this.#via).then((binding) => {
-      if (this.#binding !== undefined) this.#router.release(this.#binding);
-      this.#binding = binding;
-      this.#epoch = epoch;
-      return binding;
-    }).finally(() => {
+    this.#binds ??= this.#router.bindCall(this.address, this.#via, this.#contract.native).then(
+      (binding) => {
+        if (this.#binding !== undefined) this.#router.release(this.#binding);
+        this.#binding = binding;
+        this.#epoch = epoch;
+        return binding;
+      },
+    ).finally(() => {
       this.#binds = undefined;
     });
     return await this.#binds;

@@ -8,6 +8,7 @@
  */
 
 import type { CodecTable } from "./codec.ts";
+import type { NativeNames } from "./contract.ts";
 import type { ConfigFields } from "./config.ts";
 import type { Directory } from "./directory.ts";
 import type { PatchbayError, Pattern } from "./errors.ts";
@@ -194,8 +195,15 @@ export interface Transport<Extras = unknown> {
   readonly extras: Extras;
   /** How it is doing. Cheap: called by every look at the statistics. */
   health(): Health;
-  /** Whether somebody is there for an address. Answers within a second. */
-  find(pattern: Pattern, address: string): Finding | Promise<Finding>;
+  /**
+   * Whether somebody is there for an address. Answers within a second. `native` is what a contract or
+   * call says that wires call it: it may lead to a foreign peer.
+   */
+  find(
+    pattern: Pattern,
+    address: string,
+    native?: NativeNames,
+  ): Finding | Promise<Finding>;
   /**
    * Watches what others offer at the addresses of a pattern; resolves when those known now are
    * told. Absent where the wire cannot know. What bridges need: see decision 0007.

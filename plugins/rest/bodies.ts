@@ -4,7 +4,14 @@
  * @module
  */
 
-import { type Codec, type CodecTable, json, PatchbayError, raw } from "@patchbay/core";
+import {
+  type Codec,
+  type CodecTable,
+  type EndpointStatistics,
+  json,
+  PatchbayError,
+  raw,
+} from "@patchbay/core";
 
 /** A value as the body of a message. */
 export interface Body {
@@ -15,6 +22,11 @@ export interface Body {
 }
 
 const NOTHING: Body = { bytes: undefined, type: "" };
+
+const JSON_HEADERS = { "content-type": "application/json" } as const;
+const JSON_OK: ResponseInit = Object.freeze({ headers: JSON_HEADERS });
+// deno-lint-ignore no-control-regex -- what of UTF-8 is one byte
+const ASCII = /^[\0-\x7f]*$/;
 
 /** Media types that a page may send without asking first (Fetch §2.2.2): never read as a value. */
 const SIMPLE = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"];
@@ -78,6 +90,75 @@ export class Bodies {
     }
     if (bytes.length > this.maxBytes) throw tooLarge(bytes.length, this.maxBytes);
     return { bytes: bytes as Uint8Array<ArrayBuffer>, type };
+  }
+
+  /**
+   * A value as the body of a request: JSON of ASCII as text, which goes out in one piece with its
+   * header; all else as {@link encode} has it.
+   *
+   * @param value The value.
+   * @param name The codec that the contract asks for.
+   * @throws {PatchbayError} `invalid`, naming the path; `too_large`.
+   */
+  request(
+    value: unknown,
+    name: string | undefined,
+  ): { readonly body: string | Uint8Array<ArrayBuffer> | undefined; readonly type: string } {
+    if (
+      value !== undefined && (name === undefined || name === "json") &&
+      !(value instanceof Uint8Array)
+    ) {
+      const text = this.#text(value);
+      if (text !== undefined) return { body: text, type: json.contentType };
+    }
+    const { bytes, type } = this.encode(value, name);
+    return { body: bytes, type };
+  }
+
+  /**
+   * A value as the body of an answer: JSON as text, which Deno sends quicker than bytes.
+   *
+   * @param value The value.
+   * @param name The codec that the contract asks for.
+   * @param status The status of success.
+   * @param statistics Who counts its bytes.
+   * @throws {PatchbayError} `invalid`, naming the path; `too_large`.
+   */
+  answer(
+    value: unknown,
+    name: string | undefined,
+    status: number,
+    statistics: EndpointStatistics,
+  ): Response {
+    if (
+      value !== undefined && (name === undefined || name === "json") &&
+      !(value instanceof Uint8Array)
+    ) {
+      const text = this.#text(value);
+      if (text !== undefined) {
+        statistics.bytesOut += text.length;
+        return status === 200 ? new Response(text, JSON_OK) : new Response(text, {
+          status,
+          headers: JSON_HEADERS,
+        });
+      }
+    }
+    const { bytes, type } = this.encode(value, name);
+    if (bytes === undefined) return new Response(null, { status: status === 200 ? 204 : status });
+    statistics.bytesOut += bytes.length;
+    return new Response(bytes, { status, headers: { "content-type": type } });
+  }
+
+  /** JSON whose every character is one byte, if it is that, and within the limit. */
+  #text(value: unknown): string | undefined {
+    let text: string;
+    try {
+      text = json.encodeText!(value);
+    } catch {
+      // encode() says what is wrong, or finds a codec that can.
+      return undefined;
+    }
+    return text.length <= this.maxBytes && ASCII.test(text) ? text : undefined;
   }
 
   /**

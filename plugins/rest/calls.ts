@@ -158,14 +158,14 @@ export class CallWay implements CallPort {
     const headers: Record<string, string> = { ...this.#base, [TIMEOUT]: String(call.remainingMs) };
     const { priority } = call;
     if (priority !== 128) headers[PRIORITY] = String(priority);
-    const { bytes, type } = this.#way.bodies.encode(body, call.codec);
-    if (bytes !== undefined) {
+    const { body: payload, type } = this.#way.bodies.request(body, call.codec);
+    if (payload !== undefined) {
       headers["content-type"] = type;
-      call.statistics.bytesOut += bytes.length;
+      call.statistics.bytesOut += payload.length;
     }
     if (name.headers !== undefined) addUserHeaders(name.headers, headers);
     if (call.headers !== undefined) addUserHeaders(call.headers, headers);
-    return { method: name.method, target: path, headers, body: bytes, signal, priority };
+    return { method: name.method, target: path, headers, body: payload, signal, priority };
   }
 
   async #send(sent: Sent, outgoing: Outgoing): Promise<void> {

@@ -127,7 +127,7 @@ export interface RestConfig {
   readonly middleware: readonly MiddlewareHandler[];
   /** Whether `/openapi.json` and `/docs` are served. */
   readonly openapi: boolean;
-  /** How long a handler, and a request of `extras.fetch`, may take. */
+  /** How long a handler may take for a caller that does not say. */
   readonly timeoutMs: number;
   /** The most connections of the server. */
   readonly maxConnections: number;
@@ -241,8 +241,7 @@ export const FIELDS: ConfigFields = {
   timeoutMs: {
     kind: "integer",
     min: 1,
-    description: "how long a handler may take for a caller that does not say, and how long " +
-      "`extras.fetch` waits, in ms",
+    description: "how long a handler may take for a caller that does not say, in ms",
     default: 30_000,
   },
   maxConnections: {
@@ -261,7 +260,7 @@ export const FIELDS: ConfigFields = {
     kind: "integer",
     min: 0,
     description: "idle connections kept to one host",
-    default: 32,
+    default: 100,
   },
   poolIdleTimeoutMs: {
     kind: "integer",
@@ -293,7 +292,7 @@ export const FIELDS: ConfigFields = {
     kind: "integer",
     min: 1024,
     max: 1024 * 1024,
-    description: "most bytes of a request's headers",
+    description: "most bytes of a request's headers; guarded (Deno.serve has 400 KiB)",
     default: 16 * 1024,
   },
   headersTimeoutMs: {
@@ -451,4 +450,24 @@ export function complaint(config: RestConfig, listens: boolean): Availability | 
     }
   }
   return undefined;
+}
+
+/**
+ * What is said at each start, because it is allowed and may still be a mistake.
+ *
+ * @param config The configuration.
+ */
+export function warnings(config: RestConfig): string[] {
+  const told: string[] = [];
+  const open = !reachesHostOnly(config.listen);
+  if (config.tls?.dangerouslyAcceptAnyCertificate === true) {
+    told.push("dangerouslyAcceptAnyCertificate is on: no server has to prove who it is");
+  }
+  if (open && listenerOf(config) === "quick") {
+    told.push("the quick listener is open to the network: it waits for ever for slow requests");
+  }
+  if (open && config.allowAnonymous && !has(config.auth)) {
+    told.push("the network is let in without anybody being asked who he is (allowAnonymous)");
+  }
+  return told;
 }

@@ -207,16 +207,8 @@ export class Exchange extends TimerEntry implements HandlerContext, CallSink {
     if (this.#answer !== undefined) return;
     const { statistics, contract } = this.endpoint;
     try {
-      const { bytes, type } = this.#host.bodies.encode(value, contract.codec);
-      if (bytes === undefined) {
-        return this.#respond(
-          new Response(null, { status: this.#status === 200 ? 204 : this.#status }),
-        );
-      }
-      statistics.bytesOut += bytes.length;
-      this.#respond(
-        new Response(bytes, { status: this.#status, headers: { "content-type": type } }),
-      );
+      const { bodies } = this.#host;
+      this.#respond(bodies.answer(value, contract.codec, this.#status, statistics));
     } catch (error) {
       const known = PatchbayError.fromThrown(error);
       statistics.countError(known.code);

@@ -11,7 +11,7 @@ import type { AddressInfo, Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { getRequestListener, type HttpBindings } from "npm:@hono/node-server@2.1.8";
 import type { Visit } from "./exchange.ts";
-import { cannotListen, isLoopback, type Serve, type Serving, urlOf } from "./serving.ts";
+import { cannotListen, full, isLoopback, type Serve, type Serving, urlOf } from "./serving.ts";
 
 /** How often the waiting connections are looked at, in milliseconds, at least and at most. */
 const CHECK_MS = [50, 5_000] as const;
@@ -52,8 +52,15 @@ function visitOf(socket: Socket): Visit {
 export const serveGuarded: Serve = async (options): Promise<Serving> => {
   const { place, tls, handler } = options;
   const sockets = new Set<Socket>();
+  /** Those that came when there were enough: they are told so, and closed. */
+  const surplus = new WeakSet<Socket>();
   const listener = getRequestListener(
-    (request, env) => handler(request, visitOf((env as HttpBindings).incoming.socket as Socket)),
+    (request, env) => {
+      const socket = (env as HttpBindings).incoming.socket as Socket;
+      if (!surplus.has(socket)) return handler(request, visitOf(socket));
+      options.onRefusal(503);
+      return full(options.maxConnections);
+    },
     {
       // Nobody else's Request and Response are replaced for our sake.
       overrideGlobalObjects: false,
@@ -81,8 +88,10 @@ export const serveGuarded: Serve = async (options): Promise<Serving> => {
         ? {}
         : { ca: tls.clientCa, requestCert: true, rejectUnauthorized: true }),
     }, listener as http.RequestListener);
-  server.maxConnections = options.maxConnections;
+  // Beyond this there is not even an answer.
+  server.maxConnections = options.maxConnections * 2 + 16;
   server.on("connection", (socket: Socket) => {
+    if (sockets.size >= options.maxConnections) surplus.add(socket);
     sockets.add(socket);
     options.onConnections(sockets.size);
     socket.once("close", () => {
@@ -92,7 +101,6 @@ export const serveGuarded: Serve = async (options): Promise<Serving> => {
     // What goes wrong on one connection ends that connection.
     socket.on("error", () => {});
   });
-  server.on("drop", () => options.onRefusal(503));
   server.on("tlsClientError", () => options.onRefusal(401));
   server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => {
     if (error.code === "ECONNRESET" || !socket.writable) return void socket.destroy();

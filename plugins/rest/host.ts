@@ -15,8 +15,8 @@ export interface Outgoing {
   readonly target: string;
   /** The headers. */
   readonly headers: Record<string, string>;
-  /** The body. */
-  readonly body: Uint8Array<ArrayBuffer> | undefined;
+  /** The body; a text is ASCII. */
+  readonly body: string | Uint8Array<ArrayBuffer> | undefined;
   /** Gives up. */
   readonly signal: AbortSignal;
   /** 0–255, higher first where some wait. */

@@ -49,6 +49,7 @@ const NOT_SENT: ReadonlySet<string> = new Set([
   "EADDRNOTAVAIL",
   "EACCES",
 ]);
+const CERTIFICATE_WANTED = /certificate ?required|CERTIFICATE_REQUIRED|BadCertificate/i;
 const NOT_TRUSTED = /certificate|UnknownIssuer|NotValidForName|CERT_|SELF_SIGNED|UNABLE_TO/i;
 
 /**
@@ -64,6 +65,13 @@ export function fromNode(error: unknown, where: string): PatchbayError {
     return new PatchbayError("unavailable", `${where}: Deno was started without the permission`, {
       retryable: false,
       remedy: `run deno with --allow-net for ${where}`,
+      cause: error,
+    });
+  }
+  if (CERTIFICATE_WANTED.test(`${code} ${message}`)) {
+    return new PatchbayError("unauthenticated", `${where}: it asks for a client's certificate`, {
+      details: { reason: message, notExecuted: true },
+      remedy: "set config.rest.tls.clientCert and clientKey",
       cause: error,
     });
   }
@@ -92,8 +100,10 @@ class NodeWay implements Way {
   readonly #agent: http.Agent;
   readonly #request: typeof http.request;
   readonly #events: WayEvents;
-  readonly #known = new WeakSet<Socket>();
-  readonly #sockets = new Set<Socket>();
+  /** Every open connection, and how many requests it has had. */
+  readonly #sockets = new Map<Socket, { uses: number; usesThen: number }>();
+  /** Looks for idle ones. A timeout of the agent's would cost two timers a request. */
+  readonly #sweep: ReturnType<typeof setInterval>;
   readonly #tls: https.AgentOptions;
   #closed = false;
 
@@ -105,7 +115,6 @@ class NodeWay implements Way {
     const options = {
       keepAlive: true,
       maxFreeSockets: poolSize,
-      timeout: poolIdleTimeoutMs,
       // The one used last is the one least likely to have been closed by the other side.
       scheduling: "lifo",
     } as const;
@@ -117,6 +126,8 @@ class NodeWay implements Way {
     this.#agent = destination.secure
       ? new https.Agent({ ...options, ...this.#tls })
       : new http.Agent(options);
+    this.#sweep = setInterval(() => this.#closeIdle(), poolIdleTimeoutMs);
+    this.#sweep.unref();
     this.#request = (destination.secure ? https : http).request as typeof http.request;
   }
 
@@ -166,8 +177,23 @@ class NodeWay implements Way {
 
   close(): void {
     this.#closed = true;
+    clearInterval(this.#sweep);
     this.#agent.destroy();
-    for (const socket of this.#sockets) socket.destroy();
+    for (const socket of this.#sockets.keys()) socket.destroy();
+  }
+
+  /** Closes what is free and has had no request since the last look. */
+  #closeIdle(): void {
+    for (const free of Object.values(this.#agent.freeSockets)) {
+      for (const socket of [...free ?? []]) {
+        const use = this.#sockets.get(socket as Socket);
+        if (use !== undefined && use.uses === use.usesThen) {
+          this.#sockets.delete(socket as Socket);
+          this.#events.disconnected(false);
+          socket.destroy();
+        } else if (use !== undefined) use.usesThen = use.uses;
+      }
+    }
   }
 
   #send(
@@ -212,14 +238,13 @@ class NodeWay implements Way {
 
   /** A socket that is new here, or one of the pool. */
   #met(socket: Socket): void {
-    if (this.#known.has(socket)) return;
-    this.#known.add(socket);
+    const use = this.#sockets.get(socket);
+    if (use !== undefined) return void use.uses++;
     const there = () => {
-      this.#sockets.add(socket);
+      this.#sockets.set(socket, { uses: 1, usesThen: 0 });
       this.#events.connected();
       socket.once("close", () => {
-        this.#sockets.delete(socket);
-        this.#events.disconnected(!this.#closed);
+        if (this.#sockets.delete(socket)) this.#events.disconnected(!this.#closed);
       });
     };
     if (socket.connecting) socket.once("connect", there);

@@ -6,7 +6,7 @@
 
 import { configSchema, type Plugin, type Transport } from "@patchbay/core";
 import { Bodies } from "./bodies.ts";
-import { complaint, FIELDS, type RestConfig } from "./config.ts";
+import { complaint, FIELDS, type RestConfig, warnings } from "./config.ts";
 import type { Connect } from "./host.ts";
 import type { MakeSite } from "./site.ts";
 import { nowhereToListen, type RestExtras, RestTransport } from "./transport.ts";
@@ -58,6 +58,7 @@ export function createRest(parts: RestParts): RestPlugin {
     permissions: parts.permissions,
     available: (config) => complaint(config, parts.site !== undefined) ?? { available: true },
     async open(context, config): Promise<Transport<RestExtras>> {
+      for (const warning of warnings(config)) console.warn(`patchbay: rest: ${warning}`);
       const maxBytes = config.maxMessageBytes ?? context.maxMessageBytes;
       const msgpack = await context.codecs.load("msgpack");
       const bodies = new Bodies(context.codecs, msgpack, maxBytes);

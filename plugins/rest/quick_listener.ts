@@ -7,8 +7,7 @@
 
 import { PatchbayError } from "@patchbay/core";
 import type { Visit } from "./exchange.ts";
-import { cannotListen, isLoopback, type Serve, type Serving, urlOf } from "./serving.ts";
-import { problemResponse } from "./statuses.ts";
+import { cannotListen, full, isLoopback, type Serve, type Serving, urlOf } from "./serving.ts";
 
 const LOCAL: Visit = Object.freeze({ local: true });
 const REMOTE: Visit = Object.freeze({ local: false });
@@ -27,7 +26,8 @@ export const serveQuickly: Serve = async (options): Promise<Serving> => {
     if (!(answer instanceof Promise)) return answer;
     // What is answered at once is no burden: only what takes its time counts.
     options.onConnections(++open);
-    return answer.finally(leave);
+    answer.then(leave, leave);
+    return answer;
   };
   const onError = (error: unknown) => {
     options.onError(error);
@@ -76,15 +76,6 @@ export const serveQuickly: Serve = async (options): Promise<Serving> => {
       })(),
   };
 };
-
-/** The answer to one more connection than is allowed. */
-function full(maxConnections: number): Response {
-  const error = new PatchbayError("overloaded", `${maxConnections} requests are open already`, {
-    details: { maxConnections },
-    remedy: "try again later, or raise maxConnections",
-  });
-  return problemResponse(error, 503);
-}
 
 /** A socket file whose owner has died is in the way; a live one is not touched. */
 async function removeStale(path: string): Promise<void> {

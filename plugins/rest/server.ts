@@ -9,6 +9,7 @@ import type { MiddlewareHandler } from "npm:hono@4.13.19";
 import {
   type CallableEndpoint,
   type EndpointStatistics,
+  json,
   PatchbayError,
   type TimerWheel,
   type TransportContext,
@@ -63,6 +64,8 @@ export class RestServer implements ExchangeHost {
   readonly #hosts: ReadonlySet<string> | undefined;
   readonly #origins: ReadonlySet<string>;
   readonly #desks = new Map<string, Desk>();
+  /** What stood in `Host` last, and was right. */
+  #lastHost = "";
   #connections = 0;
   #listening: Promise<Serving> | undefined;
   #serving: Serving | undefined;
@@ -249,8 +252,11 @@ export class RestServer implements ExchangeHost {
   }
 
   #answersTo(host: string): boolean {
+    if (host === this.#lastHost) return true;
     const name = /^(\[[^\]]*\]|[^:]*)(:\d+)?$/.exec(host)?.[1].toLowerCase() ?? "";
-    return isLoopback(name) || this.#hosts?.has(name) === true;
+    const answers = isLoopback(name) || this.#hosts?.has(name) === true;
+    if (answers) this.#lastHost = host;
+    return answers;
   }
 
   #admits(origin: string, host: string | null): boolean {
@@ -289,14 +295,50 @@ export class RestServer implements ExchangeHost {
     if (name.spread && (name.method === "GET" || name.method === "DELETE")) {
       return this.#run(endpoint, name, context, undefined);
     }
-    return this.readValue(context.req.raw, endpoint.statistics).then(
+    const request = context.req.raw;
+    const { headers } = request;
+    // The usual request, on the shortest way.
+    if (headers.get("content-type") === "application/json") {
+      const length = Number(headers.get("content-length") ?? NaN);
+      if (length <= this.bodies.maxBytes) {
+        return request.arrayBuffer().then(
+          (buffer) => this.#json(endpoint, name, context, new Uint8Array(buffer)),
+          (cause) => this.#unread(endpoint, brokenOff(cause)),
+        );
+      }
+    }
+    return this.readValue(request, endpoint.statistics).then(
       (value) => this.#run(endpoint, name, context, value),
-      (error) => {
-        const known = PatchbayError.fromThrown(error);
-        endpoint.statistics.countError(known.code);
-        return this.refuse(known);
-      },
+      (error) => this.#unread(endpoint, PatchbayError.fromThrown(error)),
     );
+  }
+
+  #json(
+    endpoint: CallableEndpoint,
+    name: Name,
+    context: RestContext,
+    bytes: Uint8Array,
+  ): Response | Promise<Response> {
+    let value: unknown;
+    try {
+      value = json.decode(bytes);
+    } catch (error) {
+      const packed = context.req.raw.headers.get("content-encoding");
+      return this.#unread(
+        endpoint,
+        packed === null
+          ? PatchbayError.fromThrown(error)
+          : unsupported(`application/json with the content-encoding ${packed}`),
+      );
+    }
+    endpoint.statistics.bytesIn += bytes.length;
+    return this.#run(endpoint, name, context, value);
+  }
+
+  /** A request whose value could not be read. */
+  #unread({ statistics }: CallableEndpoint, error: PatchbayError): Response {
+    statistics.countError(error.code);
+    return this.refuse(error);
   }
 
   /**
@@ -319,7 +361,7 @@ export class RestServer implements ExchangeHost {
       return this.bodies.decodeRequest(bytes, request.headers.get("content-type") ?? "");
     } catch (error) {
       if (error instanceof PatchbayError) throw error;
-      throw new PatchbayError("protocol", "the body did not arrive as announced", { cause: error });
+      throw brokenOff(error);
     }
   }
 
@@ -365,6 +407,10 @@ export class RestServer implements ExchangeHost {
 }
 
 const NONE: Readonly<Record<string, string>> = Object.freeze({});
+
+function brokenOff(cause: unknown): PatchbayError {
+  return new PatchbayError("protocol", "the body did not arrive as announced", { cause });
+}
 
 /** Errors that are told with another status than their code's. */
 const unsupportedTypes = new WeakSet<PatchbayError>();

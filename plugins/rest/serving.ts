@@ -7,6 +7,7 @@
 import { PatchbayError } from "@patchbay/core";
 import { fromNotCapable } from "@patchbay/host";
 import type { Visit } from "./exchange.ts";
+import { problemResponse } from "./statuses.ts";
 
 /** The certificate of a server, and whose clients' it believes. */
 export interface ServerTls {
@@ -111,4 +112,17 @@ export function cannotListen(error: unknown, place: Place): PatchbayError {
     remedy: "choose another place, or stop the program that has it",
     cause: error,
   });
+}
+
+/**
+ * The answer to one more than is allowed.
+ *
+ * @param maxConnections How many are.
+ */
+export function full(maxConnections: number): Response {
+  const error = new PatchbayError("overloaded", `${maxConnections} connections are open already`, {
+    details: { maxConnections },
+    remedy: "try again later, or raise maxConnections",
+  });
+  return problemResponse(error, 503, { connection: "close" });
 }

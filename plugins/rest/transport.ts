@@ -14,6 +14,7 @@ import {
   type JobEndpoint,
   type JobPort,
   type ListenerEndpoint,
+  type NativeNames,
   PatchbayError,
   type Pattern,
   type Registration,
@@ -118,10 +119,20 @@ export class RestTransport implements Transport<RestExtras>, JobHost {
   }
 
   /** As {@link Transport.find}. */
-  find(pattern: Pattern, address: string): Finding | Promise<Finding> {
+  find(
+    pattern: Pattern,
+    address: string,
+    native: NativeNames | undefined,
+  ): Finding | Promise<Finding> {
+    // A contract's own word goes before what is found.
+    if (native?.rest !== undefined && this.#leadsAway(address, native)) return { found: "unknown" };
     const known = this.#whereabouts.holders(pattern, address);
     if (known.length > 0) return found(known);
     return this.#look(pattern, address);
+  }
+
+  #leadsAway(address: string, native: NativeNames): boolean {
+    return nameOf(address, native.rest, this.names).baseUrl !== undefined;
   }
 
   async #look(pattern: Pattern, address: string): Promise<Finding> {
