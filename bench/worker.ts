@@ -23,6 +23,16 @@ function start(role: Role): Worker {
   return new Worker(FAR, { type: "module", name: role });
 }
 
+/** Moves the workers of this process to their core: the placement says where each side runs. */
+async function pinWorkers(cores: string | undefined): Promise<void> {
+  if (cores === undefined) return;
+  for (const { name: thread } of Deno.readDirSync("/proc/self/task")) {
+    const name = await Deno.readTextFile(`/proc/self/task/${thread}/comm`);
+    if (!name.startsWith("worker")) continue;
+    await new Deno.Command("taskset", { args: ["-cp", cores, thread], stdout: "null" }).output();
+  }
+}
+
 /** One answer of a worker. */
 function answer<T>(from: Worker): Promise<T> {
   return new Promise((resolve) => from.onmessage = ({ data }) => resolve(data as T));
@@ -126,6 +136,7 @@ async function run(context: SuiteContext): Promise<Row[]> {
   if ((await call()).sum !== MESSAGE.args.x + MESSAGE.args.y) throw new Error("wrong sum");
   const pair = start("ring");
   const ring = bareRing(pair);
+  await pinWorkers(context.placement.far);
   for (const shared of [true, false]) {
     await using bay = await open({
       module: "near",
@@ -134,6 +145,7 @@ async function run(context: SuiteContext): Promise<Row[]> {
     });
     bay.transport(worker).spawn(FAR, { name: "ours" });
     await bay.waitFor({ pattern: "callable", address: "far/push" } as never);
+    await pinWorkers(context.placement.far);
     const adder = bay.callable<Message, { sum: number }>("far/add");
     const add = () => adder.call(MESSAGE);
     if ((await add()).sum !== MESSAGE.args.x + MESSAGE.args.y) throw new Error("wrong sum");
@@ -224,7 +236,7 @@ async function run(context: SuiteContext): Promise<Row[]> {
 /** The suite. */
 const suite: Suite = {
   summary: "between a program and its worker; CPU: both threads",
-  processes: 1,
+  processes: 2,
   run,
 };
 
