@@ -23,13 +23,19 @@ function start(role: Role): Worker {
   return new Worker(FAR, { type: "module", name: role });
 }
 
-/** Moves the workers of this process to their core: the placement says where each side runs. */
-async function pinWorkers(cores: string | undefined): Promise<void> {
-  if (cores === undefined) return;
+/**
+ * Moves the workers of this process to the far core, and its main thread to another: left alone,
+ * both may share one for seconds.
+ */
+async function pinThreads(far: string | undefined): Promise<void> {
+  if (far === undefined) return;
+  const pin = async (cores: string, thread: string) => {
+    await new Deno.Command("taskset", { args: ["-cp", cores, thread], stdout: "null" }).output();
+  };
+  await pin("0", String(Deno.pid));
   for (const { name: thread } of Deno.readDirSync("/proc/self/task")) {
     const name = await Deno.readTextFile(`/proc/self/task/${thread}/comm`);
-    if (!name.startsWith("worker")) continue;
-    await new Deno.Command("taskset", { args: ["-cp", cores, thread], stdout: "null" }).output();
+    if (name.startsWith("worker")) await pin(far, thread);
   }
 }
 
@@ -136,7 +142,7 @@ async function run(context: SuiteContext): Promise<Row[]> {
   if ((await call()).sum !== MESSAGE.args.x + MESSAGE.args.y) throw new Error("wrong sum");
   const pair = start("ring");
   const ring = bareRing(pair);
-  await pinWorkers(context.placement.far);
+  await pinThreads(context.placement.far);
   for (const shared of [true, false]) {
     await using bay = await open({
       module: "near",
@@ -145,7 +151,7 @@ async function run(context: SuiteContext): Promise<Row[]> {
     });
     bay.transport(worker).spawn(FAR, { name: "ours" });
     await bay.waitFor({ pattern: "callable", address: "far/push" } as never);
-    await pinWorkers(context.placement.far);
+    await pinThreads(context.placement.far);
     const adder = bay.callable<Message, { sum: number }>("far/add");
     const add = () => adder.call(MESSAGE);
     if ((await add()).sum !== MESSAGE.args.x + MESSAGE.args.y) throw new Error("wrong sum");
@@ -236,7 +242,7 @@ async function run(context: SuiteContext): Promise<Row[]> {
 /** The suite. */
 const suite: Suite = {
   summary: "between a program and its worker; CPU: both threads",
-  processes: 2,
+  processes: 1,
   run,
 };
 
