@@ -23,6 +23,22 @@ function start(role: Role): Worker {
   return new Worker(FAR, { type: "module", name: role });
 }
 
+/**
+ * Moves the workers of this process to the far core, and its main thread to another: left alone,
+ * both may share one for seconds.
+ */
+async function pinThreads(far: string | undefined): Promise<void> {
+  if (far === undefined) return;
+  const pin = async (cores: string, thread: string) => {
+    await new Deno.Command("taskset", { args: ["-cp", cores, thread], stdout: "null" }).output();
+  };
+  await pin("0", String(Deno.pid));
+  for (const { name: thread } of Deno.readDirSync("/proc/self/task")) {
+    const name = await Deno.readTextFile(`/proc/self/task/${thread}/comm`);
+    if (name.startsWith("worker")) await pin(far, thread);
+  }
+}
+
 /** One answer of a worker. */
 function answer<T>(from: Worker): Promise<T> {
   return new Promise((resolve) => from.onmessage = ({ data }) => resolve(data as T));
@@ -126,6 +142,7 @@ async function run(context: SuiteContext): Promise<Row[]> {
   if ((await call()).sum !== MESSAGE.args.x + MESSAGE.args.y) throw new Error("wrong sum");
   const pair = start("ring");
   const ring = bareRing(pair);
+  await pinThreads(context.placement.far);
   for (const shared of [true, false]) {
     await using bay = await open({
       module: "near",
@@ -134,6 +151,7 @@ async function run(context: SuiteContext): Promise<Row[]> {
     });
     bay.transport(worker).spawn(FAR, { name: "ours" });
     await bay.waitFor({ pattern: "callable", address: "far/push" } as never);
+    await pinThreads(context.placement.far);
     const adder = bay.callable<Message, { sum: number }>("far/add");
     const add = () => adder.call(MESSAGE);
     if ((await add()).sum !== MESSAGE.args.x + MESSAGE.args.y) throw new Error("wrong sum");

@@ -111,7 +111,8 @@ for (const isolated of [true, false]) {
 
       // The worker.
       await says(page, "took", /ms$/);
-      assert.match(await page.locator("#how").innerText(), new RegExp(how));
+      assert.match(await page.locator("#explained").innerText(), new RegExp(how));
+      await picture(page, `${isolated ? "isolated" : "plain"}-light`);
       const { sum, code } = await page.evaluate(async () => {
         const { bay, lab } = globalThis as unknown as PageGlobals;
         const flat = new Uint8Array(new Float64Array(256).fill(3).buffer);
@@ -124,8 +125,6 @@ for (const isolated of [true, false]) {
       });
       assert.ok(sum < 1e-9, `a constant has no spectrum, and not ${sum}`);
       assert.equal(code, "closed");
-
-      await picture(page, `${isolated ? "isolated" : "plain"}-light`);
       assert.deepEqual(wrong, []);
     },
   });

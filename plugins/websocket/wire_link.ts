@@ -29,7 +29,7 @@ const CLOSE_MS = 1000;
 const Op = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
 
 class Chunk {
-  readonly bytes: Uint8Array;
+  readonly bytes: Uint8Array<ArrayBuffer>;
   readonly view: DataView;
   readonly words: Uint32Array;
   readonly op: number;

@@ -12,13 +12,22 @@ import {
   RingConsumer,
   RingProducer,
 } from "@patchbay/core";
-import { canDoze, hasCores } from "./doze.ts";
+import { canDoze, Spins } from "./doze.ts";
 import { ringMemory } from "./greeting.ts";
 import { PortLink, type PortLinkParts } from "./port_link.ts";
 import { openTurn, type Turn } from "./turn.ts";
 
-/** How often to look before this thread gives the core away: some microseconds. */
-const POLLS = 1000;
+/** How often to look before the event loop turns: some microseconds. */
+const POLLS = 400;
+/** Frames that come less than so many milliseconds apart are traffic. */
+const RECENT_MS = 1;
+/**
+ * In traffic a side looks longer before it sleeps: longer than it takes to wake another core, or
+ * both would fall asleep over each other's waking, again and again.
+ */
+const BUSY_SPINS = 4;
+/** The clock is read after so many batches and one, in binary ones. */
+const CLOCK_MASK = 7;
 /** How long frames may keep the event loop from turning, in milliseconds. */
 const TURN_MS = 1;
 /** The most bytes that are handed over at once. */
@@ -59,7 +68,7 @@ export class RingLink extends PortLink {
   readonly #bell: number;
   readonly #peerBell: number;
   readonly #peerWaits: boolean;
-  readonly #spinMs: number;
+  readonly #parts: RingLinkParts;
   /** Frames that found no room in the ring. */
   #waiting: Uint8Array[] = [];
   #firstWaiting = 0;
@@ -69,7 +78,7 @@ export class RingLink extends PortLink {
   /** Wakes the loop where it waits for a message; `undefined` otherwise. */
   #wake: (() => void) | undefined;
   #asleep = false;
-  readonly #polls: number;
+  readonly #spins = new Spins();
   readonly #canDoze: boolean;
   readonly #turn: Turn;
   readonly #closeTurn: () => void;
@@ -91,8 +100,7 @@ export class RingLink extends PortLink {
     this.#bell = parent ? at.parentBell : at.workerBell;
     this.#peerBell = parent ? at.workerBell : at.parentBell;
     this.#peerWaits = parts.peerWaits;
-    this.#spinMs = parts.spinMs;
-    this.#polls = hasCores() ? POLLS : 1;
+    this.#parts = parts;
     this.#canDoze = canDoze(this.#words);
     const { turn, close } = openTurn();
     this.#turn = turn;
@@ -210,44 +218,61 @@ export class RingLink extends PortLink {
   }
 
   async #poll(handler: LinkHandler): Promise<void> {
+    const { spinMs } = this.#parts;
     let lastFrame = -Infinity;
     let lastTurn = performance.now();
+    let windowMs = spinMs;
+    let spins = false;
+    let taken = 0;
+    /** When it fell asleep, if it did so since the last frame. */
+    let slept = -Infinity;
     while (!this.isClosed) {
       if (this.#buffered > 0) this.#putWaiting();
       const sent = this.#sent;
       if (this.#take(handler, BATCH_BYTES)) {
         for (let hop = 0; hop < HOPS && this.#sent === sent; hop++) await null;
-        lastFrame = performance.now();
-        if (lastFrame - lastTurn < TURN_MS) continue;
+        // Looking at the clock takes longer than looking into the ring.
+        if (spins && (++taken & CLOCK_MASK) !== 0 && this.#look()) continue;
+        const now = performance.now();
+        windowMs = now - lastFrame < RECENT_MS ? BUSY_SPINS * spinMs : spinMs;
+        if (slept >= lastFrame) this.#spins.woken(now - slept, now);
+        lastFrame = now;
+        if (now - lastTurn < TURN_MS) continue;
         await this.#turn();
         lastTurn = performance.now();
         continue;
       }
-      if (this.#spinMs > 0 && performance.now() - lastFrame < this.#spinMs) {
-        if (this.#look() || this.#doze()) continue;
+      const now = performance.now();
+      spins = this.#spins.worthwhile(now);
+      if (now - lastFrame < windowMs && (spins || this.#canDoze)) {
+        if (spins ? this.#look() : this.#doze()) continue;
         await this.#turn();
         lastTurn = performance.now();
         continue;
       }
+      slept = now;
       await this.#sleep();
       lastTurn = performance.now();
-      lastFrame = lastTurn;
     }
   }
 
   /** Looks some times whether a frame has come. */
   #look(): boolean {
     const consumer = this.#consumer;
-    for (let poll = this.#polls; poll > 0; poll--) if (consumer.peek() >= 0) return true;
+    for (let poll = 0; poll < POLLS; poll++) {
+      if (consumer.peek() < 0) continue;
+      this.#spins.seen();
+      return true;
+    }
     return false;
   }
 
   /** Gives the core away until a frame comes, for a moment in which the event loop does not turn. */
   #doze(): boolean {
-    if (!this.#canDoze || this.#buffered > 0) return false;
+    if (this.#buffered > 0) return false;
     const seen = Atomics.load(this.#words, this.#bell);
     if (!this.#consumer.sleep()) return true;
-    const came = Atomics.wait(this.#words, this.#bell, seen, this.#spinMs) !== "timed-out";
+    const came = Atomics.wait(this.#words, this.#bell, seen, this.#parts.spinMs) !== "timed-out";
     this.#consumer.awake();
     return came;
   }

@@ -140,6 +140,14 @@ async function tune(): Promise<void> {
   }
 }
 for (const id of ["frequency", "amplitude"]) byId(id).addEventListener("input", tune);
+for (const button of document.querySelectorAll<HTMLButtonElement>(".presets button")) {
+  button.addEventListener("click", () => {
+    const { frequency = "", amplitude = "" } = button.dataset;
+    byId<HTMLInputElement>("frequency").value = frequency;
+    byId<HTMLInputElement>("amplitude").value = amplitude;
+    void tune();
+  });
+}
 
 // ----- the job -----
 
@@ -173,7 +181,8 @@ cancel.addEventListener("click", () => job?.cancel(new DOMException("by the user
 
 // ----- the worker -----
 
-say("how", `callable · worker · ${crossOriginIsolated ? "shared memory" : "messages"}`);
+const way = crossOriginIsolated ? "shared memory" : "messages";
+say("explained", `Computed in a Web Worker ten times a second, reached through ${way}.`);
 const lab = bay.transport(worker).spawn("/spectrum_worker.js", { name: "spectrum" });
 await bay.waitFor(Spectrum);
 setInterval(async () => {

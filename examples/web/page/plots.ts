@@ -82,7 +82,7 @@ export class Plot {
     return new uPlot(
       {
         ...this.#size(),
-        padding: [8, 8, 0, 0],
+        padding: [8, 18, 0, 0],
         cursor: { drag: { x: false, y: false }, points: { show: false } },
         legend: { show: false },
         scales: {
@@ -97,7 +97,7 @@ export class Plot {
         axes: [
           {
             ...axis,
-            size: 26,
+            size: 30,
             values: (_plot, splits) => splits.map((value) => `${+value.toFixed(2)} ${unit}`),
           },
           { ...axis, size: 40 },
