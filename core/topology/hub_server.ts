@@ -339,7 +339,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
       ...this.#options,
       authenticate: authenticate === undefined
         ? undefined
-        : (credentials, bay) => authenticate(credentials, bay, link),
+        : (credentials, bay, metadata) => authenticate(credentials, bay, link, metadata),
     });
     this.#sessions.add(session);
     this.#context.statistics.connections++;
@@ -365,6 +365,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     if (this.#gone.delete(id)) this.#context.statistics.reconnections++;
     this.#clients.set(session, client);
     this.#byBay.set(id, client);
+    this.#driver.joined?.(session.bay);
     return client;
   }
 
@@ -374,6 +375,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     this.#clients.delete(session);
     if (this.#gone.size >= MAX_GONE) this.#gone.clear();
     this.#gone.add(session.bay.id);
+    this.#driver.left?.(session.bay);
     if (this.#byBay.get(session.bay.id) === client) this.#byBay.delete(session.bay.id);
     for (const key of client.watched.keys()) this.#unwatch(key, client);
     for (const id of [...client.offers.keys()]) this.#remove(client, id);

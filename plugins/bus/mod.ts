@@ -6,7 +6,19 @@
 
 import { type BusPlugin, createBus } from "./plugin.ts";
 
+export { BusComm, type BusCommOptions } from "./bus_comm.ts";
+export {
+  ALL_FRAMES,
+  type AskOptions,
+  type Comm,
+  type CommStatistics,
+  type ListenForOptions,
+  Priority,
+} from "./comm.ts";
+export type { InboxOverflow } from "./frame_inbox.ts";
+export { MockComm, type MockCommOptions, type SentFrame } from "./mock_comm.ts";
 export type { BusConfig, BusExtras, BusListenAddress, BusPlugin } from "./plugin.ts";
+export { type FrameOrigin, ReceivedFrame } from "./received_frame.ts";
 
 /** The plugin. */
 const bus: BusPlugin = createBus();

@@ -21,6 +21,8 @@ import {
 import { StreamLink } from "@patchbay/host";
 import { type BusAddress, busAddress, DEFAULT_PORT, dialBus, isLoopback } from "./address.ts";
 import { openDoors } from "./doors.ts";
+import { frameMetadata, FrameRegistry } from "./frame_registry.ts";
+import type { FrameSet } from "./frames/frame.ts";
 import { sameToken } from "./token.ts";
 
 /** What only the bus has. */
@@ -29,6 +31,8 @@ export interface BusExtras {
   readonly where: readonly string[];
   /** Whether this bay is the manager. */
   readonly manager: boolean;
+  /** Whether a connection stands: to the manager; at the manager, to any module. */
+  readonly connected: boolean;
 }
 
 /** Where a manager listens; at least one of port and path. */
@@ -67,6 +71,8 @@ const FIELDS: ConfigFields = {
 export interface BusHooks {
   /** Called with each connection, dialled or accepted, before it is used. */
   readonly onConnection?: (connection: Deno.Conn) => void;
+  /** The frame definitions that this side tells the other. */
+  readonly frames?: FrameSet;
 }
 
 /** The type of the plugin. */
@@ -124,6 +130,7 @@ function manager(
   listening: (where: readonly string[]) => void,
 ): HubDriver {
   const { token } = config;
+  const registry = new FrameRegistry(hooks.frames);
   return {
     role: "hub",
     async listen(accept) {
@@ -138,13 +145,17 @@ function manager(
       listening(doors.where);
       return { where: doors.where.join(", "), close: () => doors.close() };
     },
-    authenticate(credentials) {
-      if (token === undefined) return undefined;
-      if (credentials !== undefined && sameToken(credentials, token)) return undefined;
-      throw new PatchbayError("unauthenticated", "the token is missing or wrong", {
-        remedy: "set the manager's token in config.bus.token",
-      });
+    authenticate(credentials, bay, _link, metadata) {
+      if (token !== undefined && !sameToken(credentials ?? "", token)) {
+        throw new PatchbayError("unauthenticated", "the token is missing or wrong", {
+          remedy: "set the manager's token in config.bus.token",
+        });
+      }
+      registry.admit(bay.module, metadata);
+      return undefined;
     },
+    joined: ({ id }) => registry.joined(id),
+    left: ({ id }) => registry.left(id),
   };
 }
 
@@ -186,9 +197,14 @@ export function createBus(hooks: BusHooks = {}): BusPlugin {
     },
     available: (config) => complaint(config) ?? { available: true },
     async open(context, config) {
-      const extras = { where: config.url === undefined ? [] : [config.url], manager: false };
+      const extras = {
+        where: config.url === undefined ? [] : [config.url],
+        manager: config.listen !== undefined,
+        get connected() {
+          return context.statistics.connections > 0;
+        },
+      };
       if (config.listen !== undefined) {
-        extras.manager = true;
         const driver = manager(context, config, hooks, (where) => extras.where = [...where]);
         return await hubTransport(context, driver, config, extras);
       }
@@ -198,6 +214,7 @@ export function createBus(hooks: BusHooks = {}): BusPlugin {
         role: "client",
         where: url,
         credentials: token,
+        metadata: hooks.frames === undefined ? undefined : frameMetadata(hooks.frames),
         async dial(signal) {
           const connection = await dialBus(address, url, signal);
           hooks.onConnection?.(connection);
