@@ -147,6 +147,16 @@ export class BusComm implements Comm {
     return this.#inbox.length > 0;
   }
 
+  /** As {@link Comm.pending}. */
+  get pending(): number {
+    return this.#inbox.length;
+  }
+
+  /** As {@link Comm.arrival}. */
+  arrival(): Promise<boolean> {
+    return this.#inbox.arrival();
+  }
+
   /** As {@link Comm.getData}. */
   getData(): ReceivedFrame {
     return this.#inbox.takeOrThrow();

@@ -93,6 +93,12 @@ export interface Comm extends AsyncDisposable, AsyncIterable<ReceivedFrame> {
   /** Whether a frame waits. */
   hasData(): boolean;
 
+  /** How many frames wait. */
+  readonly pending: number;
+
+  /** Resolves with true when a frame waits, with false when the comm has been stopped. */
+  arrival(): Promise<boolean>;
+
   /**
    * Takes the frame that has waited longest, of the highest lane.
    *

@@ -124,8 +124,16 @@ export class FrameInbox {
     while (!this.#closed || this.#length > 0) {
       const frame = this.take();
       if (frame !== undefined) yield frame;
-      else await (this.#arrived ??= Promise.withResolvers()).promise;
+      else await this.arrival();
     }
+  }
+
+  /** Resolves with true when a frame waits, with false when none comes any more. */
+  async arrival(): Promise<boolean> {
+    if (this.#length === 0 && !this.#closed) {
+      await (this.#arrived ??= Promise.withResolvers()).promise;
+    }
+    return this.#length > 0;
   }
 
   /** The next frame of a class. */

@@ -17,6 +17,15 @@ export {
 } from "./comm.ts";
 export type { InboxOverflow } from "./frame_inbox.ts";
 export { MockComm, type MockCommOptions, type SentFrame } from "./mock_comm.ts";
+export {
+  DEFAULT_RATE_HZ,
+  type LoopOptions,
+  type LoopStatistics,
+  type Module,
+  runLoop,
+  runModule,
+  type RunModuleOptions,
+} from "./module_runner.ts";
 export type { BusConfig, BusExtras, BusListenAddress, BusPlugin } from "./plugin.ts";
 export { type FrameOrigin, ReceivedFrame } from "./received_frame.ts";
 
