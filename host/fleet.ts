@@ -52,6 +52,8 @@ export class FleetRun implements AsyncDisposable {
   #stopping: Promise<void> | undefined;
 
   /**
+   * Makes a run; {@link start} must follow.
+   *
    * @param fleet What to run.
    * @param options What is told, and how patient it is.
    */

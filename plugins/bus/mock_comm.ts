@@ -52,7 +52,11 @@ export class MockComm implements Comm {
   readonly #last = new Map<number, FrameValue>();
   #stopped = false;
 
-  /** @param options The definitions, and the bound of the queue. */
+  /**
+   * Makes a mock.
+   *
+   * @param options The definitions, and the bound of the queue.
+   */
   constructor({ frames, maxQueue = 256, overflow = "drop_oldest" }: MockCommOptions) {
     this.#frames = frames;
     // What a callback throws is the test's to see.

@@ -33,6 +33,8 @@ export class ReceivedFrame {
   readonly #value: FrameValue | undefined;
 
   /**
+   * Made by a comm.
+   *
    * @param frame Its class.
    * @param value The frame; `undefined`: somebody asks for one.
    * @param origin Where it came from.

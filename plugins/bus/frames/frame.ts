@@ -53,6 +53,8 @@ export class FrameSet {
   readonly fingerprint: string;
 
   /**
+   * Made by the generated file.
+   *
    * @param fingerprint As the generator has computed it.
    * @param classes Every class of the file.
    */
