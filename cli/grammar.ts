@@ -241,6 +241,20 @@ export function grammar(io: Io, color: boolean, outcome: Outcome): Command {
       (await import("./commands/run.ts")).run(...given),
   );
 
+  const fleet = add(
+    program,
+    "up <file>",
+    "start the modules of a file, and keep them running",
+    MAKE,
+  )
+    .option("--check", "only read the file")
+    .addHelpText("after", UP_HELP);
+  runs(
+    common(fleet),
+    async (...given: Parameters<typeof import("./commands/up.ts").up>) =>
+      (await import("./commands/up.ts")).up(...given),
+  );
+
   const make = add(program, "new", "begin a module or a plugin", MAKE).usage("<what> <name>")
     .helpCommand(false);
   const newModule = add(make, "module <name>", "a folder modules/NAME: code, test, README", MAKE);
@@ -260,6 +274,13 @@ const TALK = "Talk:";
 const LOOK = "Look:";
 const MAKE = "Make and run:";
 
+const UP_HELP = `
+The file, in YAML or JSON:
+  env: { PATCHBAY_BUS: "tcp://127.0.0.1:5000" }
+  restart: on_failure            # or always, never
+  modules:
+    led: modules/led             # a file, or a folder with a main.ts
+    controller: { run: modules/controller, after: [led], flags: ["--allow-net"] }`;
 const RUN_HELP = `
 MODULE is a file, or a folder with a main.ts. It runs with exactly the permissions that a bay of its
 name needs here: the runtime directory, its own socket, and those of every --peer (Deno grants Unix

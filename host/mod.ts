@@ -12,6 +12,8 @@ export {
   type HostDirectoryOptions,
   requireHostDirectory,
 } from "./directory.ts";
+export { type FleetOptions, FleetRun, type FleetState, type FleetStatus } from "./fleet.ts";
+export { type Fleet, type FleetModule, readFleet, type RestartPolicy } from "./fleet_file.ts";
 export { type HostReport, inspect, type InspectExtras, type PluginReport } from "./inspect.ts";
 export {
   dialUnix,

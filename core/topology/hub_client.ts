@@ -137,6 +137,7 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
       ...session,
       host: this,
       credentials: driver.credentials,
+      metadata: driver.metadata,
       trustsOrigins: true,
     };
     this.driver = {

@@ -316,7 +316,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
       ...this.#options,
       authenticate: authenticate === undefined
         ? undefined
-        : (credentials, bay) => authenticate(credentials, bay, link),
+        : (credentials, bay, metadata) => authenticate(credentials, bay, link, metadata),
     });
     this.#sessions.add(session);
     this.#context.statistics.connections++;
@@ -342,6 +342,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     if (this.#gone.delete(id)) this.#context.statistics.reconnections++;
     this.#clients.set(session, client);
     this.#byBay.set(id, client);
+    this.#driver.joined?.(session.bay);
     return client;
   }
 
@@ -351,6 +352,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     this.#clients.delete(session);
     if (this.#gone.size >= MAX_GONE) this.#gone.clear();
     this.#gone.add(session.bay.id);
+    this.#driver.left?.(session.bay);
     if (this.#byBay.get(session.bay.id) === client) this.#byBay.delete(session.bay.id);
     this.#registry.forget(client);
     for (const id of [...client.offers.keys()]) this.#remove(client, id);
