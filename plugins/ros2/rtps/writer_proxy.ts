@@ -1,0 +1,400 @@
+/**
+ * One writer as a reader sees it: what has come from it, what is missing, and what waits for that.
+ *
+ * @module
+ */
+
+import { VENDOR_ID } from "./constants.ts";
+import type { EndpointData } from "./discovery_data.ts";
+import { entityOf } from "./guid.ts";
+import { Bits, type DataSubmessage, type Incoming } from "./message_reader.ts";
+import type { Destination } from "./outbox.ts";
+import { Reassembly } from "./reassembly.ts";
+
+/** A sample on its way to the user. */
+export interface Arrived {
+  readonly sequence: number;
+  /** Where it is a view into a datagram it is good only until the next one. */
+  readonly payload: Uint8Array;
+  readonly holds: DataSubmessage["holds"];
+  readonly status: number;
+  readonly inline: ReadonlyMap<number, Uint8Array> | undefined;
+  readonly timestampMs: number | undefined;
+}
+
+/** What is not delivered, and why. */
+export type LossReason =
+  /** It came twice, or after a later one of a best-effort writer. */
+  | "duplicate"
+  /** The writer no longer has it, or it got lost on a best-effort topic. */
+  | "lost"
+  /** It came before an earlier one, and there was no room to keep it; it is asked for again. */
+  | "no_room"
+  /** It is larger than `maxSampleBytes`. */
+  | "too_large"
+  /** Its fragments contradict each other. */
+  | "malformed"
+  /** It was older than its lifespan. */
+  | "expired"
+  /** The reader's own history had no room. */
+  | "overflow";
+
+/** What a proxy needs of its reader. */
+export interface WriterProxyOwner {
+  readonly entity: number;
+  readonly maxSampleBytes: number;
+  /** How many bytes may wait for what is missing, for all writers together. */
+  readonly maxHeldBytes: number;
+  heldBytes: number;
+  /** Takes a sample; false if it has no room and the sample is to be offered again. */
+  deliver(proxy: WriterProxy, arrived: Arrived): boolean;
+  count(reason: LossReason, samples: number): void;
+}
+
+/** How many samples may wait behind one that is missing. */
+const MAX_HELD = 1024;
+/** How many samples may be incomplete at once. */
+const MAX_PARTIAL = 16;
+/** How many ranges that will not come are remembered. */
+const MAX_GAPS = 64;
+/** The same is not asked for again within this time. */
+const NACK_SUPPRESSION_MS = 4;
+/** Fragments are asked for only when none has come for so long: the rest may be on its way. */
+const FRAGMENT_PATIENCE_MS = 3;
+
+const bits = new Bits();
+
+/** One matched writer. */
+export class WriterProxy {
+  readonly #owner: WriterProxyOwner;
+  readonly #destination: Destination;
+  readonly #entity: number;
+  readonly #held = new Map<number, Arrived>();
+  readonly #partial = new Map<number, Reassembly>();
+  /** What will not come: from, to before. */
+  readonly #gaps: [number, number][] = [];
+  #answersParts: boolean;
+  #count = 0;
+  #lastHeartbeat = -1;
+  #nackedMs = -Infinity;
+  #nackedBase = 0;
+  /** What the writer said of itself. */
+  readonly remote: EndpointData;
+  /** Whether it sends again what is missing. */
+  readonly reliable: boolean;
+  /** Everything before this has come, or will not. */
+  next = 1;
+  /** Whether it is known where the writer begins. */
+  #begun = false;
+  /** When it last gave a sign of life, on the clock of `performance.now()`. */
+  aliveMs: number = performance.now();
+  /** Whether it is taken for alive. */
+  alive = true;
+
+  /**
+   * @param owner The reader.
+   * @param remote The writer.
+   * @param vendor Who made it.
+   * @param reliable Whether what is missing is asked for.
+   * @param destination Where it is.
+   */
+  constructor(
+    owner: WriterProxyOwner,
+    remote: EndpointData,
+    vendor: number,
+    reliable: boolean,
+    destination: Destination,
+  ) {
+    this.#owner = owner;
+    this.remote = remote;
+    this.reliable = reliable;
+    this.#destination = destination;
+    this.#entity = entityOf(remote.guid);
+    this.#answersParts = vendor === VENDOR_ID;
+  }
+
+  /** Asks the writer where it stands, so that what it has kept comes at once. */
+  greet(): void {
+    if (!this.reliable) return;
+    this.#destination.ackNack(this.#owner.entity, this.#entity, 1, undefined, ++this.#count, false);
+  }
+
+  /** A sample has come whole. */
+  data(context: Incoming, data: DataSubmessage): void {
+    const { sequence } = data;
+    if (this.#isKnown(sequence)) return this.#owner.count("duplicate", 1);
+    const { inline, holds, status } = data;
+    const { timestampMs } = context;
+    const payload = context.bytes.subarray(data.at, data.end);
+    this.#arrived({ sequence, payload, holds, status, inline, timestampMs }, false);
+  }
+
+  #isKnown(sequence: number): boolean {
+    return sequence < this.next || this.#held.has(sequence) ||
+      this.#gaps.some(([from, to]) => sequence >= from && sequence < to);
+  }
+
+  #arrived(arrived: Arrived, owned: boolean): void {
+    const { sequence } = arrived;
+    if (!this.reliable) {
+      if (this.#begun && sequence > this.next) this.#owner.count("lost", sequence - this.next);
+      this.#begun = true;
+      this.next = sequence + 1;
+      this.#dropPartialBefore(this.next);
+      if (!this.#owner.deliver(this, arrived)) this.#owner.count("overflow", 1);
+      return;
+    }
+    if (sequence === this.next && this.#owner.deliver(this, arrived)) {
+      this.next++;
+      this.drain();
+      return;
+    }
+    const { length } = arrived.payload;
+    const full = this.#held.size >= MAX_HELD ||
+      this.#owner.heldBytes + length > this.#owner.maxHeldBytes;
+    // The one that everybody waits for must have a place.
+    if (full && sequence !== this.next) return this.#owner.count("no_room", 1);
+    this.#owner.heldBytes += length;
+    this.#held.set(
+      sequence,
+      owned ? arrived : { ...arrived, payload: arrived.payload.slice() },
+    );
+  }
+
+  /** Delivers what has waited for its turn, as long as there is room. */
+  drain(): void {
+    for (;;) {
+      const arrived = this.#held.get(this.next);
+      if (arrived !== undefined) {
+        if (!this.#owner.deliver(this, arrived)) return;
+        this.#held.delete(this.next);
+        this.#owner.heldBytes -= arrived.payload.length;
+        this.next++;
+        continue;
+      }
+      const gap = this.#gaps.find(([from, to]) => from <= this.next && this.next < to);
+      if (gap === undefined) break;
+      this.next = gap[1];
+    }
+    if (this.#gaps.length > 0) {
+      const left = this.#gaps.filter(([, to]) => to > this.next);
+      if (left.length < this.#gaps.length) this.#gaps.splice(0, Infinity, ...left);
+    }
+    if (this.#partial.size > 0) this.#dropPartialBefore(this.next);
+  }
+
+  /** Gives up what comes before a number. */
+  #skipTo(next: number): void {
+    if (next <= this.next) return;
+    for (const [sequence, arrived] of this.#held) {
+      if (sequence >= next) continue;
+      this.#held.delete(sequence);
+      this.#owner.heldBytes -= arrived.payload.length;
+      // It has come, if not those before it: what is left of the order is kept.
+      if (!this.#owner.deliver(this, arrived)) this.#owner.count("overflow", 1);
+    }
+    this.next = next;
+    this.#dropPartialBefore(next);
+    this.drain();
+  }
+
+  #dropPartialBefore(next: number): void {
+    for (const sequence of this.#partial.keys()) if (sequence < next) this.#dropPartial(sequence);
+  }
+
+  #dropPartial(sequence: number): void {
+    const partial = this.#partial.get(sequence);
+    if (partial === undefined) return;
+    this.#partial.delete(sequence);
+    this.#owner.heldBytes -= partial.heldBytes;
+  }
+
+  /** Fragments of a sample have come. */
+  dataFrag(
+    context: Incoming,
+    data: DataSubmessage,
+    first: number,
+    fragments: number,
+    fragmentBytes: number,
+    sampleBytes: number,
+  ): void {
+    const owner = this.#owner;
+    const { sequence } = data;
+    if (this.#isKnown(sequence)) return owner.count("duplicate", 1);
+    if (sampleBytes > owner.maxSampleBytes) {
+      owner.count("too_large", 1);
+      // Nobody will ever want it: a reliable writer may go on.
+      if (this.reliable) this.#addGap(sequence, sequence + 1);
+      return;
+    }
+    let partial = this.#partial.get(sequence);
+    if (partial === undefined) {
+      if (this.#partial.size >= MAX_PARTIAL) {
+        const [oldest] = this.#partial.keys();
+        if (this.reliable && sequence > oldest) return owner.count("no_room", 1);
+        this.#dropPartial(oldest);
+        if (!this.reliable) owner.count("lost", 1);
+      }
+      partial = new Reassembly(sampleBytes, fragmentBytes);
+      this.#partial.set(sequence, partial);
+    } else if (partial.sampleBytes !== sampleBytes || partial.fragmentBytes !== fragmentBytes) {
+      this.#dropPartial(sequence);
+      return owner.count("malformed", 1);
+    }
+    const bytes = context.bytes.subarray(data.at, data.end);
+    if (owner.heldBytes + bytes.length > owner.maxHeldBytes && sequence !== this.next) {
+      this.#dropPartial(sequence);
+      return owner.count("no_room", 1);
+    }
+    partial.inline ??= data.inline;
+    const grown = partial.add(first, fragments, bytes);
+    owner.heldBytes += grown;
+    if (grown > 0) partial.touchedMs = performance.now();
+    if (!partial.complete) return;
+    this.#dropPartial(sequence);
+    const { holds, status } = data;
+    const { timestampMs } = context;
+    const payload = partial.join();
+    this.#arrived(
+      { sequence, payload, holds, status, inline: partial.inline, timestampMs },
+      true,
+    );
+  }
+
+  #addGap(from: number, to: number): void {
+    if (from <= this.next) this.#skipTo(to);
+    // One more than fits is asked for again when its turn comes.
+    else if (this.#gaps.length < MAX_GAPS) this.#gaps.push([from, to]);
+  }
+
+  /** The writer says what will not come. */
+  gap(start: number, base: number, which: Bits): void {
+    if (!this.reliable) return;
+    this.#begun = true;
+    if (base > start) this.#addGap(start, base);
+    for (let i = 0; i < which.length; i++) {
+      if (which.has(i)) this.#addGap(base + i, base + i + 1);
+    }
+  }
+
+  /** The writer says what it has. */
+  heartbeat(first: number, last: number, count: number, final: boolean): void {
+    if (!this.reliable) return;
+    if (count <= this.#lastHeartbeat && this.#lastHeartbeat - count < 0x80000000) return;
+    this.#lastHeartbeat = count;
+    if (first > this.next) {
+      if (this.#begun) this.#owner.count("lost", this.#lostBefore(first));
+      this.#skipTo(first);
+    }
+    this.#begun = true;
+    this.#acknowledge(last, final);
+  }
+
+  /** How many before a number have neither come nor been said not to come. */
+  #lostBefore(first: number): number {
+    let lost = first - this.next;
+    for (const sequence of this.#held.keys()) if (sequence < first) lost--;
+    for (const [from, to] of this.#gaps) lost -= Math.max(0, Math.min(to, first) - from);
+    return Math.max(0, lost);
+  }
+
+  /** Answers a heartbeat: what has come, and what is missing. */
+  #acknowledge(last: number, final: boolean): void {
+    const now = performance.now();
+    const length = Math.max(0, Math.min(256, last - this.next + 1));
+    bits.reset(length);
+    let missing = false;
+    for (let i = 0; i < length; i++) {
+      const sequence = this.next + i;
+      if (this.#isKnown(sequence) || this.#partial.has(sequence)) continue;
+      bits.set(i);
+      missing = true;
+    }
+    if (missing && this.#nackedBase === this.next && now - this.#nackedMs < NACK_SUPPRESSION_MS) {
+      missing = false;
+    }
+    if (missing) {
+      this.#nackedMs = now;
+      this.#nackedBase = this.next;
+    }
+    if (missing || !final) {
+      this.#destination.ackNack(
+        this.#owner.entity,
+        this.#entity,
+        this.next,
+        missing ? bits : undefined,
+        ++this.#count,
+        !missing,
+      );
+    }
+    if (this.#partial.size === 0) return;
+    for (const [sequence, partial] of this.#partial) {
+      if (sequence > last || now - partial.touchedMs < FRAGMENT_PATIENCE_MS) continue;
+      if (now - partial.askedMs < NACK_SUPPRESSION_MS) continue;
+      this.#nackFragments(sequence, partial, partial.count, now);
+    }
+  }
+
+  #nackFragments(sequence: number, partial: Reassembly, upTo: number, now: number): void {
+    if (!partial.missing(upTo, bits)) return;
+    partial.askedMs = now;
+    this.#destination.nackFrag(
+      this.#owner.entity,
+      this.#entity,
+      sequence,
+      partial.firstMissing,
+      bits,
+      ++this.#count,
+    );
+  }
+
+  /** The writer asks, in the middle of a sample, how much of it has come. */
+  heartbeatFrag(sequence: number, lastFragment: number): void {
+    if (!this.reliable) return;
+    const partial = this.#partial.get(sequence);
+    if (partial === undefined) {
+      if (this.#isKnown(sequence)) return this.#acknowledge(this.next - 1, false);
+      // Not one fragment has come.
+      bits.reset(Math.min(256, lastFragment));
+      for (let i = 0; i < bits.length; i++) bits.set(i);
+      if (bits.length > 0) this.#sendNackFrag(sequence, 1);
+      return;
+    }
+    const now = performance.now();
+    if (partial.missing(lastFragment, bits)) {
+      if (now - partial.askedMs >= NACK_SUPPRESSION_MS) {
+        partial.askedMs = now;
+        return this.#sendNackFrag(sequence, partial.firstMissing);
+      }
+      bits.reset(0);
+    }
+    // That all of it has come moves the window of those who know what no bits mean.
+    if (this.#answersParts) this.#sendNackFrag(sequence, partial.firstMissing);
+  }
+
+  #sendNackFrag(sequence: number, base: number): void {
+    this.#destination.nackFrag(
+      this.#owner.entity,
+      this.#entity,
+      sequence,
+      base,
+      bits,
+      ++this.#count,
+    );
+  }
+
+  /** The reader has room again: goes on, and says how far it has got. */
+  resume(): void {
+    const before = this.next;
+    this.drain();
+    if (this.reliable && this.next > before) this.#acknowledge(this.next - 1, false);
+  }
+
+  /** Frees what it holds. */
+  close(): void {
+    for (const arrived of this.#held.values()) this.#owner.heldBytes -= arrived.payload.length;
+    for (const partial of this.#partial.values()) this.#owner.heldBytes -= partial.heldBytes;
+    this.#held.clear();
+    this.#partial.clear();
+  }
+}
