@@ -100,7 +100,9 @@ export class Discovery {
     const now = Date.now();
     const to = [...this.#group, ...this.#peers];
     // Who was found by other means than the group hears of this one by the same.
-    if (this.#group.length === 0) for (const each of this.#known.values()) to.push(each.metatraffic);
+    if (this.#group.length === 0) {
+      for (const each of this.#known.values()) to.push(each.metatraffic);
+    }
     for (const destination of to) this.#send(destination, payload, now);
   }
 

@@ -93,7 +93,9 @@ function readEncapsulated(
   payload: Uint8Array,
   visit: (pid: number, value: ParameterValue) => void,
 ): boolean {
-  if (payload.length < 4 || payload[0] !== 0 || (payload[1] !== 2 && payload[1] !== 3)) return false;
+  if (payload.length < 4 || payload[0] !== 0 || (payload[1] !== 2 && payload[1] !== 3)) {
+    return false;
+  }
   return readParameters(payload, 4, payload.length, payload[1] === 3, visit) >= 0;
 }
 

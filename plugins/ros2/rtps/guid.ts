@@ -4,7 +4,10 @@
  * @module
  */
 
-const HEX: readonly string[] = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, "0"));
+const HEX: readonly string[] = Array.from(
+  { length: 256 },
+  (_, i) => i.toString(16).padStart(2, "0"),
+);
 
 /** Bytes as lower-case hexadecimal digits. */
 export function hex(bytes: Uint8Array): string {

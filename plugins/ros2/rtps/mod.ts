@@ -26,13 +26,7 @@ export {
   type Reliability,
 } from "./qos.ts";
 export type { InstanceState, Reader, ReaderEvents, ReaderStatistics, Sample } from "./reader.ts";
-export type {
-  Address,
-  Datagram,
-  DatagramSocket,
-  OpenSocket,
-  SocketOptions,
-} from "./socket.ts";
+export type { Address, Datagram, DatagramSocket, OpenSocket, SocketOptions } from "./socket.ts";
 export { openUdp, udpUnavailable } from "./socket.ts";
 export type { LossReason } from "./writer_proxy.ts";
 export type { WriteOptions, Writer, WriterEvents, WriterStatistics } from "./writer.ts";

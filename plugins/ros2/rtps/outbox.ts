@@ -233,8 +233,11 @@ export class Destination {
       this.#at += inline.length;
     }
     const { length } = payload;
-    if (length < 64) for (let i = 0, at = this.#at; i < length; i++) buffer[at + i] = payload[i];
-    else buffer.set(payload, this.#at);
+    if (length < 64) {
+      for (let i = 0, at = this.#at; i < length; i++) {
+        buffer[at + i] = payload[i];
+      }
+    } else buffer.set(payload, this.#at);
     for (let i = length; i < padded; i++) buffer[this.#at + i] = 0;
     this.#at += padded;
   }

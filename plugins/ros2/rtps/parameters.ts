@@ -103,7 +103,8 @@ export function valueDurationMs(value: ParameterValue, offset = 0): number | und
   const seconds = value.view.getInt32(value.at + offset, value.little);
   const fraction = value.view.getUint32(value.at + offset + 4, value.little);
   if (seconds >= INFINITE_SECONDS) return Infinity;
-  return Math.max(0, seconds * 1000 + fraction / 2 ** 32 * 1000);
+  // To the nanosecond: 2^−32 s are a quarter of one, and 100 ms should stay 100 ms.
+  return Math.max(0, seconds * 1000 + Math.round(fraction / 2 ** 32 * 1e9) / 1e6);
 }
 
 /** An IPv4 locator (9.3.2.3); `undefined` for every other kind. */

@@ -20,7 +20,7 @@ import type { Destination } from "./outbox.ts";
 import { completeQos, type Qos } from "./qos.ts";
 import { Reader, type ReaderEvents } from "./reader.ts";
 import type { RemoteParticipant } from "./remote_participant.ts";
-import { type DatagramSocket, openUdp, type OpenSocket } from "./socket.ts";
+import { type DatagramSocket, type OpenSocket, openUdp } from "./socket.ts";
 import { Writer, type WriterEvents } from "./writer.ts";
 
 /** What a participant tells. All of it is optional. */
@@ -382,7 +382,9 @@ export class Participant implements AsyncDisposable {
     this.#endpoints.announce(data);
     this.#watchLiveliness();
     for (const participant of this.#discovery.participants) {
-      for (const endpoint of participant.endpoints.values()) this.#pair(participant, endpoint, data);
+      for (const endpoint of participant.endpoints.values()) {
+        this.#pair(participant, endpoint, data);
+      }
     }
     // Its own endpoints meet over its own socket, like anybody's.
     const others = data.kind === "writer" ? this.#readers : this.#writers;

@@ -78,7 +78,9 @@ export function completeQos(given: Partial<Qos>, defaults: Qos = DEFAULT_QOS): Q
   if (!Number.isInteger(qos.depth) || qos.depth < 1) {
     throw new RangeError(`depth must be an integer from 1, not ${qos.depth}`);
   }
-  for (const name of ["deadlineMs", "lifespanMs", "livelinessLeaseMs", "latencyBudgetMs"] as const) {
+  for (
+    const name of ["deadlineMs", "lifespanMs", "livelinessLeaseMs", "latencyBudgetMs"] as const
+  ) {
     if (!(qos[name] >= 0)) throw new RangeError(`${name} must be from 0, not ${qos[name]}`);
   }
   return qos;
@@ -158,7 +160,12 @@ export function mismatches(offered: Qos, requested: Qos): Mismatch[] {
     ms(offered.livelinessLeaseMs),
     ms(requested.livelinessLeaseMs),
   );
-  add("ownership", offered.ownership === requested.ownership, offered.ownership, requested.ownership);
+  add(
+    "ownership",
+    offered.ownership === requested.ownership,
+    offered.ownership,
+    requested.ownership,
+  );
   add(
     "destination_order",
     offered.destinationOrder === "by_source" || requested.destinationOrder === "by_reception",
@@ -194,7 +201,9 @@ function globMatches(pattern: string, text: string): boolean {
   let star = -1;
   let mark = 0;
   while (t < text.length) {
-    if (p < pattern.length && (pattern[p] === "?" || pattern[p] === text[t]) && pattern[p] !== "*") {
+    if (
+      p < pattern.length && (pattern[p] === "?" || pattern[p] === text[t]) && pattern[p] !== "*"
+    ) {
       p++;
       t++;
     } else if (p < pattern.length && pattern[p] === "*") {

@@ -13,7 +13,12 @@ import type { Bits, DataSubmessage, Incoming } from "./message_reader.ts";
 import type { Destination } from "./outbox.ts";
 import type { Mismatch } from "./qos.ts";
 import { Alarm } from "./timers.ts";
-import { type Arrived, type LossReason, WriterProxy, type WriterProxyOwner } from "./writer_proxy.ts";
+import {
+  type Arrived,
+  type LossReason,
+  WriterProxy,
+  type WriterProxyOwner,
+} from "./writer_proxy.ts";
 
 /** What has become of an instance. */
 export type InstanceState = "alive" | "disposed" | "unregistered";

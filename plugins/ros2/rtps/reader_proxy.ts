@@ -125,7 +125,7 @@ export class ReaderProxy implements Closing {
       this.#gap(this.sent + 1, history.last + 1);
       this.sent = history.last;
     }
-    this.#close(this.#window.inFlight * 2 > this.#window.maxBytes);
+    this.#close(this.#window.answerDue());
   }
 
   #relevant(change: Change): boolean {
@@ -198,10 +198,8 @@ export class ReaderProxy implements Closing {
 
   /** The window is full: who does not answer is given time. */
   #hold(): void {
-    if (this.#answers) {
-      this.#wantsAnswer = true;
-      return;
-    }
+    // Who answers has been asked when a quarter was full.
+    if (this.#answers) return;
     this.#pacing ??= setTimeout(() => {
       this.#pacing = undefined;
       this.#window.presumeArrived();
@@ -268,7 +266,7 @@ export class ReaderProxy implements Closing {
     // One that asks for a heartbeat and lacks nothing wants to know where this writer stands.
     else if (!final && bits.length === 0) this.#close(false);
     this.pump();
-    if (progressed) this.#owner.progressed();
+    if (progressed || repaired) this.#owner.progressed();
   }
 
   /** Sends again what is asked for, no more than a window of it: it asks again for the rest. */
@@ -317,8 +315,9 @@ export class ReaderProxy implements Closing {
     const known = sequence <= this.sent ? fragments : this.#fragments;
     if (base > known + 1) return;
     // Only of the first that is not acknowledged does the window know parts.
+    let progressed = false;
     if (sequence === Math.max(this.acked, this.start)) {
-      this.#window.acknowledgePart((base - 1) * (this.#fragmentBytes + 512));
+      progressed = this.#window.acknowledgePart((base - 1) * (this.#fragmentBytes + 512));
     }
     let budget = this.#window.maxBytes;
     let repaired = false;
@@ -341,6 +340,7 @@ export class ReaderProxy implements Closing {
       }
     }
     this.pump();
+    if (progressed || repaired) this.#owner.progressed();
   }
 
   /** Asks again where an answer is overdue, also in the middle of a large sample. */

@@ -15,6 +15,8 @@ export class SendWindow {
   readonly #totals: number[] = [];
   #head = 0;
   #sent = 0;
+  #asked = 0;
+  #full = false;
   #acknowledged = 0;
   /** Of the sample that is under way in fragments: how much of it has arrived. */
   #partly = 0;
@@ -31,10 +33,28 @@ export class SendWindow {
     return this.#sent - this.#acknowledged - this.#partly;
   }
 
-  /** Whether so many bytes may follow; something always may when nothing is under way. */
+  /**
+   * Whether so many bytes may follow; something always may when nothing is under way. Once full, it
+   * stays so until half of it is free: else each answer would be followed by a crumb.
+   */
   admits(bytes: number): boolean {
     const { inFlight } = this;
-    return inFlight <= 0 || inFlight + bytes + OVERHEAD_BYTES <= this.maxBytes;
+    if (inFlight > 0) {
+      if (this.#full && 2 * inFlight > this.maxBytes) return false;
+      if (inFlight + bytes + OVERHEAD_BYTES > this.maxBytes) {
+        this.#full = true;
+        return false;
+      }
+    }
+    this.#full = false;
+    return true;
+  }
+
+  /** Whether so much was sent that an answer is due; says so once for each quarter. */
+  answerDue(): boolean {
+    if (4 * (this.#sent - Math.max(this.#asked, this.#acknowledged)) < this.maxBytes) return false;
+    this.#asked = this.#sent;
+    return true;
   }
 
   /** So many bytes of a sample were sent; `whole` with its last ones. */
@@ -61,9 +81,15 @@ export class SendWindow {
     }
   }
 
-  /** So many bytes of the first sample that is not acknowledged have arrived. */
-  acknowledgePart(bytes: number): void {
-    this.#partly = Math.min(Math.max(this.#partly, bytes), this.#sent - this.#acknowledged);
+  /**
+   * So many bytes of the first sample that is not acknowledged have arrived.
+   *
+   * @returns Whether that is news.
+   */
+  acknowledgePart(bytes: number): boolean {
+    const before = this.#partly;
+    this.#partly = Math.min(Math.max(before, bytes), this.#sent - this.#acknowledged);
+    return this.#partly > before;
   }
 
   /** Nothing is known, but time enough has passed for all of it to have arrived. */

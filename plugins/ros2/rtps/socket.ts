@@ -88,7 +88,12 @@ export const openUdp: OpenSocket = async ({ hostname, port, multicast }) => {
   const conn = listen({ transport: "udp", hostname, port, ...shared });
   try {
     for (const each of multicast?.interfaces ?? []) {
-      await conn.joinMulticastV4(multicast!.group, each);
+      try {
+        await conn.joinMulticastV4(multicast!.group, each);
+      } catch (error) {
+        // Another address of the same interface has joined already.
+        if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+      }
     }
   } catch (error) {
     conn.close();

@@ -226,10 +226,7 @@ export class Writer implements ProxyOwner, Disposable {
       if (ask) proxy.askForAnswer();
     }
     if (unsatisfied) {
-      // A reader that is dead, and asked ever more seldom, must not slow the others' repairs.
-      if (!this.#heartbeatAlarm.armed || this.#heartbeatMs > HEARTBEAT_MIN_MS) {
-        this.#armHeartbeat(HEARTBEAT_MIN_MS);
-      }
+      this.#heartbeatSoon();
     } else this.#trim();
     return change.sequence;
   }
@@ -307,16 +304,12 @@ export class Writer implements ProxyOwner, Disposable {
 
   /** As `ProxyOwner`: somebody has got further. */
   progressed(): void {
-    this.#heartbeatMs = HEARTBEAT_MIN_MS;
     this.#trim();
     if (this.#waiting.length > 0) {
       for (const resolve of this.#waiting.splice(0)) resolve();
     }
     for (const proxy of this.#proxies.values()) {
-      if (!proxy.satisfied) {
-        if (!this.#heartbeatAlarm.armed) this.#armHeartbeat(HEARTBEAT_MIN_MS);
-        return;
-      }
+      if (!proxy.satisfied) return this.#heartbeatSoon();
     }
     this.#heartbeatAlarm.disarm();
   }
@@ -335,6 +328,13 @@ export class Writer implements ProxyOwner, Disposable {
     let needed = this.history.last + 1;
     for (const proxy of this.#proxies.values()) needed = Math.min(needed, proxy.needs);
     this.history.trim(needed);
+  }
+
+  /** A reader that is dead, and asked ever more seldom, must not slow the others' repairs. */
+  #heartbeatSoon(): void {
+    if (!this.#heartbeatAlarm.armed || this.#heartbeatMs > HEARTBEAT_MIN_MS) {
+      this.#armHeartbeat(HEARTBEAT_MIN_MS);
+    }
   }
 
   #armHeartbeat(ms: number): void {

@@ -73,7 +73,7 @@ export class WriterProxy {
   readonly #partial = new Map<number, Reassembly>();
   /** What will not come: from, to before. */
   readonly #gaps: [number, number][] = [];
-  #answersParts: boolean;
+  readonly #answersParts: boolean;
   #count = 0;
   #lastHeartbeat = -1;
   #nackedMs = -Infinity;
@@ -329,7 +329,9 @@ export class WriterProxy {
     }
     if (this.#partial.size === 0) return;
     for (const [sequence, partial] of this.#partial) {
-      if (sequence > last || now - partial.touchedMs < FRAGMENT_PATIENCE_MS) continue;
+      // A writer of ours speaks only of what it has sent whole.
+      const patienceMs = this.#answersParts ? 0 : FRAGMENT_PATIENCE_MS;
+      if (sequence > last || now - partial.touchedMs < patienceMs) continue;
       if (now - partial.askedMs < NACK_SUPPRESSION_MS) continue;
       this.#nackFragments(sequence, partial, partial.count, now);
     }
