@@ -92,11 +92,14 @@ export const BUILTIN_ENDPOINTS = 0xc3f;
 /** Ours: not assigned by the OMG, as Patchbay is no vendor of DDS. */
 export const VENDOR_ID = 0x01dd;
 
+/** The vendor id of Fast DDS. */
+export const EPROSIMA = 0x010f;
+
 /** Who made the other side, as far as known: the OMG's list of vendor ids. */
 export const VENDORS: Readonly<Record<number, string>> = {
   0x0101: "RTI Connext",
   0x0103: "OpenDDS",
-  0x010f: "eProsima Fast DDS",
+  [EPROSIMA]: "eProsima Fast DDS",
   0x0110: "Eclipse Cyclone DDS",
   0x0112: "RustDDS",
   [VENDOR_ID]: "Patchbay",

@@ -107,6 +107,8 @@ export class Reader implements WriterProxyOwner, Disposable {
   /** Its entity id. */
   readonly entity: number;
   /** As `WriterProxyOwner`. */
+  readonly wheel: TimerWheel;
+  /** As `WriterProxyOwner`. */
   readonly maxSampleBytes: number;
   /** As `WriterProxyOwner`. */
   readonly maxHeldBytes: number;
@@ -118,6 +120,7 @@ export class Reader implements WriterProxyOwner, Disposable {
     this.#setup = setup;
     this.data = setup.data;
     this.entity = setup.entity;
+    this.wheel = setup.wheel;
     this.maxSampleBytes = setup.maxSampleBytes;
     this.maxHeldBytes = setup.maxHeldBytes;
     this.#leaseAlarm = new Alarm(setup.wheel, () => this.#checkLeases());

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { VENDOR_ID } from "./constants.ts";
+import { EPROSIMA, VENDOR_ID } from "./constants.ts";
 import type { EndpointData } from "./discovery_data.ts";
 import { entityOf } from "./guid.ts";
 import type { Change, History } from "./history.ts";
@@ -24,6 +24,8 @@ export interface ProxyOwner {
   isExpired(change: Change): boolean;
 }
 
+const NOTHING: Uint8Array = new Uint8Array(0);
+
 /** Who answers to no window is given so long to take what was sent. */
 const PACE_MS = 1;
 
@@ -34,6 +36,8 @@ export class ReaderProxy implements Closing {
   readonly #entity: number;
   /** Whether the reader acknowledges parts of a sample, so that the window needs no clock. */
   readonly #answers: boolean;
+  /** Whether the reader takes the payload of an instance's end for its key hash. */
+  readonly #misreadsKeys: boolean;
   readonly #window: SendWindow;
   readonly #fragmentBytes: number;
   #pacing: ReturnType<typeof setTimeout> | undefined;
@@ -81,6 +85,8 @@ export class ReaderProxy implements Closing {
     this.#destination = destination;
     this.#entity = entityOf(remote.guid);
     this.#answers = reliable && vendor === VENDOR_ID;
+    // Fast DDS 2.9 copies up to 16 bytes of it over the hash, header and all.
+    this.#misreadsKeys = vendor === EPROSIMA;
     this.#window = new SendWindow(windowBytes);
     // Of a size that is a multiple of eight, and of 16 bits on the wire.
     this.#fragmentBytes = Math.min(destination.payloadRoom(256), 0xfff8) & ~7;
@@ -177,7 +183,7 @@ export class ReaderProxy implements Closing {
       this.#owner.entity,
       change.sequence,
       change.timestampMs,
-      change.payload,
+      change.isKey && this.#misreadsKeys ? NOTHING : change.payload,
       change.isKey,
       change.inline,
     );

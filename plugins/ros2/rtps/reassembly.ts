@@ -27,6 +27,8 @@ export class Reassembly {
   touchedMs = 0;
   /** When fragments were last asked for again, on the same clock. */
   askedMs = -Infinity;
+  /** The last fragment that was asked for; 0: none. */
+  askedUpTo = 0;
   /** What came with it. */
   inline: ReadonlyMap<number, Uint8Array> | undefined = undefined;
 

@@ -69,7 +69,7 @@ export interface WriterSetup extends WriterEvents {
 
 /** The first pause before a heartbeat that asks for an answer, doubled up to the longest. */
 const HEARTBEAT_MIN_MS = 10;
-const HEARTBEAT_MAX_MS = 1000;
+const HEARTBEAT_MAX_MS = 100;
 
 /** Writes samples of one topic. Made by `Participant.createWriter`. */
 export class Writer implements ProxyOwner, Disposable {

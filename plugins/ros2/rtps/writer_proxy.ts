@@ -4,12 +4,14 @@
  * @module
  */
 
+import type { TimerWheel } from "@patchbay/core";
 import { VENDOR_ID } from "./constants.ts";
 import type { EndpointData } from "./discovery_data.ts";
 import { entityOf } from "./guid.ts";
 import { Bits, type DataSubmessage, type Incoming } from "./message_reader.ts";
 import type { Destination } from "./outbox.ts";
 import { Reassembly } from "./reassembly.ts";
+import { Alarm } from "./timers.ts";
 
 /** A sample on its way to the user. */
 export interface Arrived {
@@ -42,6 +44,7 @@ export type LossReason =
 /** What a proxy needs of its reader. */
 export interface WriterProxyOwner {
   readonly entity: number;
+  readonly wheel: TimerWheel;
   readonly maxSampleBytes: number;
   /** How many bytes may wait for what is missing, for all writers together. */
   readonly maxHeldBytes: number;
@@ -61,6 +64,11 @@ const MAX_GAPS = 64;
 const NACK_SUPPRESSION_MS = 4;
 /** Fragments are asked for only when none has come for so long: the rest may be on its way. */
 const FRAGMENT_PATIENCE_MS = 3;
+/** What is missing is asked for again by itself, since a writer may be silent for seconds. */
+const NACK_MIN_MS = 20;
+const NACK_MAX_MS = 500;
+/** How much is asked for at once: what a receive buffer holds. */
+const ASK_BYTES = 128 * 1024;
 
 const bits = new Bits();
 
@@ -78,6 +86,15 @@ export class WriterProxy {
   #lastHeartbeat = -1;
   #nackedMs = -Infinity;
   #nackedBase = 0;
+  /** The highest number that is known to exist. */
+  #known = 0;
+  /** The highest number of which the writer has said that it was written. */
+  #written = 0;
+  readonly #alarm: Alarm;
+  #alarmMs = NACK_MIN_MS;
+  #alarmNext = 0;
+  /** A running mean of sizes, to guess what asking for several would bring. */
+  #meanBytes = 1024;
   /** What the writer said of itself. */
   readonly remote: EndpointData;
   /** Whether it sends again what is missing. */
@@ -111,6 +128,7 @@ export class WriterProxy {
     this.#destination = destination;
     this.#entity = entityOf(remote.guid);
     this.#answersParts = vendor === VENDOR_ID;
+    this.#alarm = new Alarm(owner.wheel, () => this.#nag());
   }
 
   /** Asks the writer where it stands, so that what it has kept comes at once. */
@@ -127,6 +145,31 @@ export class WriterProxy {
     const { timestampMs } = context;
     const payload = context.bytes.subarray(data.at, data.end);
     this.#arrived({ sequence, payload, holds, status, inline, timestampMs }, false);
+    this.#watch(sequence);
+  }
+
+  /** Something is known to exist: if it, or something before it, is missing, it is asked for. */
+  #watch(sequence: number): void {
+    if (sequence > this.#known) this.#known = sequence;
+    if (!this.reliable) return;
+    if (this.next > this.#known || this.#held.has(this.next)) {
+      if (this.#alarm.armed) this.#alarm.disarm();
+    } else if (!this.#alarm.armed) {
+      this.#alarmMs = NACK_MIN_MS;
+      this.#alarmNext = this.next;
+      this.#alarm.arm(NACK_MIN_MS);
+    }
+  }
+
+  /** What is missing has not come. */
+  #nag(): void {
+    if (this.next > this.#known || this.#held.has(this.next)) return;
+    this.#alarmMs = this.next > this.#alarmNext
+      ? NACK_MIN_MS
+      : Math.min(2 * this.#alarmMs, NACK_MAX_MS);
+    this.#alarmNext = this.next;
+    this.#acknowledge(this.#known, true);
+    this.#alarm.arm(this.#alarmMs);
   }
 
   #isKnown(sequence: number): boolean {
@@ -136,6 +179,7 @@ export class WriterProxy {
 
   #arrived(arrived: Arrived, owned: boolean): void {
     const { sequence } = arrived;
+    this.#meanBytes += (arrived.payload.length - this.#meanBytes) / 8;
     if (!this.reliable) {
       if (this.#begun && sequence > this.next) this.#owner.count("lost", sequence - this.next);
       this.#begun = true;
@@ -249,8 +293,18 @@ export class WriterProxy {
     partial.inline ??= data.inline;
     const grown = partial.add(first, fragments, bytes);
     owner.heldBytes += grown;
-    if (grown > 0) partial.touchedMs = performance.now();
-    if (!partial.complete) return;
+    if (grown > 0) {
+      partial.touchedMs = performance.now();
+      this.#alarmMs = NACK_MIN_MS;
+    }
+    if (!partial.complete) {
+      this.#watch(sequence);
+      // What was asked for is there, and the writer sends no more by itself.
+      if (grown > 0 && partial.askedUpTo > 0 && partial.firstMissing > partial.askedUpTo) {
+        if (sequence <= this.#written) this.#nackFragments(sequence, partial, performance.now());
+      }
+      return;
+    }
     this.#dropPartial(sequence);
     const { holds, status } = data;
     const { timestampMs } = context;
@@ -259,6 +313,7 @@ export class WriterProxy {
       { sequence, payload, holds, status, inline: partial.inline, timestampMs },
       true,
     );
+    this.#watch(sequence);
   }
 
   #addGap(from: number, to: number): void {
@@ -287,7 +342,9 @@ export class WriterProxy {
       this.#skipTo(first);
     }
     this.#begun = true;
+    if (last > this.#written) this.#written = last;
     this.#acknowledge(last, final);
+    this.#watch(last);
   }
 
   /** How many before a number have neither come nor been said not to come. */
@@ -304,11 +361,13 @@ export class WriterProxy {
     const length = Math.max(0, Math.min(256, last - this.next + 1));
     bits.reset(length);
     let missing = false;
-    for (let i = 0; i < length; i++) {
+    let budget = Math.max(1, ASK_BYTES / this.#meanBytes);
+    for (let i = 0; i < length && budget > 0; i++) {
       const sequence = this.next + i;
       if (this.#isKnown(sequence) || this.#partial.has(sequence)) continue;
       bits.set(i);
       missing = true;
+      budget--;
     }
     if (missing && this.#nackedBase === this.next && now - this.#nackedMs < NACK_SUPPRESSION_MS) {
       missing = false;
@@ -333,21 +392,19 @@ export class WriterProxy {
       const patienceMs = this.#answersParts ? 0 : FRAGMENT_PATIENCE_MS;
       if (sequence > last || now - partial.touchedMs < patienceMs) continue;
       if (now - partial.askedMs < NACK_SUPPRESSION_MS) continue;
-      this.#nackFragments(sequence, partial, partial.count, now);
+      this.#nackFragments(sequence, partial, now);
+      // One at a time: what comes of it must fit into a receive buffer.
+      break;
     }
   }
 
-  #nackFragments(sequence: number, partial: Reassembly, upTo: number, now: number): void {
-    if (!partial.missing(upTo, bits)) return;
+  #nackFragments(sequence: number, partial: Reassembly, now: number): void {
+    const first = partial.firstMissing;
+    const most = Math.max(1, Math.floor(ASK_BYTES / partial.fragmentBytes));
+    if (!partial.missing(first + Math.min(most, 256) - 1, bits)) return;
     partial.askedMs = now;
-    this.#destination.nackFrag(
-      this.#owner.entity,
-      this.#entity,
-      sequence,
-      partial.firstMissing,
-      bits,
-      ++this.#count,
-    );
+    partial.askedUpTo = first + bits.length - 1;
+    this.#sendNackFrag(sequence, first);
   }
 
   /** The writer asks, in the middle of a sample, how much of it has come. */
@@ -394,6 +451,7 @@ export class WriterProxy {
 
   /** Frees what it holds. */
   close(): void {
+    this.#alarm.disarm();
     for (const arrived of this.#held.values()) this.#owner.heldBytes -= arrived.payload.length;
     for (const partial of this.#partial.values()) this.#owner.heldBytes -= partial.heldBytes;
     this.#held.clear();

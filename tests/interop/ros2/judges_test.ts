@@ -81,7 +81,6 @@ async function judge(stack: Stack): Promise<void> {
     Deno.test({
       name: needed.name(`${stack}: ${title}`),
       ignore: needed.ignore,
-      // The compiled peer is used by the tests that follow.
       fn: async () => {
         await using place = new Place();
         await fn(place);
