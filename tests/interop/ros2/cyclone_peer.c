@@ -3,7 +3,6 @@
 #include "dds/dds.h"
 #include "types.h"
 #include <pthread.h>
-#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +14,6 @@ struct endpoint {
   char name[32];
   enum kind kind;
   dds_entity_t entity;
-  int reads;
   struct endpoint *echo; /* A reader's: what it takes is written there. */
 };
 static struct endpoint endpoints[MAX];
@@ -79,8 +77,6 @@ static void write_one(struct endpoint *to, unsigned number, size_t size) {
   if (done != 0) SAY("error write %s", dds_strretcode(done));
 }
 
-static sem_t news;
-
 static void take_all(dds_entity_t entity, struct endpoint *from) {
   void *samples[16] = {0};
   dds_sample_info_t info[16];
@@ -114,18 +110,14 @@ static void take_all(dds_entity_t entity, struct endpoint *from) {
 
 /* What is echoed may have to wait for acknowledgements, which the thread that calls listeners
  * receives: so another one takes and writes. */
-static void available(dds_entity_t entity, void *arg) {
-  (void)entity;
-  (void)arg;
-  sem_post(&news);
-}
-
 static void *work(void *arg) {
-  (void)arg;
+  dds_entity_t waitset = *(dds_entity_t *)arg;
+  dds_attach_t ready[MAX];
   for (;;) {
-    sem_wait(&news);
-    for (int i = 0; i < count; i++) {
-      if (endpoints[i].reads) take_all(endpoints[i].entity, &endpoints[i]);
+    int n = dds_waitset_wait(waitset, ready, MAX, DDS_INFINITY);
+    for (int i = 0; i < n; i++) {
+      struct endpoint *from = (struct endpoint *)ready[i];
+      take_all(from->entity, from);
     }
   }
   return NULL;
@@ -162,8 +154,8 @@ int main(int argc, char **argv) {
     return 1;
   }
   pthread_t worker;
-  sem_init(&news, 0, 0);
-  pthread_create(&worker, NULL, work, NULL);
+  dds_entity_t waitset = dds_create_waitset(participant);
+  pthread_create(&worker, NULL, work, &waitset);
   SAY("ready");
   char line[512], verb[32], name[32], topic[128], type[32], echo[32];
   int reliable, transient, depth;
@@ -199,12 +191,13 @@ int main(int argc, char **argv) {
       } else {
         dds_lset_subscription_matched(listener, subscribed);
         dds_lset_requested_incompatible_qos(listener, requested);
-        dds_lset_data_available(listener, available);
         e->entity = dds_create_reader(participant, t, qos, listener);
-        e->reads = e->entity > 0;
+        if (e->entity > 0) {
+          dds_entity_t any = dds_create_readcondition(e->entity, DDS_ANY_STATE);
+          dds_waitset_attach(waitset, any, (dds_attach_t)e);
+        }
       }
       count++;
-      sem_post(&news);
       if (e->entity < 0) SAY("error %s %s", name, dds_strretcode(e->entity));
       else SAY("made %s", name);
     } else if (strcmp(verb, "write") == 0) {

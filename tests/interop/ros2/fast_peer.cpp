@@ -163,6 +163,7 @@ int main(int argc, char **argv) {
       if (verb == "writer") {
         DataWriterQos q = DATAWRITER_QOS_DEFAULT;
         policies(q, reliable, transient, depth);
+        q.writer_data_lifecycle().autodispose_unregistered_instances = false;
         q.publish_mode().kind = ASYNCHRONOUS_PUBLISH_MODE;
         e->writer = publisher->create_datawriter(t, q, e);
       } else {
