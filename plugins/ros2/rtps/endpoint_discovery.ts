@@ -12,10 +12,11 @@ import { entityOf, guidOf, hex, prefixOf, unhex } from "./guid.ts";
 import { Pid } from "./constants.ts";
 import { ParameterWriter, readParameters, valueBytes } from "./parameters.ts";
 import { DEFAULT_QOS, type Qos } from "./qos.ts";
-import { Reader, type Sample } from "./reader.ts";
+import type { Sample } from "./endpoints.ts";
+import { RtpsReader } from "./reader.ts";
 import type { RemoteParticipant } from "./remote_participant.ts";
 import { Alarm } from "./timers.ts";
-import { Writer } from "./writer.ts";
+import { RtpsWriter } from "./writer.ts";
 
 /** What it is told and tells. */
 export interface EndpointDiscoverySetup {
@@ -53,9 +54,9 @@ export class EndpointDiscovery {
   readonly #assertAlarm: Alarm;
   #assertMs = Infinity;
   /** The built-in writers, by entity id. */
-  readonly writers: Map<number, Writer> = new Map();
+  readonly writers: Map<number, RtpsWriter> = new Map();
   /** The built-in readers, by entity id. */
-  readonly readers: Map<number, Reader> = new Map();
+  readonly readers: Map<number, RtpsReader> = new Map();
 
   /** @param setup What it is told and tells. */
   constructor(setup: EndpointDiscoverySetup) {
@@ -91,7 +92,7 @@ export class EndpointDiscovery {
     const nothing = () => {};
     const data = this.#data(entity, "writer");
     const setup = { data, entity, keyed: true, limits: LIMITS, windowBytes, wheel, report };
-    this.writers.set(entity, new Writer({ ...setup, closed: nothing, alive: nothing }));
+    this.writers.set(entity, new RtpsWriter({ ...setup, closed: nothing, alive: nothing }));
   }
 
   #addReader(entity: number, onSample: (sample: Sample) => void): void {
@@ -99,7 +100,7 @@ export class EndpointDiscovery {
     const data = this.#data(entity, "reader");
     this.readers.set(
       entity,
-      new Reader({
+      new RtpsReader({
         data,
         entity,
         keyed: true,
@@ -134,9 +135,9 @@ export class EndpointDiscovery {
     }
   }
 
-  #announcer(kind: "writer" | "reader"): Writer {
+  #announcer(kind: "writer" | "reader"): RtpsWriter {
     const entity = kind === "writer" ? Entity.publicationsWriter : Entity.subscriptionsWriter;
-    return this.writers.get(entity) as Writer;
+    return this.writers.get(entity) as RtpsWriter;
   }
 
   /** Tells everybody of an endpoint. */

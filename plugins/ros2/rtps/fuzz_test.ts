@@ -124,13 +124,15 @@ Deno.test(`fuzz: ${PACKETS} malformed datagrams throw nothing and take no memory
   using watched = watchAllocations();
   for (let n = 0; n < PACKETS; n++) {
     const packet = mutate(packets, next);
-    const held = readers.reduce((sum, reader) => sum + reader.heldBytes, 0);
+    const held = readers.reduce((sum, reader) => sum + reader.statistics.heldBytes, 0);
     watched.largest = 0;
     participant.inject(packet, from);
     // A buffer for what is sent, or a sample of which every fragment has come.
     const allowed = Math.max(65_536, held + packet.length);
     assert.ok(watched.largest <= allowed, `${watched.largest} bytes for packet ${n}`);
-    for (const reader of readers) assert.ok(reader.heldBytes <= 2 * 1024 * 1024, `packet ${n}`);
+    for (const reader of readers) {
+      assert.ok(reader.statistics.heldBytes <= 2 * 1024 * 1024, `packet ${n}`);
+    }
     // What is to be sent leaves, so that it does not wait for the end.
     if (n % 256 === 0) await Promise.resolve();
   }

@@ -25,9 +25,18 @@ export {
   type Qos,
   type Reliability,
 } from "./qos.ts";
-export type { InstanceState, Reader, ReaderEvents, ReaderStatistics, Sample } from "./reader.ts";
+export type {
+  InstanceState,
+  LossReason,
+  Reader,
+  ReaderEvents,
+  ReaderStatistics,
+  Sample,
+  WriteOptions,
+  Writer,
+  WriterEvents,
+  WriterStatistics,
+} from "./endpoints.ts";
 export type { Address, Datagram, DatagramSocket, OpenSocket, SocketOptions } from "./socket.ts";
 export { openUdp, udpUnavailable } from "./socket.ts";
-export type { LossReason } from "./writer_proxy.ts";
-export type { WriteOptions, Writer, WriterEvents, WriterStatistics } from "./writer.ts";
 export { MULTICAST_GROUP, Pid, VENDOR_ID, VENDORS } from "./constants.ts";

@@ -11,6 +11,7 @@ import { Entity, EntityKind, MAX_DOMAIN, VENDOR_ID } from "./constants.ts";
 import { Discovery } from "./discovery.ts";
 import type { EndpointData, ParticipantData } from "./discovery_data.ts";
 import { EndpointDiscovery } from "./endpoint_discovery.ts";
+import type { Reader, ReaderEvents, Writer, WriterEvents } from "./endpoints.ts";
 import { guidOf, hex, newPrefix } from "./guid.ts";
 import type { HistoryLimits } from "./history.ts";
 import { matchEndpoints } from "./matching.ts";
@@ -18,10 +19,10 @@ import { Incoming, type MessageSink, readMessage } from "./message_reader.ts";
 import { type Interface, ipv4, machineInterfaces, Network } from "./network.ts";
 import type { Destination } from "./outbox.ts";
 import { completeQos, type Qos } from "./qos.ts";
-import { Reader, type ReaderEvents } from "./reader.ts";
+import { RtpsReader } from "./reader.ts";
 import type { RemoteParticipant } from "./remote_participant.ts";
 import { type DatagramSocket, type OpenSocket, openUdp } from "./socket.ts";
-import { Writer, type WriterEvents } from "./writer.ts";
+import { RtpsWriter } from "./writer.ts";
 
 /** What a participant tells. All of it is optional. */
 export interface ParticipantEvents {
@@ -125,8 +126,8 @@ export class Participant implements AsyncDisposable {
   readonly #ownWheel: boolean;
   readonly #discovery: Discovery;
   readonly #endpoints: EndpointDiscovery;
-  readonly #writers = new Map<number, Writer>();
-  readonly #readers = new Map<number, Reader>();
+  readonly #writers = new Map<number, RtpsWriter>();
+  readonly #readers = new Map<number, RtpsReader>();
   readonly #self: Destination | undefined;
   readonly #ignored = new Map<string, number>();
   readonly #loops: Promise<void>[] = [];
@@ -331,7 +332,7 @@ export class Participant implements AsyncDisposable {
     const keyed = options.keyed ?? false;
     const entity = this.#entity(keyed ? EntityKind.writerWithKey : EntityKind.writerNoKey);
     const data = this.#endpointData("writer", entity, options);
-    const writer = new Writer({
+    const writer = new RtpsWriter({
       ...options,
       data,
       entity,
@@ -361,7 +362,7 @@ export class Participant implements AsyncDisposable {
     const keyed = options.keyed ?? false;
     const entity = this.#entity(keyed ? EntityKind.readerWithKey : EntityKind.readerNoKey);
     const data = this.#endpointData("reader", entity, options);
-    const reader = new Reader({
+    const reader = new RtpsReader({
       ...options,
       data,
       entity,
@@ -415,7 +416,7 @@ export class Participant implements AsyncDisposable {
     this.#tell(() => this.#options.onEndpointGone?.(endpoint, participant.data));
   }
 
-  #own(data: EndpointData): Writer | Reader | undefined {
+  #own(data: EndpointData): RtpsWriter | RtpsReader | undefined {
     const entity = parseInt(data.guid.slice(24), 16);
     return data.kind === "writer" ? this.#writers.get(entity) : this.#readers.get(entity);
   }
@@ -452,7 +453,7 @@ export class Participant implements AsyncDisposable {
     this.#endpoints.assertEvery(soonest === Infinity ? Infinity : Math.max(5, soonest / 3));
   }
 
-  #writerAlive(writer: Writer): void {
+  #writerAlive(writer: RtpsWriter): void {
     const { liveliness, livelinessLeaseMs } = writer.data.qos;
     if (liveliness !== "manual_by_participant" || livelinessLeaseMs === Infinity) return;
     this.#endpoints.assertLiveliness("manual_by_participant");
@@ -501,7 +502,7 @@ export class Participant implements AsyncDisposable {
   }
 
   /** The readers that a submessage is for: one, or all. */
-  #each(entity: number, call: (reader: Reader) => void): void {
+  #each(entity: number, call: (reader: RtpsReader) => void): void {
     if (entity !== Entity.unknown) {
       const reader = this.#readers.get(entity) ?? this.#endpoints.readers.get(entity);
       if (reader !== undefined) call(reader);
@@ -511,7 +512,7 @@ export class Participant implements AsyncDisposable {
     for (const reader of this.#endpoints.readers.values()) call(reader);
   }
 
-  #writer(entity: number): Writer | undefined {
+  #writer(entity: number): RtpsWriter | undefined {
     return this.#writers.get(entity) ?? this.#endpoints.writers.get(entity);
   }
 

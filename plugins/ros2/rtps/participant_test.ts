@@ -82,7 +82,7 @@ Deno.test("participant: reliable samples from 1 B to 4 MB arrive whole and in or
   }
   assert.deepEqual(r.statistics.losses, {});
   assert.equal(await w.untilAcknowledged(30_000), true);
-  assert.equal(w.history.size, 0);
+  assert.equal(w.statistics.kept, 0);
   for (const each of [a, b]) {
     assert.deepEqual([each.statistics.ignored, each.statistics.sendFailures], [{}, {}]);
   }

@@ -8,69 +8,13 @@
 import type { TimerWheel } from "@patchbay/core";
 import { Pid, Status } from "./constants.ts";
 import type { EndpointData } from "./discovery_data.ts";
+import type { LossReason, Reader, ReaderEvents, ReaderStatistics, Sample } from "./endpoints.ts";
 import { hex } from "./guid.ts";
 import type { Bits, DataSubmessage, Incoming } from "./message_reader.ts";
 import type { Destination } from "./outbox.ts";
 import type { Mismatch } from "./qos.ts";
 import { Alarm } from "./timers.ts";
-import {
-  type Arrived,
-  type LossReason,
-  WriterProxy,
-  type WriterProxyOwner,
-} from "./writer_proxy.ts";
-
-/** What has become of an instance. */
-export type InstanceState = "alive" | "disposed" | "unregistered";
-
-/** A sample as the user gets it. */
-export interface Sample {
-  /**
-   * Four bytes that say how it is encoded, then the data. In a handler it is a view into the
-   * datagram and good only until the handler returns; from `take()` it is the user's own.
-   */
-  readonly payload: Uint8Array;
-  /** Whether there is data, or news about an instance only. */
-  readonly state: InstanceState;
-  /** The instance's key hash, 32 hexadecimal digits; empty without a key. */
-  readonly key: string;
-  /** Its number at its writer. */
-  readonly sequence: number;
-  /** Its writer. */
-  readonly writer: EndpointData;
-  /** When it was written, in milliseconds since 1970, if the writer said so. */
-  readonly timestampMs: number | undefined;
-  /** The parameters that came with it. */
-  readonly inline: ReadonlyMap<number, Uint8Array> | undefined;
-}
-
-/** What a reader tells. All of it is optional. */
-export interface ReaderEvents {
-  /**
-   * Takes each sample. Without it they are kept, as history and depth say, for `take()`.
-   */
-  onSample?(sample: Sample): void;
-  /** Something can be taken. */
-  onAvailable?(): void;
-  /** A writer has been matched. */
-  onMatched?(writer: EndpointData): void;
-  /** A matched writer has gone. */
-  onUnmatched?(writer: EndpointData): void;
-  /** A writer of the topic does not offer what is requested. */
-  onMismatch?(writer: EndpointData, policies: readonly Mismatch[]): void;
-  /** Nothing has come for an instance for longer than the deadline requested. */
-  onDeadlineMissed?(key: string): void;
-  /** A writer is taken for dead, or for alive again. */
-  onLiveliness?(writer: EndpointData, alive: boolean): void;
-}
-
-/** Counters of a reader: how many samples arrived, and why others did not. */
-export interface ReaderStatistics {
-  /** How many were handed over or kept. */
-  readonly received: number;
-  /** How many were not, by reason. */
-  readonly losses: Readonly<Partial<Record<LossReason, number>>>;
-}
+import { type Arrived, WriterProxy, type WriterProxyOwner } from "./writer_proxy.ts";
 
 /** What a reader is made with. */
 export interface ReaderSetup extends ReaderEvents {
@@ -85,14 +29,14 @@ export interface ReaderSetup extends ReaderEvents {
   readonly maxSamples: number;
   readonly wheel: TimerWheel;
   readonly report: (error: unknown) => void;
-  readonly closed: (reader: Reader) => void;
+  readonly closed: (reader: RtpsReader) => void;
 }
 
 /** How many instances' deadlines are watched. */
 const MAX_DEADLINES = 4096;
 
-/** Reads samples of one topic. Made by `Participant.createReader`. */
-export class Reader implements WriterProxyOwner, Disposable {
+/** One reader. */
+export class RtpsReader implements Reader, WriterProxyOwner {
   readonly #setup: ReaderSetup;
   readonly #proxies = new Map<string, WriterProxy>();
   readonly #kept: Sample[] = [];
@@ -138,7 +82,11 @@ export class Reader implements WriterProxyOwner, Disposable {
 
   /** Counters. */
   get statistics(): ReaderStatistics {
-    return { received: this.#received, losses: { ...this.#losses } };
+    return {
+      received: this.#received,
+      losses: { ...this.#losses },
+      heldBytes: this.heldBytes,
+    };
   }
 
   /** Takes the oldest sample that was kept. */

@@ -78,7 +78,9 @@ export function udpUnavailable(): { reason: string; remedy: string } | undefined
 }
 
 /** Opens a UDP socket. */
-export const openUdp: OpenSocket = async ({ hostname, port, multicast }) => {
+export const openUdp: OpenSocket = async (
+  { hostname, port, multicast }: SocketOptions,
+): Promise<DatagramSocket> => {
   const missing = udpUnavailable();
   if (missing !== undefined) {
     throw new PatchbayError("unavailable", missing.reason, { remedy: missing.remedy });

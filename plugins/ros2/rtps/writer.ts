@@ -9,6 +9,7 @@ import { PatchbayError } from "@patchbay/core/errors";
 import type { TimerWheel } from "@patchbay/core";
 import { Pid } from "./constants.ts";
 import type { EndpointData } from "./discovery_data.ts";
+import type { WriteOptions, Writer, WriterEvents, WriterStatistics } from "./endpoints.ts";
 import { unhex } from "./guid.ts";
 import { type Change, History, type HistoryLimits } from "./history.ts";
 import type { Bits } from "./message_reader.ts";
@@ -17,40 +18,6 @@ import { ParameterWriter } from "./parameters.ts";
 import type { Mismatch } from "./qos.ts";
 import { type ProxyOwner, ReaderProxy } from "./reader_proxy.ts";
 import { Alarm } from "./timers.ts";
-
-/** What a writer tells. All of it is optional, and none of it may throw. */
-export interface WriterEvents {
-  /** A reader has been matched. */
-  onMatched?(reader: EndpointData): void;
-  /** A matched reader has gone. */
-  onUnmatched?(reader: EndpointData): void;
-  /** A reader of the topic requests what is not offered. */
-  onMismatch?(reader: EndpointData, policies: readonly Mismatch[]): void;
-  /** Nothing was written to an instance for longer than the deadline that was offered. */
-  onDeadlineMissed?(key: string): void;
-}
-
-/** What goes with a sample. */
-export interface WriteOptions {
-  /** The instance: its key hash, 32 hexadecimal digits. Only for topics with a key. */
-  readonly key?: string;
-  /** Further parameters to send with it, by their ids. */
-  readonly inline?: ReadonlyMap<number, Uint8Array>;
-  /** The one reader that gets it; for the others it is left out. */
-  readonly only?: string;
-  /** When it was written, in milliseconds since 1970; default: now. */
-  readonly timestampMs?: number;
-}
-
-/** Counters of a writer. */
-export interface WriterStatistics {
-  /** How many samples were written. */
-  readonly written: number;
-  /** How many were pushed out of the history before every reader that is reliable had them. */
-  readonly overwritten: number;
-  /** How many outlived their lifespan before they were sent. */
-  readonly expired: number;
-}
 
 /** What a writer is made with. */
 export interface WriterSetup extends WriterEvents {
@@ -62,17 +29,17 @@ export interface WriterSetup extends WriterEvents {
   readonly wheel: TimerWheel;
   readonly report: (error: unknown) => void;
   /** Called when it is closed. */
-  readonly closed: (writer: Writer) => void;
+  readonly closed: (writer: RtpsWriter) => void;
   /** Called whenever something is written or asserted: automatic liveliness does not need it. */
-  readonly alive: (writer: Writer) => void;
+  readonly alive: (writer: RtpsWriter) => void;
 }
 
 /** The first pause before a heartbeat that asks for an answer, doubled up to the longest. */
 const HEARTBEAT_MIN_MS = 10;
 const HEARTBEAT_MAX_MS = 100;
 
-/** Writes samples of one topic. Made by `Participant.createWriter`. */
-export class Writer implements ProxyOwner, Disposable {
+/** One writer. */
+export class RtpsWriter implements Writer, ProxyOwner {
   readonly #setup: WriterSetup;
   readonly #proxies = new Map<string, ReaderProxy>();
   readonly #waiting: (() => void)[] = [];
@@ -112,7 +79,12 @@ export class Writer implements ProxyOwner, Disposable {
 
   /** Counters. */
   get statistics(): WriterStatistics {
-    return { written: this.#written, overwritten: this.#overwritten, expired: this.#expired };
+    return {
+      written: this.#written,
+      overwritten: this.#overwritten,
+      expired: this.#expired,
+      kept: this.history.size,
+    };
   }
 
   /** Whether every reliable reader has everything that was written. */
@@ -123,31 +95,14 @@ export class Writer implements ProxyOwner, Disposable {
     return true;
   }
 
-  /**
-   * Writes a sample. It is not copied: leave it as it is from now on.
-   *
-   * Nothing is pushed out that a reliable reader still needs if {@link writable} is heeded.
-   *
-   * @param payload Four bytes that say how it is encoded, then the data.
-   * @param options What goes with it.
-   * @returns Its sequence number.
-   * @throws {PatchbayError} `overloaded` if everything is to be kept and there is no room;
-   * `closed`; `invalid` if a key is missing, or too much.
-   */
+  /** As `Writer`. */
   write(payload: Uint8Array, options: WriteOptions = {}): number {
     this.#checkKey(options.key);
     const inline = this.#inline(options, undefined);
     return this.#add(payload, false, inline, options);
   }
 
-  /**
-   * Says that an instance no longer exists, or that this writer no longer writes it.
-   *
-   * @param key Its key hash, 32 hexadecimal digits.
-   * @param kind Which of the two, or both.
-   * @param keyPayload The key, encoded as a payload, for readers that want it.
-   * @throws {PatchbayError} As `write`.
-   */
+  /** As `Writer`. */
   end(
     key: string,
     kind: "disposed" | "unregistered" | "both",
@@ -231,13 +186,7 @@ export class Writer implements ProxyOwner, Disposable {
     return change.sequence;
   }
 
-  /**
-   * Resolves when a sample can be written without pushing out what a reader still needs; undefined
-   * if it can now. Rejects with nothing: after `close()` it resolves, and `write` says so.
-   *
-   * @param bytes How long its payload will be.
-   * @param key The instance it is for.
-   */
+  /** As `Writer`. */
   writable(bytes = 0, key = ""): Promise<void> | undefined {
     if (this.#closed || this.#mayWrite(bytes, key)) return undefined;
     return this.#untilWritable(bytes, key);
@@ -258,12 +207,7 @@ export class Writer implements ProxyOwner, Disposable {
     return true;
   }
 
-  /**
-   * Resolves when every reliable reader has everything that was written: true; false after
-   * `timeoutMs` or once the writer is closed.
-   *
-   * @param timeoutMs How long to wait, in milliseconds.
-   */
+  /** As `Writer`. */
   untilAcknowledged(timeoutMs: number): Promise<boolean> {
     if (this.acknowledged) return Promise.resolve(true);
     return new Promise<boolean>((resolve) => {

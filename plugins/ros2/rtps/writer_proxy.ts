@@ -7,6 +7,7 @@
 import type { TimerWheel } from "@patchbay/core";
 import { VENDOR_ID } from "./constants.ts";
 import type { EndpointData } from "./discovery_data.ts";
+import type { LossReason } from "./endpoints.ts";
 import { entityOf } from "./guid.ts";
 import { Bits, type DataSubmessage, type Incoming } from "./message_reader.ts";
 import type { Destination } from "./outbox.ts";
@@ -23,23 +24,6 @@ export interface Arrived {
   readonly inline: ReadonlyMap<number, Uint8Array> | undefined;
   readonly timestampMs: number | undefined;
 }
-
-/** What is not delivered, and why. */
-export type LossReason =
-  /** It came twice, or after a later one of a best-effort writer. */
-  | "duplicate"
-  /** The writer no longer has it, or it got lost on a best-effort topic. */
-  | "lost"
-  /** It came before an earlier one, and there was no room to keep it; it is asked for again. */
-  | "no_room"
-  /** It is larger than `maxSampleBytes`. */
-  | "too_large"
-  /** Its fragments contradict each other. */
-  | "malformed"
-  /** It was older than its lifespan. */
-  | "expired"
-  /** The reader's own history had no room. */
-  | "overflow";
 
 /** What a proxy needs of its reader. */
 export interface WriterProxyOwner {

@@ -105,7 +105,11 @@ export class Types {
   readonly #messages = new Map<string, MessageType>();
   readonly #checked = new Set<string>();
 
-  /** @param options Where interfaces are looked for. */
+  /**
+   * Reads nothing yet.
+   *
+   * @param options Where interfaces are looked for.
+   */
   constructor(options: TypesOptions = {}) {
     this.#compile = options.compile ?? mayCompile();
     this.#sources = [

@@ -29,7 +29,8 @@ export function commonInterfaces(): ReadonlyMap<string, string> {
 }
 
 /** The common interfaces as a source. */
-export const commonSource: InterfaceSource = (name) => commonInterfaces().get(name);
+export const commonSource: InterfaceSource = (name: string): string | undefined =>
+  commonInterfaces().get(name);
 
 function read(path: string): string | undefined {
   try {
