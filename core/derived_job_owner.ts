@@ -242,7 +242,8 @@ class OwnedJob {
     for (let failures = 0; !this.#over;) {
       let answer: Answer;
       try {
-        answer = await this.#askResult(WAIT_MS, undefined);
+        // After a cut the first question is answered at once: feedback may have been lost.
+        answer = await this.#askResult(failures > 0 ? 0 : WAIT_MS, undefined);
         failures = 0;
       } catch (error) {
         if (this.#over) return;

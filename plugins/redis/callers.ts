@@ -25,6 +25,8 @@ const BATCH = "512";
 const TRIM_EVERY = 256;
 /** How many calls are remembered that are to be taken back when the connection is there again. */
 const MAX_TO_TELL = 4096;
+/** How long Redis remembers that a call was taken back, in milliseconds. */
+const CANCELS_MS = 60_000;
 
 /** One call under way. */
 class Pending {
@@ -204,9 +206,11 @@ export class Callers implements Dependent {
 
   async #makeReplies(): Promise<void> {
     const { main } = this.#connections;
-    // An empty stream: servers add only to one that is there.
-    const id = await main.xadd(this.#repliesKey, "MAXLEN", "=", 0, "*", "hello", "");
-    if (this.#lastReply === "0") this.#lastReply = id as string;
+    // An empty stream: servers add only to one that is there. What waits in it is kept.
+    if (await main.exists(this.#repliesKey) === 0) {
+      const id = await main.xadd(this.#repliesKey, "MAXLEN", "=", 0, "*", "hello", "");
+      this.#lastReply = id as string;
+    }
     await main.pexpire(this.#repliesKey, this.#config.leaseMs);
   }
 
@@ -317,10 +321,16 @@ export class Callers implements Dependent {
 
   async #tellCancel({ desk, id, entry }: Pending): Promise<void> {
     const { main } = this.#connections;
-    const channel = this.#names.cancel(desk.address);
-    const told = main.publish(channel, `${this.#context.identity.id} ${id}`);
-    if (entry !== undefined) await main.xdel(desk.key, entry);
-    await told;
+    const { address } = desk;
+    const caller = `${this.#context.identity.id} ${id}`;
+    const kept = this.#names.cancelled(address);
+    await Promise.all([
+      entry === undefined ? undefined : main.xdel(desk.key, entry),
+      // A server that is not connected just now finds it there.
+      main.sadd(kept, caller),
+      main.pexpire(kept, CANCELS_MS),
+      main.publish(this.#names.cancel(address), caller),
+    ]);
   }
 
   #end(pending: Pending): Pending | undefined {

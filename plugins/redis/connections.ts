@@ -296,27 +296,30 @@ export class Connections {
   }
 
   #restore(): void {
-    this.#restoring ??= (async () => {
+    if (this.#restoring !== undefined || this.#up || this.#closing || !this.#both()) return;
+    this.#restoring = this.#tellBack().finally(() => {
+      this.#restoring = undefined;
+      // It may have been lost and be there again meanwhile.
+      this.#restore();
+    });
+  }
+
+  async #tellBack(): Promise<void> {
+    for (let times = 1; !this.#closing && this.#both(); times++) {
       try {
-        for (let times = 1; !this.#closing && this.#both(); times++) {
-          try {
-            // Behind it, the subscriptions are restored.
-            await this.#subscriber.ping();
-            await this.#owner.back();
-            if (!this.#both()) return;
-            this.#up = true;
-            this.#reason = undefined;
-            this.#context.statistics.reconnections++;
-            return;
-          } catch (error) {
-            this.#reason = error;
-            await this.#rest(this.#pause(times));
-          }
-        }
-      } finally {
-        this.#restoring = undefined;
+        // Behind it, the subscriptions are restored.
+        await this.#subscriber.ping();
+        await this.#owner.back();
+        if (!this.#both()) return;
+        this.#up = true;
+        this.#reason = undefined;
+        this.#context.statistics.reconnections++;
+        return;
+      } catch (error) {
+        this.#reason = error;
+        await this.#rest(this.#pause(times));
       }
-    })();
+    }
   }
 
   /** A pause that closing ends. */

@@ -79,6 +79,11 @@ export class Names {
     return `${this.#prefix}:cancel:${address}`;
   }
 
+  /** The set of calls to an address that were taken back not long ago. */
+  cancelled(address: string): string {
+    return `${this.#prefix}:cancelled:${tagged(address)}`;
+  }
+
   /** The stream of replies to a bay. */
   replies(bay: string): string {
     return `${this.#prefix}:reply:{${bay}}`;

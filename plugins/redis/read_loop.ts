@@ -104,6 +104,8 @@ export class ReadLoop {
         if (taken !== undefined) await taken;
       } catch (error) {
         if (this.#stopped) return;
+        // A stream was taken away while it was being waited for: what is left is read on.
+        if (/^UNBLOCKED/.test((error as Error).message)) continue;
         fresh = true;
         failures++;
         if (!isLoss(error)) {

@@ -211,6 +211,10 @@ export class Servers implements Dependent {
     await Promise.all([...this.#desks.values()].map(async (desk) => {
       try {
         await this.#register(desk);
+        const key = this.#names.cancelled(desk.address);
+        for (const caller of await this.#connections.main.smembers(key)) {
+          if (this.#running.has(caller)) this.cancelled(caller);
+        }
       } catch (error) {
         // Somebody else has taken it meanwhile.
         if (!(error instanceof PatchbayError)) throw error;
@@ -577,13 +581,16 @@ export class Servers implements Dependent {
     try {
       if (this.#connections.closing) return;
       const { subscriber } = this.#connections;
+      const wakes: string[] = [];
+      for (const reader of this.#readers.values()) {
+        const { desks, wake } = await reader;
+        if (desks.delete(desk)) wakes.push(wake);
+      }
       const left = await this.#presence.unserve(desk.address) as Read;
       // What came too late is told so: it was not begun.
       this.#take(left, "");
       await subscriber.unsubscribe(this.#names.cancel(desk.address));
-      for (const reader of this.#readers.values()) {
-        const { desks, wake } = await reader;
-        if (!desks.delete(desk)) continue;
+      for (const wake of wakes) {
         await this.#connections.main.xadd(wake, "MAXLEN", "=", 1, "*", "wake", "");
       }
     } catch (error) {
