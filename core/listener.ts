@@ -75,6 +75,12 @@ interface Item {
 export class ListenerSource {
   /** Set by the port: `count` messages have left the queue, the publisher may send as many more. */
   onConsumed: ((count: number) => void) | undefined = undefined;
+  /**
+   * Set by the port: the listener is done with the message that was delivered with this context. Its
+   * callback has returned or rejected, its reader has asked for the next one, or it was dropped.
+   * Not called for what still waits when the listener closes.
+   */
+  onHandled: ((context: EventContext) => void) | undefined = undefined;
   /** How many messages of this source wait. */
   waiting = 0;
   readonly #endpoint: ListenerEndpoint;
@@ -204,6 +210,8 @@ export class ListenerEndpoint {
   #running = false;
   #validating: Promise<void> | undefined;
   #onEnd: ((error?: PatchbayError) => void) | undefined;
+  /** What was given to the reader last. */
+  #given: Item | undefined;
 
   /** @ignore Made by the bay. */
   constructor(
@@ -225,7 +233,10 @@ export class ListenerEndpoint {
     this.#several = several;
     this.#host = host;
     this.#inbox = new Inbox<Item>(this.maxQueue, this.overflow, {
-      dropped: (reason) => this.statistics.countDrop(reason),
+      dropped: (reason, item) => {
+        this.statistics.countDrop(reason);
+        if (reason !== "overflow_fail") item.source.onHandled?.(item.context);
+      },
       left: (item) => {
         item.source.waiting--;
         item.source.released();
@@ -273,6 +284,7 @@ export class ListenerEndpoint {
   /** @ignore */
   detach(source: ListenerSource): void {
     source.onConsumed = undefined;
+    source.onHandled = undefined;
     this.#sources.delete(source);
   }
 
@@ -280,7 +292,10 @@ export class ListenerEndpoint {
   deliver(value: unknown, context: EventContext, source: ListenerSource): void {
     this.statistics.messagesIn++;
     if (this.#silence !== undefined) this.#host.timers.arm(this.#silence, this.#maxSilenceMs);
-    if (this.#several && this.#hadAlready(context)) return source.released();
+    if (this.#several && this.#hadAlready(context)) {
+      source.onHandled?.(context);
+      return source.released();
+    }
     const schema = this.#contract?.value;
     if (schema !== undefined) {
       try {
@@ -331,7 +346,12 @@ export class ListenerEndpoint {
 
   /** The next message, for iteration. */
   async next(): Promise<IteratorResult<{ value: unknown; context: EventContext }, undefined>> {
-    return await this.#inbox.next();
+    const given = this.#given;
+    this.#given = undefined;
+    given?.source.onHandled?.(given.context);
+    const next = await this.#inbox.next();
+    if (!next.done) this.#given = next.value;
+    return next;
   }
 
   #hand(value: unknown, context: EventContext, source: ListenerSource): void {
@@ -342,12 +362,14 @@ export class ListenerEndpoint {
         if (done instanceof Promise) {
           this.#running = true;
           source.waiting++;
-          this.#drain(done, source);
-        } else source.onConsumed?.(1);
+          this.#drain(done, source, context);
+          return;
+        }
       } catch (error) {
         this.#threw(error, context);
-        source.onConsumed?.(1);
       }
+      source.onHandled?.(context);
+      source.onConsumed?.(1);
       return;
     }
     source.waiting++;
@@ -355,9 +377,14 @@ export class ListenerEndpoint {
   }
 
   /** An asynchronous callback runs: the messages that wait go to it one after the other. */
-  async #drain(done: Promise<void>, source: ListenerSource): Promise<void> {
+  async #drain(
+    done: Promise<void>,
+    source: ListenerSource,
+    context: EventContext,
+  ): Promise<void> {
     const callback = this.#callback as ListenCallback<never>;
     await this.#settle(done, undefined);
+    source.onHandled?.(context);
     source.waiting--;
     source.released();
     for (let item = this.#inbox.take(); item !== undefined; item = this.#inbox.take()) {
@@ -366,6 +393,7 @@ export class ListenerEndpoint {
       } catch (error) {
         this.#threw(error, item.context);
       }
+      item.source.onHandled?.(item.context);
     }
     this.#running = false;
   }
@@ -410,6 +438,7 @@ export class ListenerEndpoint {
 
   #refuse(error: unknown, context: EventContext, source: ListenerSource): void {
     this.statistics.countDrop("invalid");
+    source.onHandled?.(context);
     source.released();
     this.#threw(error, context);
   }

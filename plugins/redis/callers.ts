@@ -189,6 +189,10 @@ export class Callers implements Dependent {
     const tell = this.#toTell;
     this.#toTell = [];
     await Promise.all(tell.map((each) => this.#tellCancel(each)));
+  }
+
+  /** Everything works again: what has waited is sent. */
+  resume(): void {
     for (const each of [...this.#waiting]) {
       this.#waiting.delete(each);
       this.#send(each);

@@ -20,6 +20,8 @@ export interface ConnectionsOwner {
   lost(reason: PatchbayError): void;
   /** It is back: what the server may have forgotten is told anew. Rejects: it is tried again. */
   back(): Promise<void>;
+  /** Everything works again. */
+  resumed(): void;
 }
 
 async function pem(text: string | undefined, what: string): Promise<string | undefined> {
@@ -314,6 +316,7 @@ export class Connections {
         this.#up = true;
         this.#reason = undefined;
         this.#context.statistics.reconnections++;
+        this.#owner.resumed();
         return;
       } catch (error) {
         this.#reason = error;

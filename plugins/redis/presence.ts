@@ -245,6 +245,11 @@ export class Presence extends TimerEntry {
     this.#dependents.add(dependent);
   }
 
+  /** Watches no longer for somebody. */
+  release(dependent: Dependent): void {
+    this.#dependents.delete(dependent);
+  }
+
   /** Something depends on somebody now: the watch goes on. */
   nudge(): void {
     if (this.#polling) this.#again = true;

@@ -221,6 +221,10 @@ export class Servers implements Dependent {
         this.#context.report(error);
       }
     }));
+  }
+
+  /** Everything works again: what could not be sent is sent. */
+  resume(): void {
     const unsent = this.#unsent;
     this.#unsent = [];
     for (const send of unsent) send();

@@ -10,6 +10,7 @@ import {
   type CallPort,
   type Finding,
   type Health,
+  isPattern,
   type ListenerEndpoint,
   PatchbayError,
   type Pattern,
@@ -22,8 +23,10 @@ import {
 } from "@patchbay/core";
 import { Callers } from "./callers.ts";
 import { Connections } from "./connections.ts";
-import type { RedisConfig } from "./config.ts";
+import { isLogged, type RedisConfig } from "./config.ts";
 import { Listening } from "./listening.ts";
+import { LogSpeakers } from "./log_speakers.ts";
+import { Logs } from "./logs.ts";
 import { Names } from "./names.ts";
 import { Payloads } from "./payload.ts";
 import { Presence } from "./presence.ts";
@@ -58,6 +61,8 @@ export class RedisTransport implements Transport<RedisExtras> {
   readonly #servers: Servers;
   readonly #listening: Listening;
   readonly #shouts: Shouts;
+  readonly #logSpeakers: LogSpeakers;
+  readonly #logs: Logs;
   readonly #lease: Lease;
   #closing: Promise<void> | undefined;
 
@@ -86,6 +91,27 @@ export class RedisTransport implements Transport<RedisExtras> {
       this.#listening,
       retained,
     );
+    const { listening, presence } = { listening: this.#listening, presence: this.#presence };
+    this.#logSpeakers = new LogSpeakers(
+      connections,
+      config,
+      context,
+      names,
+      payloads,
+      presence,
+      listening,
+      retained,
+    );
+    this.#logs = new Logs(
+      connections,
+      config,
+      context,
+      names,
+      payloads,
+      presence,
+      listening,
+      retained,
+    );
     this.#lease = new Lease(() => void this.#renew());
     this.extras = {};
   }
@@ -103,6 +129,7 @@ export class RedisTransport implements Transport<RedisExtras> {
     const connections: Connections = new Connections(config, context, {
       lost: (reason) => transport.#lost(reason),
       back: () => transport.#back(),
+      resumed: () => transport.#resumed(),
     });
     await connections.open();
     const transport: RedisTransport = new RedisTransport(context, config, connections, payloads);
@@ -165,7 +192,9 @@ export class RedisTransport implements Transport<RedisExtras> {
   async speak(endpoint: SpeakerEndpoint): Promise<SpeakerPort> {
     this.#needed(endpoint.address);
     try {
-      return await this.#shouts.speak(endpoint);
+      return await (isLogged(this.#config, endpoint.address)
+        ? this.#logSpeakers.speak(endpoint)
+        : this.#shouts.speak(endpoint));
     } catch (error) {
       throw this.#connections.explain(error, endpoint.address);
     }
@@ -175,7 +204,7 @@ export class RedisTransport implements Transport<RedisExtras> {
   async listen(endpoint: ListenerEndpoint): Promise<Registration> {
     this.#needed(endpoint.pattern);
     try {
-      return await this.#shouts.listen(endpoint, undefined);
+      return await this.#listen(endpoint);
     } catch (error) {
       throw this.#connections.explain(error, endpoint.pattern);
     }
@@ -189,9 +218,35 @@ export class RedisTransport implements Transport<RedisExtras> {
       this.#presence.close();
       await this.#callers.close(closed);
       await this.#servers.close();
+      await this.#logs.close();
       if (this.#connections.up) await this.#presence.leave().catch(() => {});
       await this.#connections.close();
     })();
+  }
+
+  /** To what goes through Streams, to what goes over pub/sub, or to both. */
+  async #listen(endpoint: ListenerEndpoint): Promise<Registration> {
+    const { pattern } = endpoint;
+    const { streams } = this.#config;
+    if (streams.length === 0) return await this.#shouts.listen(endpoint, undefined);
+    if (streams.includes("**")) return await this.#logs.listen(endpoint);
+    if (!isPattern(pattern)) {
+      return await (isLogged(this.#config, pattern)
+        ? this.#logs.listen(endpoint)
+        : this.#shouts.listen(endpoint, undefined));
+    }
+    const logged = await this.#logs.listen(endpoint);
+    try {
+      const heard = await this.#shouts.listen(endpoint, undefined);
+      return {
+        close: async () => {
+          await Promise.all([logged.close(), heard.close()]);
+        },
+      };
+    } catch (error) {
+      await logged.close();
+      throw error;
+    }
   }
 
   async #begin(): Promise<void> {
@@ -212,6 +267,7 @@ export class RedisTransport implements Transport<RedisExtras> {
     }
     const [what, about] = words;
     this.#listening.told(words);
+    if (what === "log") this.#logs.told(about, words[2] ?? "0-0");
     if (what === "serve" || what === "unserve") {
       this.#callers.changed(about);
       this.#servers.changed(about);
@@ -222,6 +278,7 @@ export class RedisTransport implements Transport<RedisExtras> {
   #lost(reason: PatchbayError): void {
     this.#presence.forget();
     this.#callers.lost(reason);
+    this.#logSpeakers.lost();
     this.#context.routesChanged();
   }
 
@@ -230,6 +287,13 @@ export class RedisTransport implements Transport<RedisExtras> {
     await this.#servers.back();
     await this.#listening.back();
     await this.#callers.back();
+    await this.#logSpeakers.back();
+  }
+
+  #resumed(): void {
+    this.#callers.resume();
+    this.#servers.resume();
+    this.#logSpeakers.resume();
     this.#context.routesChanged();
   }
 
