@@ -15,9 +15,10 @@ import type { Connections } from "./connections.ts";
 import type { RedisConfig } from "./config.ts";
 import { isLoss } from "./errors.ts";
 import type { Names } from "./names.ts";
-import { type Payloads, type Read, readFields, textField } from "./payload.ts";
+import { type Payloads, type Read, readFields, textField, textOf } from "./payload.ts";
 import type { Dependent, Presence } from "./presence.ts";
 import { ReadLoop } from "./read_loop.ts";
+import type { Sender } from "./sender.ts";
 
 /** How many replies are read at once. */
 const BATCH = "512";
@@ -62,6 +63,7 @@ export class Callers implements Dependent {
   readonly #names: Names;
   readonly #payloads: Payloads;
   readonly #presence: Presence;
+  readonly #sender: Sender;
   readonly #desks = new Map<string, Desk>();
   readonly #pending = new Map<string, Pending>();
   readonly #repliesKey: string;
@@ -84,6 +86,7 @@ export class Callers implements Dependent {
     names: Names,
     payloads: Payloads,
     presence: Presence,
+    sender: Sender,
   ) {
     this.#connections = connections;
     this.#config = config;
@@ -91,6 +94,7 @@ export class Callers implements Dependent {
     this.#names = names;
     this.#payloads = payloads;
     this.#presence = presence;
+    this.#sender = sender;
     this.#repliesKey = names.replies(context.identity.id);
     presence.depend(this);
     this.#loop = new ReadLoop(connections, {
@@ -126,7 +130,13 @@ export class Callers implements Dependent {
   port(address: string): CallPort {
     let desk = this.#desks.get(address);
     if (desk === undefined) {
-      desk = { address, key: this.#names.calls(address), pending: new Map(), servers: undefined, foreign: false };
+      desk = {
+        address,
+        key: this.#names.calls(address),
+        pending: new Map(),
+        servers: undefined,
+        foreign: false,
+      };
       this.#desks.set(address, desk);
     }
     const known = desk;
@@ -276,26 +286,24 @@ export class Callers implements Dependent {
     statistics.bytesOut += bytes;
     this.#queuedBytes += bytes;
     const { module } = this.#context.identity;
-    const args = this.#payloads.fields(payload);
+    const args = [desk.key, "NOMKSTREAM", "*", ...this.#payloads.fields(payload)];
     args.push("id", id, "reply", this.#repliesKey, "from", module);
     const { remainingMs } = call;
     if (remainingMs !== Infinity) args.push("timeout", String(Math.ceil(remainingMs)));
     if (call.headers !== undefined) args.push("headers", JSON.stringify(call.headers));
     if (call.idempotent) args.push("idempotent", "1");
-    this.#connections.main.xadd(desk.key, "NOMKSTREAM", "*", ...args).then(
-      (entry) => {
-        this.#queuedBytes -= bytes;
+    this.#sender.send("xadd", args, (error, entry) => {
+      this.#queuedBytes -= bytes;
+      if (error === undefined) {
         if (entry === null) return this.#nobody(pending);
-        pending.entry = entry;
-      },
-      (error) => {
-        this.#queuedBytes -= bytes;
-        if (!this.#pending.has(id)) return;
-        const waits = this.#config.whenLost === "wait" && isLoss(error);
-        if (waits && call.idempotent) return void this.#waiting.add(pending);
-        this.#end(pending)?.call.fail(this.#connections.explain(error, desk.address));
-      },
-    );
+        pending.entry = entry as string;
+        return;
+      }
+      if (!this.#pending.has(id)) return;
+      const waits = this.#config.whenLost === "wait" && isLoss(error);
+      if (waits && call.idempotent) return void this.#waiting.add(pending);
+      this.#end(pending)?.call.fail(this.#connections.explain(error, desk.address));
+    });
     if (desk.servers === undefined) this.#lookUp(desk);
     else this.#presence.nudge();
   }
@@ -347,7 +355,7 @@ export class Callers implements Dependent {
   #replies(read: Read): void {
     for (const [, entries] of read) {
       for (const [id, flat] of entries) {
-        this.#lastReply = id.toString();
+        this.#lastReply = textOf(id);
         this.#sinceTrim++;
         if (flat !== null) this.#reply(flat);
       }
@@ -369,7 +377,7 @@ export class Callers implements Dependent {
       if (error !== undefined) {
         return call.fail(PatchbayError.fromWire(readError(error), { address: call.address }));
       }
-      const value = fields.get("value");
+      const value = fields.value;
       if (value === undefined) {
         throw new PatchbayError("protocol", "the reply has neither `value` nor `error`");
       }

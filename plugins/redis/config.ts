@@ -143,7 +143,8 @@ export function fields(streams: readonly string[]): ConfigFields {
     whenLost: {
       kind: "string",
       oneOf: ["fail", "wait"],
-      description: "calls while the connection is lost `fail` at once, or `wait` for their deadline",
+      description:
+        "calls while the connection is lost `fail` at once, or `wait` for their deadline",
       default: "fail",
     },
     streams: {

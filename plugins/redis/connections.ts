@@ -272,7 +272,8 @@ export class Connections {
         sentinelPassword: config.sentinelPassword,
         enableTLSForSentinelMode: config.tls,
         sentinelTLS: options.tls,
-        sentinelRetryStrategy: (times) => this.#opening || this.#closing ? null : this.#pause(times),
+        sentinelRetryStrategy: (times) =>
+          this.#opening || this.#closing ? null : this.#pause(times),
       });
     } else if (config.path !== undefined) client = new Redis({ ...options, path: config.path });
     else client = new Redis({ ...options, host: config.host, port: config.port });

@@ -5,12 +5,18 @@
  * @module
  */
 
-import { isPattern, matches, PatchbayError, TimerEntry, type TransportContext } from "@patchbay/core";
+import {
+  isPattern,
+  matches,
+  PatchbayError,
+  TimerEntry,
+  type TransportContext,
+} from "@patchbay/core";
 import type { Buffer } from "node:buffer";
 import { type Client, type Connections, inBytes } from "./connections.ts";
 import type { RedisConfig } from "./config.ts";
 import { moduleOf, type Names } from "./names.ts";
-import { type Fields, isAfter, type Read, readFields, textField } from "./payload.ts";
+import { type Fields, isAfter, type Read, readFields, textField, textOf } from "./payload.ts";
 import { type Dependent, type Presence, readerOf } from "./presence.ts";
 import { ReadLoop } from "./read_loop.ts";
 
@@ -44,8 +50,9 @@ export interface LogSeat {
    *
    * @param entry The entry.
    * @param done To be called once, when it is done with it; never: another one is given it.
+   * @returns Whether it is done with it already; `done` is then not called.
    */
-  take(entry: LogEntry, done: () => void): void;
+  take(entry: LogEntry, done: () => void): boolean;
 }
 
 /** One log that is read. */
@@ -62,6 +69,8 @@ interface Topic {
   acks: string[];
   /** The last number of each speaker. */
   readonly last: Map<string, number>;
+  /** Who takes its entries; `undefined`: to be found out. */
+  seats: readonly LogSeat[] | undefined;
 }
 
 interface Reader {
@@ -129,6 +138,7 @@ export class Consumption extends TimerEntry implements Dependent {
   async add(seat: LogSeat, pattern: string): Promise<void> {
     this.#patterns.set(seat, pattern);
     this.#seats.add(seat);
+    for (const topic of this.#topics.values()) topic.seats = undefined;
     const addresses = isPattern(pattern)
       ? (await this.#connections.main.smembers(this.#names.logs)).filter((each) =>
         matches(pattern, each)
@@ -142,6 +152,7 @@ export class Consumption extends TimerEntry implements Dependent {
   remove(seat: LogSeat): void {
     this.#seats.delete(seat);
     this.#patterns.delete(seat);
+    for (const topic of this.#topics.values()) topic.seats = undefined;
   }
 
   /** A speaker has told of its log. */
@@ -192,7 +203,9 @@ export class Consumption extends TimerEntry implements Dependent {
     const { main } = this.#connections;
     const { group, kept } = this.#options;
     const work: Promise<unknown>[] = [];
-    for (const each of readers) if (each.status === "fulfilled") work.push(main.del(each.value.wake));
+    for (const each of readers) {
+      if (each.status === "fulfilled") work.push(main.del(each.value.wake));
+    }
     if (!kept) {
       for (const { key } of this.#topics.values()) work.push(main.xgroup("DESTROY", key, group));
     }
@@ -211,7 +224,16 @@ export class Consumption extends TimerEntry implements Dependent {
     }
     topic = this.#topics.get(address);
     if (topic !== undefined) return;
-    topic = { address, key, start, handed: "0-0", open: new Map(), acks: [], last: new Map() };
+    topic = {
+      address,
+      key,
+      start,
+      handed: "0-0",
+      open: new Map(),
+      acks: [],
+      last: new Map(),
+      seats: undefined,
+    };
     this.#topics.set(address, topic);
     try {
       await this.#makeGroup(topic);
@@ -294,7 +316,9 @@ export class Consumption extends TimerEntry implements Dependent {
     const { group } = this.#options;
     for (const { key } of topics) {
       const args = ["GROUP", group, id, "STREAMS", key, "0"] as const;
-      const read = await client.xreadgroupBuffer(...args as unknown as ["GROUP", string, string, "STREAMS", string, string]) as
+      const read = await client.xreadgroupBuffer(
+        ...args as unknown as ["GROUP", string, string, "STREAMS", string, string],
+      ) as
         | Read
         | null;
       if (read !== null) this.#take(read, true);
@@ -311,7 +335,7 @@ export class Consumption extends TimerEntry implements Dependent {
         continue;
       }
       for (const [rawId, flat] of entries) {
-        const id = rawId.toString();
+        const id = textOf(rawId);
         if (topic.open.has(id)) continue;
         // Already done with: its acknowledgement was lost. Or trimmed meanwhile.
         if (flat === null || (again && !isAfter(id, topic.handed))) topic.acks.push(id);
@@ -329,11 +353,12 @@ export class Consumption extends TimerEntry implements Dependent {
   #hand(topic: Topic, id: string, flat: readonly Buffer[], redelivered: boolean): void {
     const { address } = topic;
     const fields = readFields(flat);
-    if (isAfter(id, topic.handed)) topic.handed = id;
+    // New entries come in order.
+    if (!redelivered || isAfter(id, topic.handed)) topic.handed = id;
     const origin = textField(fields, "origin");
-    const sequence = Number(textField(fields, "seq"));
-    if (origin !== undefined && sequence > 0 && !redelivered) {
-      if (sequence <= (topic.last.get(origin) ?? 0)) {
+    if (origin !== undefined && !redelivered) {
+      const sequence = Number(textField(fields, "seq"));
+      if (sequence > 0 && sequence <= (topic.last.get(origin) ?? 0)) {
         // Its speaker has sent it again, because it could not know that it had arrived.
         this.#context.statistics.countDrop("duplicate");
         return void topic.acks.push(id);
@@ -341,22 +366,20 @@ export class Consumption extends TimerEntry implements Dependent {
       if (topic.last.size >= MAX_ORIGINS) topic.last.clear();
       topic.last.set(origin, sequence);
     }
-    const seats = [...this.#seats].filter((seat) => seat.accepts(address));
-    if (seats.length === 0) return void topic.acks.push(id);
-    topic.open.set(id, seats.length);
+    const seats = topic.seats ??= [...this.#seats].filter((seat) => seat.accepts(address));
     const entry: LogEntry = { address, id, fields, redelivered };
-    for (const seat of seats) {
-      let done = false;
-      seat.take(entry, () => {
-        if (done) return;
-        done = true;
-        const left = (topic.open.get(id) ?? 1) - 1;
-        if (left > 0) return void topic.open.set(id, left);
-        topic.open.delete(id);
-        topic.acks.push(id);
-        this.#flushSoon();
-      });
-    }
+    let left = seats.length;
+    let handing = true;
+    const done = () => {
+      if (--left > 0 || handing) return;
+      topic.open.delete(id);
+      topic.acks.push(id);
+      this.#flushSoon();
+    };
+    for (const seat of seats) if (seat.take(entry, done)) left--;
+    handing = false;
+    if (left > 0) topic.open.set(id, left);
+    else topic.acks.push(id);
   }
 
   #topicsWithAcks(): boolean {

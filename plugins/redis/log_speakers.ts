@@ -19,6 +19,7 @@ import type { Names } from "./names.ts";
 import type { Payloads } from "./payload.ts";
 import type { Presence } from "./presence.ts";
 import type { Retained } from "./retained.ts";
+import type { Sender } from "./sender.ts";
 
 /** With so many shouts that Redis has not confirmed, a speaker is asked to wait. */
 const HOLD_AT = 8192;
@@ -54,6 +55,7 @@ export class LogSpeakers {
   readonly #presence: Presence;
   readonly #listening: Listening;
   readonly #retained: Retained;
+  readonly #sender: Sender;
   readonly #outboxes = new Map<string, Outbox>();
   #bytes = 0;
   #count = 0;
@@ -68,6 +70,7 @@ export class LogSpeakers {
     presence: Presence,
     listening: Listening,
     retained: Retained,
+    sender: Sender,
   ) {
     this.#connections = connections;
     this.#config = config;
@@ -77,6 +80,7 @@ export class LogSpeakers {
     this.#presence = presence;
     this.#listening = listening;
     this.#retained = retained;
+    this.#sender = sender;
   }
 
   /** As {@link Transport.speak}. */
@@ -111,10 +115,14 @@ export class LogSpeakers {
         if (event.priority !== 128) args.push("priority", String(event.priority));
         if (event.headers !== undefined) args.push("headers", JSON.stringify(event.headers));
         if (this.#bytes + payload.bytes > this.#config.maxQueueBytes && this.#count > 0) {
-          throw new PatchbayError("overloaded", `${address}: ${this.#count} shouts wait for Redis`, {
-            details: { maxQueueBytes: this.#config.maxQueueBytes },
-            remedy: "await speaker.shout(), or raise config.redis.maxQueueBytes",
-          });
+          throw new PatchbayError(
+            "overloaded",
+            `${address}: ${this.#count} shouts wait for Redis`,
+            {
+              details: { maxQueueBytes: this.#config.maxQueueBytes },
+              remedy: "await speaker.shout(), or raise config.redis.maxQueueBytes",
+            },
+          );
         }
         this.#bytes += payload.bytes;
         this.#count++;
@@ -165,13 +173,13 @@ export class LogSpeakers {
     const { maxAgeMs, maxLength } = this.#config;
     while (outbox.sent < outbox.shouts.length) {
       const shout = outbox.shouts[outbox.sent++];
-      const trim = maxAgeMs > 0
-        ? ["MINID", "~", String(Date.now() - maxAgeMs)]
-        : ["MAXLEN", "~", String(maxLength)];
-      this.#connections.main.xadd(key, ...trim as ["MAXLEN", "~", string], "*", ...shout.args).then(
-        () => this.#confirmed(outbox, generation),
-        (error) => this.#failed(outbox, generation, error),
-      );
+      const [trim, threshold] = maxAgeMs > 0
+        ? ["MINID", String(Date.now() - maxAgeMs)]
+        : ["MAXLEN", String(maxLength)];
+      this.#sender.send("xadd", [key, trim, "~", threshold, "*", ...shout.args], (error) => {
+        if (error === undefined) this.#confirmed(outbox, generation);
+        else this.#failed(outbox, generation, error);
+      });
     }
   }
 

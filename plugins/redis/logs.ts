@@ -28,12 +28,19 @@ class ListenerSeat implements LogSeat {
   readonly #logs: Logs;
   /** What is to be called when the listener is done with what was delivered. */
   readonly #open = new Map<EventContext, () => void>();
+  /** What is being delivered, and whether the listener was done with it at once. */
+  #now: EventContext | undefined;
+  #doneNow = false;
 
   constructor(endpoint: ListenerEndpoint, logs: Logs, roomAgain: () => void) {
     this.#endpoint = endpoint;
     this.#logs = logs;
     this.#source = endpoint.attach();
     this.#source.onHandled = (context) => {
+      if (context === this.#now) {
+        this.#doneNow = true;
+        return;
+      }
       const done = this.#open.get(context);
       this.#open.delete(context);
       done?.();
@@ -51,12 +58,16 @@ class ListenerSeat implements LogSeat {
     return this.#endpoint.maxQueue - this.#source.waiting;
   }
 
-  take(entry: LogEntry, done: () => void): void {
+  take(entry: LogEntry, done: () => void): boolean {
     const read = this.#logs.read(entry, this.#endpoint);
-    if (read === undefined) return done();
-    const { value, context } = read;
-    this.#open.set(context, done);
-    this.#source.deliver(value, context);
+    if (read === undefined) return true;
+    this.#now = read.context;
+    this.#doneNow = false;
+    this.#source.deliver(read.value, read.context);
+    this.#now = undefined;
+    if (this.#doneNow) return true;
+    this.#open.set(read.context, done);
+    return false;
   }
 
   /** The last value, for who comes late. */
@@ -170,7 +181,7 @@ export class Logs {
     if (origin === this.#context.identity.id) return undefined;
     const { statistics } = endpoint;
     try {
-      const payload = fields.get("value");
+      const payload = fields.value;
       if (payload === undefined) {
         throw new PatchbayError("protocol", "the entry has no field `value`");
       }

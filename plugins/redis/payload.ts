@@ -7,7 +7,7 @@
  * @module
  */
 
-import type { Buffer } from "node:buffer";
+import { Buffer } from "node:buffer";
 import { type Codec, type CodecTable, json, PatchbayError } from "@patchbay/core";
 import { asBuffer } from "./connections.ts";
 
@@ -21,8 +21,48 @@ export interface Payload {
   readonly bytes: number;
 }
 
-/** The fields of an entry by name. */
-export type Fields = Map<string, Buffer>;
+/** The fields of an entry that mean something. */
+export interface Fields {
+  value?: Buffer;
+  type?: Buffer;
+  id?: Buffer;
+  reply?: Buffer;
+  from?: Buffer;
+  timeout?: Buffer;
+  headers?: Buffer;
+  idempotent?: Buffer;
+  re?: Buffer;
+  error?: Buffer;
+  origin?: Buffer;
+  seq?: Buffer;
+  priority?: Buffer;
+}
+
+const FIELD_NAMES: readonly (keyof Fields)[] = [
+  "value",
+  "type",
+  "id",
+  "reply",
+  "from",
+  "timeout",
+  "headers",
+  "idempotent",
+  "re",
+  "error",
+  "origin",
+  "seq",
+  "priority",
+];
+
+/** Names by length and first letter, which tell them apart. */
+const BY_SHAPE: readonly (keyof Fields | undefined)[] = Array.from(
+  { length: 16 * 32 },
+  (_, shape) => FIELD_NAMES.find((name) => shape === shapeOf(name.length, name.charCodeAt(0))),
+);
+
+function shapeOf(length: number, first: number): number {
+  return (length & 15) * 32 + (first & 31);
+}
 
 /** One entry of a Stream. */
 export interface Entry {
@@ -34,6 +74,15 @@ export interface Entry {
 
 /** What a read of Streams gives: the key and its entries. */
 export type Read = readonly (readonly [Buffer, readonly (readonly [Buffer, Buffer[] | null])[]])[];
+
+/** The size of a text in UTF-8. */
+function byteLength(text: string): number {
+  if (text.length > 256) return Buffer.byteLength(text);
+  for (let i = 0; i < text.length; i++) {
+    if (text.charCodeAt(i) >= 0x80) return Buffer.byteLength(text);
+  }
+  return text.length;
+}
 
 /** Encodes and decodes the values of one bay. */
 export class Payloads {
@@ -114,6 +163,12 @@ export class Payloads {
   }
 
   #with(codec: Codec, value: unknown): Payload {
+    if (codec.encodeText !== undefined) {
+      const text = codec.encodeText(value);
+      const size = byteLength(text);
+      if (size > this.max) throw this.#tooLarge(size);
+      return { data: text, codec, bytes: size };
+    }
     const bytes = codec.encode(value);
     if (bytes.length > this.max) throw this.#tooLarge(bytes.length);
     return { data: asBuffer(bytes), codec, bytes: bytes.length };
@@ -129,14 +184,41 @@ export class Payloads {
 
 /** The fields of an entry as it was read. */
 export function readFields(flat: readonly Buffer[]): Fields {
-  const fields: Fields = new Map();
-  for (let i = 0; i + 1 < flat.length; i += 2) fields.set(flat[i].toString(), flat[i + 1]);
+  const fields: Fields = {};
+  for (let i = 0; i + 1 < flat.length; i += 2) {
+    const key = flat[i];
+    const name = BY_SHAPE[shapeOf(key.length, key[0])];
+    if (name !== undefined && isText(key, name)) fields[name] = flat[i + 1];
+  }
   return fields;
 }
 
+function isText(bytes: Uint8Array, text: string): boolean {
+  if (bytes.length !== text.length) return false;
+  for (let i = 0; i < bytes.length; i++) if (bytes[i] !== text.charCodeAt(i)) return false;
+  return true;
+}
+
+/** Short text is mostly ASCII: a loop is quicker than a call into the runtime. */
+const SHORT = 48;
+
+/** Bytes as text. */
+export function textOf(bytes: Buffer): string {
+  const { length } = bytes;
+  if (length > SHORT) return bytes.toString();
+  let text = "";
+  for (let i = 0; i < length; i++) {
+    const byte = bytes[i];
+    if (byte >= 0x80) return bytes.toString();
+    text += String.fromCharCode(byte);
+  }
+  return text;
+}
+
 /** A field as text; `undefined` if it is not there. */
-export function textField(fields: Fields, name: string): string | undefined {
-  return fields.get(name)?.toString();
+export function textField(fields: Fields, name: keyof Fields): string | undefined {
+  const bytes = fields[name];
+  return bytes === undefined ? undefined : textOf(bytes);
 }
 
 /** Headers in the field `headers`: a JSON object of strings. */

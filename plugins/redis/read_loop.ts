@@ -80,7 +80,8 @@ export class ReadLoop {
   async #run(client: Client): Promise<void> {
     const reading = this.#reading;
     const read = reading.verb === "xread"
-      ? (args: readonly string[]) => client.xreadBuffer(...args as Parameters<Client["xreadBuffer"]>)
+      ? (args: readonly string[]) =>
+        client.xreadBuffer(...args as Parameters<Client["xreadBuffer"]>)
       : (args: readonly string[]) =>
         client.xreadgroupBuffer(...args as unknown as Parameters<Client["xreadgroupBuffer"]>);
     let fresh = true;

@@ -5,7 +5,6 @@
  * @module
  */
 
-import type { Buffer } from "node:buffer";
 import {
   type EventContext,
   isPattern,
@@ -16,7 +15,7 @@ import {
 import type { Connections } from "./connections.ts";
 import type { RedisConfig } from "./config.ts";
 import type { Names } from "./names.ts";
-import { type Payload, type Payloads, readHeaders } from "./payload.ts";
+import { type Fields, type Payload, type Payloads, readHeaders } from "./payload.ts";
 
 /** A value that was kept. */
 export interface Kept {
@@ -110,27 +109,27 @@ export class Retained {
     );
     const kept: Kept[] = [];
     for (const { address, hash } of all) {
-      const one = this.#read(address, new Map(Object.entries(hash)));
+      const one = this.#read(address, hash);
       if (one !== undefined) kept.push(one);
     }
     return kept;
   }
 
-  #read(address: string, fields: Map<string, Buffer>): Kept | undefined {
-    const payload = fields.get("value");
+  #read(address: string, fields: Fields): Kept | undefined {
+    const payload = fields.value;
     if (payload === undefined) return undefined;
     try {
       const headers = readHeaders(fields) ?? {};
       const context: EventContext = {
         address,
-        sequence: Number(fields.get("seq")?.toString() ?? 0),
-        origin: fields.get("origin")?.toString() ?? "",
+        sequence: Number(fields.seq?.toString() ?? 0),
+        origin: fields.origin?.toString() ?? "",
         headers: Object.keys(headers).length > 0 ? headers : undefined,
-        priority: Number(fields.get("priority")?.toString() ?? 128),
+        priority: Number(fields.priority?.toString() ?? 128),
         retained: true,
         peer: undefined,
       };
-      const value = this.#payloads.decode(payload, fields.get("type")?.toString());
+      const value = this.#payloads.decode(payload, fields.type?.toString());
       return { value, context, bytes: payload.length };
     } catch (error) {
       this.#context.statistics.countDrop("undecodable");

@@ -18,16 +18,17 @@ import {
 } from "@patchbay/core";
 import { type Client, type Connections, inBytes } from "./connections.ts";
 import { moduleOf, type Names } from "./names.ts";
-import { type Payloads, type Read, readFields, readHeaders, textField } from "./payload.ts";
+import { type Payloads, type Read, readFields, readHeaders, textField, textOf } from "./payload.ts";
 import { type Dependent, type Presence, readerOf, SERVERS_GROUP } from "./presence.ts";
 import { ReadLoop } from "./read_loop.ts";
+import type { Arg, Sender } from "./sender.ts";
 
 /** How many calls are read at once. */
 const BATCH = "256";
 /** Replies to foreign programs, whose streams nobody renews, are kept for so long, in ms. */
 const FOREIGN_REPLIES_MS = 60_000;
 /** The most replies that wait for one caller. */
-const MAX_REPLIES = 65_536;
+const MAX_REPLIES = "65536";
 /** How many calls are remembered that were taken back before they came. */
 const MAX_EARLY = 1024;
 /** The most verdicts of `authorize` that are kept. */
@@ -147,6 +148,7 @@ export class Servers implements Dependent {
   readonly #names: Names;
   readonly #payloads: Payloads;
   readonly #presence: Presence;
+  readonly #sender: Sender;
   readonly #desks = new Map<string, Desk>();
   readonly #byKey = new Map<string, Desk>();
   readonly #readers = new Map<string, Promise<Reader>>();
@@ -165,12 +167,14 @@ export class Servers implements Dependent {
     names: Names,
     payloads: Payloads,
     presence: Presence,
+    sender: Sender,
   ) {
     this.#connections = connections;
     this.#context = context;
     this.#names = names;
     this.#payloads = payloads;
     this.#presence = presence;
+    this.#sender = sender;
     presence.depend(this);
   }
 
@@ -293,7 +297,7 @@ export class Servers implements Dependent {
     this.#answer(call, ["error", JSON.stringify(error.toWire())]);
   }
 
-  #answer(call: InboundCall, fields: readonly (string | Uint8Array)[]): void {
+  #answer(call: InboundCall, fields: readonly Arg[]): void {
     call.settled = true;
     if (call.origin !== undefined) this.#running.delete(`${call.origin} ${call.id}`);
     this.#reply(call.desk, call.entry, call, fields);
@@ -303,30 +307,34 @@ export class Servers implements Dependent {
     desk: Desk,
     entry: string,
     to: { readonly id: string; readonly reply?: string; readonly origin?: string },
-    fields: readonly (string | Uint8Array)[],
+    fields: readonly Arg[],
   ): void {
-    const { main } = this.#connections;
     const send = () => {
-      const sent: Promise<unknown>[] = [];
-      const args = ["*", "re", to.id, ...fields] as (string | Buffer)[];
-      if (to.reply === undefined) { /* Nobody wants an answer. */ }
-      else if (to.origin !== undefined) {
-        sent.push(main.xadd(to.reply, "NOMKSTREAM", "MAXLEN", "~", MAX_REPLIES, ...args));
-      } else {
-        sent.push(main.xadd(to.reply, "MAXLEN", "~", MAX_REPLIES, ...args));
-        sent.push(main.pexpire(to.reply, FOREIGN_REPLIES_MS));
+      let left = 2;
+      const done = (error: unknown) => {
+        left--;
+        if (error !== undefined) return failed(error);
+        if (left === 0) desk.open.delete(entry);
+      };
+      const failed = (error: unknown) => {
+        if (this.#connections.closing || left < 0) return;
+        left = -1;
+        if (!this.#connections.up) return void this.#unsent.push(send);
+        // The caller's stream may be no stream: the call is over all the same.
+        this.#context.report(this.#connections.explain(error, desk.address));
+        desk.open.delete(entry);
+      };
+      if (to.reply !== undefined) {
+        left++;
+        const args = to.origin === undefined ? [to.reply] : [to.reply, "NOMKSTREAM"];
+        args.push("MAXLEN", "~", MAX_REPLIES, "*", "re", to.id);
+        this.#sender.send("xadd", [...args, ...fields], done);
+        if (to.origin === undefined) {
+          void this.#connections.main.pexpire(to.reply, FOREIGN_REPLIES_MS).catch(() => {});
+        }
       }
-      sent.push(main.xack(desk.key, SERVERS_GROUP, entry), main.xdel(desk.key, entry));
-      Promise.all(sent).then(
-        () => desk.open.delete(entry),
-        (error) => {
-          if (this.#connections.closing) return;
-          if (!this.#connections.up) return void this.#unsent.push(send);
-          // The caller's stream may be no stream: the call is over all the same.
-          this.#context.report(this.#connections.explain(error, desk.address));
-          desk.open.delete(entry);
-        },
-      );
+      this.#sender.send("xack", [desk.key, SERVERS_GROUP, entry], done);
+      this.#sender.send("xdel", [desk.key, entry], done);
     };
     if (this.#connections.up) send();
     else this.#unsent.push(send);
@@ -447,7 +455,7 @@ export class Servers implements Dependent {
         continue;
       }
       for (const [rawId, flat] of entries) {
-        const id = rawId.toString();
+        const id = textOf(rawId);
         if (desk.open.has(id)) continue;
         desk.open.add(id);
         if (flat === null) this.#reply(desk, id, { id: "" }, []); // The caller took it back.
@@ -480,7 +488,7 @@ export class Servers implements Dependent {
         // It was read once already, over a connection that broke.
         if (this.#running.has(caller)) return;
       }
-      const value = fields.get("value");
+      const value = fields.value;
       if (value === undefined) {
         throw new PatchbayError("protocol", `${desk.address}: the entry has no field \`value\``, {
           remedy: "XADD … * value '{\"json\":true}' reply my-replies",

@@ -22,6 +22,7 @@ import type { Listening } from "./listening.ts";
 import type { Names } from "./names.ts";
 import type { Payloads } from "./payload.ts";
 import type { Retained } from "./retained.ts";
+import type { Sender } from "./sender.ts";
 
 /** A listener on one subscription. */
 interface Seat {
@@ -44,6 +45,7 @@ export class Shouts {
   readonly #payloads: Payloads;
   readonly #listening: Listening;
   readonly #retained: Retained;
+  readonly #sender: Sender;
   readonly #seats = new Map<string, Set<Seat>>();
   readonly #channels = new Set<string>();
   #queuedBytes = 0;
@@ -56,6 +58,7 @@ export class Shouts {
     payloads: Payloads,
     listening: Listening,
     retained: Retained,
+    sender: Sender,
   ) {
     this.#connections = connections;
     this.#config = config;
@@ -64,6 +67,7 @@ export class Shouts {
     this.#payloads = payloads;
     this.#listening = listening;
     this.#retained = retained;
+    this.#sender = sender;
     const { subscriber } = connections;
     subscriber.on("messageBuffer", (channel: Buffer, message: Buffer) => {
       const name = channel.toString();
@@ -86,7 +90,6 @@ export class Shouts {
     const { origin } = endpoint;
     const plain = names.channel(address);
     const { shoutIds, sharded } = this.#config;
-    const { main } = this.#connections;
     const listening = this.#listening;
     return {
       get listeners() {
@@ -114,11 +117,9 @@ export class Shouts {
         this.#queuedBytes += bytes;
         statistics.bytesOut += bytes;
         if (endpoint.retain) this.#retained.keep(address, payload, event);
-        const sent = sharded ? main.spublish(channel, data) : main.publish(channel, data);
-        sent.then(() => {
+        this.#sender.send(sharded ? "spublish" : "publish", [channel, data], (error) => {
           this.#queuedBytes -= bytes;
-        }, (error) => {
-          this.#queuedBytes -= bytes;
+          if (error === undefined) return;
           const known = this.#connections.explain(error, address);
           statistics.countDrop(known.code === "closed" ? "disconnected" : known.code);
           if (known.code !== "closed") this.#context.report(known.with({ pattern: "speaker" }));
@@ -161,7 +162,9 @@ export class Shouts {
     const { subscriber } = this.#connections;
     try {
       if (newChannels.length > 0) {
-        await (sharded ? subscriber.ssubscribe(...newChannels) : subscriber.subscribe(...newChannels));
+        await (sharded
+          ? subscriber.ssubscribe(...newChannels)
+          : subscriber.subscribe(...newChannels));
       }
       if (newPatterns.length > 0) await subscriber.psubscribe(...newPatterns);
       // Another listener may have asked for the same a moment ago: behind the ping it is granted.

@@ -31,6 +31,7 @@ import { Names } from "./names.ts";
 import { Payloads } from "./payload.ts";
 import { Presence } from "./presence.ts";
 import { Retained } from "./retained.ts";
+import { Sender } from "./sender.ts";
 import { Servers } from "./servers.ts";
 import { Shouts } from "./shouts.ts";
 
@@ -77,10 +78,19 @@ export class RedisTransport implements Transport<RedisExtras> {
     this.#config = config;
     this.#connections = connections;
     this.#names = names;
+    const sender = new Sender(connections);
     this.#presence = new Presence(connections, config, context, names);
     this.#listening = new Listening(connections, context, names, this.#presence);
-    this.#callers = new Callers(connections, config, context, names, payloads, this.#presence);
-    this.#servers = new Servers(connections, context, names, payloads, this.#presence);
+    this.#callers = new Callers(
+      connections,
+      config,
+      context,
+      names,
+      payloads,
+      this.#presence,
+      sender,
+    );
+    this.#servers = new Servers(connections, context, names, payloads, this.#presence, sender);
     const retained = new Retained(connections, config, context, names, payloads);
     this.#shouts = new Shouts(
       connections,
@@ -90,6 +100,7 @@ export class RedisTransport implements Transport<RedisExtras> {
       payloads,
       this.#listening,
       retained,
+      sender,
     );
     const { listening, presence } = { listening: this.#listening, presence: this.#presence };
     this.#logSpeakers = new LogSpeakers(
@@ -101,6 +112,7 @@ export class RedisTransport implements Transport<RedisExtras> {
       presence,
       listening,
       retained,
+      sender,
     );
     this.#logs = new Logs(
       connections,
