@@ -16,7 +16,16 @@ import type { Buffer } from "node:buffer";
 import { type Client, type Connections, inBytes } from "./connections.ts";
 import type { RedisConfig } from "./config.ts";
 import { moduleOf, type Names } from "./names.ts";
-import { type Fields, isAfter, type Read, readFields, textField, textOf } from "./payload.ts";
+import {
+  type Fields,
+  isAfter,
+  LastText,
+  numberOf,
+  type Read,
+  readFields,
+  textField,
+  textOf,
+} from "./payload.ts";
 import { type Dependent, type Presence, readerOf } from "./presence.ts";
 import { ReadLoop } from "./read_loop.ts";
 
@@ -27,16 +36,65 @@ const MAX_ORIGINS = 1024;
 /** How often it is seen what other consumers hold, in milliseconds. */
 const SWEEP_MS = 1000;
 
-/** One entry of a log. */
-export interface LogEntry {
+/** One entry of a log, on its way to those who take it. */
+export class LogEntry {
   /** The address of the log. */
   readonly address: string;
   /** Its id. */
   readonly id: string;
   /** Its fields. */
   readonly fields: Fields;
+  /** The bay that shouted; `undefined` if a foreign program did. */
+  readonly origin: string | undefined;
+  /** Its number among the shouts of that bay; NaN if there is none. */
+  readonly sequence: number;
   /** Whether it was given to somebody before. */
   readonly redelivered: boolean;
+  readonly #topic: Topic;
+  readonly #flush: () => void;
+  #left = 0;
+
+  /** @ignore */
+  constructor(
+    topic: Topic,
+    id: string,
+    fields: Fields,
+    origin: string | undefined,
+    sequence: number,
+    redelivered: boolean,
+    flush: () => void,
+  ) {
+    this.#topic = topic;
+    this.address = topic.address;
+    this.id = id;
+    this.fields = fields;
+    this.origin = origin;
+    this.sequence = sequence;
+    this.redelivered = redelivered;
+    this.#flush = flush;
+  }
+
+  /** @ignore Hands it over; true: all were done with it at once. */
+  hand(seats: readonly LogSeat[]): boolean {
+    let done = 0;
+    for (let i = 0; i < seats.length; i++) if (seats[i].take(this)) done++;
+    this.#left += seats.length - done;
+    return this.#left === 0;
+  }
+
+  /** One of those who took it is done with it: to be called once, if not at once. */
+  done(): void {
+    if (--this.#left !== 0) return;
+    this.#topic.open.delete(this.id);
+    this.#topic.acks.push(this.id);
+    this.#flush();
+  }
+
+  /** It could not be done: it stays until it has been idle for long enough to be taken over. */
+  again(): void {
+    this.#topic.open.delete(this.id);
+    this.#topic.failed.add(this.id);
+  }
 }
 
 /** Somebody who takes entries. */
@@ -49,10 +107,9 @@ export interface LogSeat {
    * Takes an entry.
    *
    * @param entry The entry.
-   * @param done To be called once, when it is done with it; never: another one is given it.
-   * @returns Whether it is done with it already; `done` is then not called.
+   * @returns Whether it is done with it already; `done` and `again` are then not to be called.
    */
-  take(entry: LogEntry, done: () => void): boolean;
+  take(entry: LogEntry): boolean;
 }
 
 /** One log that is read. */
@@ -63,12 +120,16 @@ interface Topic {
   start: string;
   /** The last entry that was handed over. */
   handed: string;
-  /** Entries that were handed over, and how many are not done with them. */
-  readonly open: Map<string, number>;
+  /** Entries that were handed over, and that not all are done with. */
+  readonly open: Set<string>;
+  /** Entries that could not be done, and wait to be taken up again. */
+  readonly failed: Set<string>;
   /** Entries that are done with. */
   acks: string[];
-  /** The last number of each speaker. */
+  /** The last number of each speaker, and of the one that was heard last. */
   readonly last: Map<string, number>;
+  lastOrigin: string;
+  lastSequence: number;
   /** Who takes its entries; `undefined`: to be found out. */
   seats: readonly LogSeat[] | undefined;
 }
@@ -103,6 +164,8 @@ export class Consumption extends TimerEntry implements Dependent {
   readonly #readers = new Map<string, Promise<Reader>>();
   /** Other consumers of the group that hold something. */
   #others = new Set<string>();
+  readonly #origin = new LastText();
+  readonly #soon = () => this.#flushSoon();
   #flushing = false;
   #closed = false;
 
@@ -229,9 +292,12 @@ export class Consumption extends TimerEntry implements Dependent {
       key,
       start,
       handed: "0-0",
-      open: new Map(),
+      open: new Set(),
+      failed: new Set(),
       acks: [],
       last: new Map(),
+      lastOrigin: "",
+      lastSequence: 0,
       seats: undefined,
     };
     this.#topics.set(address, topic);
@@ -336,7 +402,7 @@ export class Consumption extends TimerEntry implements Dependent {
       }
       for (const [rawId, flat] of entries) {
         const id = textOf(rawId);
-        if (topic.open.has(id)) continue;
+        if (topic.open.has(id) || topic.failed.has(id)) continue;
         // Already done with: its acknowledgement was lost. Or trimmed meanwhile.
         if (flat === null || (again && !isAfter(id, topic.handed))) topic.acks.push(id);
         else this.#hand(topic, id, flat, again);
@@ -351,35 +417,30 @@ export class Consumption extends TimerEntry implements Dependent {
   }
 
   #hand(topic: Topic, id: string, flat: readonly Buffer[], redelivered: boolean): void {
-    const { address } = topic;
     const fields = readFields(flat);
+    topic.failed.delete(id);
     // New entries come in order.
     if (!redelivered || isAfter(id, topic.handed)) topic.handed = id;
-    const origin = textField(fields, "origin");
+    const origin = fields.origin === undefined ? undefined : this.#origin.read(fields.origin);
+    const sequence = numberOf(fields.seq);
     if (origin !== undefined && !redelivered) {
-      const sequence = Number(textField(fields, "seq"));
-      if (sequence > 0 && sequence <= (topic.last.get(origin) ?? 0)) {
+      if (topic.lastOrigin !== origin) {
+        topic.last.set(topic.lastOrigin, topic.lastSequence);
+        if (topic.last.size >= MAX_ORIGINS) topic.last.clear();
+        topic.lastOrigin = origin;
+        topic.lastSequence = topic.last.get(origin) ?? 0;
+      }
+      if (sequence <= topic.lastSequence) {
         // Its speaker has sent it again, because it could not know that it had arrived.
         this.#context.statistics.countDrop("duplicate");
         return void topic.acks.push(id);
       }
-      if (topic.last.size >= MAX_ORIGINS) topic.last.clear();
-      topic.last.set(origin, sequence);
+      if (sequence > 0) topic.lastSequence = sequence;
     }
-    const seats = topic.seats ??= [...this.#seats].filter((seat) => seat.accepts(address));
-    const entry: LogEntry = { address, id, fields, redelivered };
-    let left = seats.length;
-    let handing = true;
-    const done = () => {
-      if (--left > 0 || handing) return;
-      topic.open.delete(id);
-      topic.acks.push(id);
-      this.#flushSoon();
-    };
-    for (const seat of seats) if (seat.take(entry, done)) left--;
-    handing = false;
-    if (left > 0) topic.open.set(id, left);
-    else topic.acks.push(id);
+    const seats = topic.seats ??= [...this.#seats].filter((seat) => seat.accepts(topic.address));
+    const entry = new LogEntry(topic, id, fields, origin, sequence, redelivered, this.#soon);
+    if (entry.hand(seats)) topic.acks.push(id);
+    else topic.open.add(id);
   }
 
   #topicsWithAcks(): boolean {

@@ -23,11 +23,13 @@ import type { Sender } from "./sender.ts";
 
 /** With so many shouts that Redis has not confirmed, a speaker is asked to wait. */
 const HOLD_AT = 8192;
+/** So many confirmed shouts are kept in the list before it is made shorter. */
+const COMPACT_AT = 1024;
 /** How long closing waits for what was shouted, in milliseconds. */
 const DRAIN_MS = 5000;
 
 interface Shout {
-  readonly args: readonly (string | Buffer)[];
+  readonly args: (string | Buffer)[];
   readonly bytes: number;
   readonly endpoint: SpeakerEndpoint;
 }
@@ -36,8 +38,10 @@ interface Shout {
 interface Outbox {
   readonly address: string;
   readonly key: string;
-  readonly shouts: Shout[];
-  /** How many of them, from the first on, are on their way. */
+  shouts: Shout[];
+  /** The index of the first that is not confirmed. */
+  first: number;
+  /** The index of the first that is not on its way. */
   sent: number;
   /** Whose answers count: those of the present connection. */
   generation: number;
@@ -89,7 +93,7 @@ export class LogSpeakers {
     let outbox = this.#outboxes.get(address);
     if (outbox === undefined) {
       const key = this.#names.log(address);
-      outbox = { address, key, shouts: [], sent: 0, generation: 0, users: 0 };
+      outbox = { address, key, shouts: [], first: 0, sent: 0, generation: 0, users: 0 };
       this.#outboxes.set(address, outbox);
     }
     const mine = outbox;
@@ -103,15 +107,28 @@ export class LogSpeakers {
       throw error;
     }
     const listening = this.#listening;
+    const { module } = this.#context.identity;
+    const { maxAgeMs, maxLength } = this.#config;
+    const trim = maxAgeMs > 0 ? "MINID" : "MAXLEN";
+    const most = String(maxLength);
+    const threshold = () => maxAgeMs > 0 ? String(Date.now() - maxAgeMs) : most;
     return {
       get listeners() {
         return listening.count(address);
       },
       shout: (value, event) => {
         const payload = this.#payloads.encode(value, endpoint.contract.codec);
-        const args = this.#payloads.fields(payload);
-        args.push("origin", event.origin, "seq", String(event.sequence));
-        args.push("from", this.#context.identity.module);
+        const args: (string | Buffer)[] = [
+          mine.key,
+          trim,
+          "~",
+          threshold(),
+          "*",
+          "value",
+          payload.data,
+        ];
+        this.#payloads.addType(args, payload);
+        args.push("origin", event.origin, "seq", String(event.sequence), "from", module);
         if (event.priority !== 128) args.push("priority", String(event.priority));
         if (event.headers !== undefined) args.push("headers", JSON.stringify(event.headers));
         if (this.#bytes + payload.bytes > this.#config.maxQueueBytes && this.#count > 0) {
@@ -145,7 +162,7 @@ export class LogSpeakers {
   /** The connection was lost: what is not confirmed is sent again. */
   lost(): void {
     for (const outbox of this.#outboxes.values()) {
-      outbox.sent = 0;
+      outbox.sent = outbox.first;
       outbox.generation++;
     }
   }
@@ -169,14 +186,10 @@ export class LogSpeakers {
   }
 
   #send(outbox: Outbox): void {
-    const { key, generation } = outbox;
-    const { maxAgeMs, maxLength } = this.#config;
+    const { generation } = outbox;
     while (outbox.sent < outbox.shouts.length) {
       const shout = outbox.shouts[outbox.sent++];
-      const [trim, threshold] = maxAgeMs > 0
-        ? ["MINID", String(Date.now() - maxAgeMs)]
-        : ["MAXLEN", String(maxLength)];
-      this.#sender.send("xadd", [key, trim, "~", threshold, "*", ...shout.args], (error) => {
+      this.#sender.send("xadd", shout.args, (error) => {
         if (error === undefined) this.#confirmed(outbox, generation);
         else this.#failed(outbox, generation, error);
       });
@@ -195,19 +208,25 @@ export class LogSpeakers {
     if (known.code === "closed" || known.code === "unavailable") {
       // In a cluster a node may be lost while the others are there.
       outbox.generation++;
-      outbox.sent = 0;
+      outbox.sent = outbox.first;
       setTimeout(() => this.#connections.up && this.#send(outbox), 100);
       return;
     }
-    outbox.shouts[0]?.endpoint.statistics.countDrop(known.code);
+    outbox.shouts[outbox.first]?.endpoint.statistics.countDrop(known.code);
     this.#context.report(known.with({ pattern: "speaker", address: outbox.address }));
     this.#done(outbox);
   }
 
   #done(outbox: Outbox): void {
-    const shout = outbox.shouts.shift();
+    const shout = outbox.shouts[outbox.first];
     if (shout === undefined) return;
-    outbox.sent--;
+    outbox.first++;
+    // Taking one away from the front of many would move all of them.
+    if (outbox.first >= COMPACT_AT || outbox.first === outbox.shouts.length) {
+      outbox.shouts = outbox.shouts.slice(outbox.first);
+      outbox.sent -= outbox.first;
+      outbox.first = 0;
+    }
     this.#bytes -= shout.bytes;
     this.#count--;
     if (this.#held.length === 0 || this.#count > HOLD_AT / 2) return;
@@ -219,7 +238,7 @@ export class LogSpeakers {
   /** Waits for what was shouted to be confirmed. */
   async #drained(outbox: Outbox): Promise<void> {
     const untilMs = performance.now() + DRAIN_MS;
-    while (outbox.shouts.length > 0 && performance.now() < untilMs) {
+    while (outbox.first < outbox.shouts.length && performance.now() < untilMs) {
       if (this.#connections.closing) break;
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
@@ -229,7 +248,7 @@ export class LogSpeakers {
     if (--outbox.users > 0) return;
     this.#outboxes.delete(outbox.address);
     outbox.generation++;
-    for (const { endpoint, bytes } of outbox.shouts.splice(0)) {
+    for (const { endpoint, bytes } of outbox.shouts.splice(outbox.first)) {
       endpoint.statistics.countDrop("closed");
       this.#bytes -= bytes;
       this.#count--;

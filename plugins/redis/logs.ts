@@ -9,6 +9,7 @@ import {
   type ListenerEndpoint,
   type ListenerSource,
   PatchbayError,
+  type Peer,
   type Registration,
   type TransportContext,
 } from "@patchbay/core";
@@ -17,7 +18,7 @@ import type { RedisConfig } from "./config.ts";
 import { Consumption, type LogEntry, type LogSeat } from "./consumption.ts";
 import type { Listening } from "./listening.ts";
 import type { Names } from "./names.ts";
-import { type Payloads, readHeaders, textField } from "./payload.ts";
+import { LastText, numberOf, type Payloads, readHeaders, textField } from "./payload.ts";
 import type { Presence } from "./presence.ts";
 import type { Retained } from "./retained.ts";
 
@@ -27,7 +28,7 @@ class ListenerSeat implements LogSeat {
   readonly #source: ListenerSource;
   readonly #logs: Logs;
   /** What is to be called when the listener is done with what was delivered. */
-  readonly #open = new Map<EventContext, () => void>();
+  readonly #open = new Map<EventContext, LogEntry>();
   /** What is being delivered, and whether the listener was done with it at once. */
   #now: EventContext | undefined;
   #doneNow = false;
@@ -41,9 +42,9 @@ class ListenerSeat implements LogSeat {
         this.#doneNow = true;
         return;
       }
-      const done = this.#open.get(context);
+      const entry = this.#open.get(context);
       this.#open.delete(context);
-      done?.();
+      entry?.done();
     };
     if (endpoint.overflow === "block") this.#source.onConsumed = roomAgain;
   }
@@ -58,7 +59,7 @@ class ListenerSeat implements LogSeat {
     return this.#endpoint.maxQueue - this.#source.waiting;
   }
 
-  take(entry: LogEntry, done: () => void): boolean {
+  take(entry: LogEntry): boolean {
     const read = this.#logs.read(entry, this.#endpoint);
     if (read === undefined) return true;
     this.#now = read.context;
@@ -66,7 +67,7 @@ class ListenerSeat implements LogSeat {
     this.#source.deliver(read.value, read.context);
     this.#now = undefined;
     if (this.#doneNow) return true;
-    this.#open.set(read.context, done);
+    this.#open.set(read.context, entry);
     return false;
   }
 
@@ -92,6 +93,8 @@ export class Logs {
   readonly #listening: Listening;
   readonly #retained: Retained;
   readonly #consumptions = new Set<Consumption>();
+  readonly #from = new LastText();
+  #lastPeer: Peer | undefined;
   #shared: Consumption | undefined;
   #last = 0;
 
@@ -173,10 +176,9 @@ export class Logs {
 
   /** @ignore An entry's value and what came with it; `undefined`: it was dropped, and counted. */
   read(
-    { address, fields }: LogEntry,
+    { address, fields, origin = "", sequence }: LogEntry,
     endpoint: ListenerEndpoint,
   ): { readonly value: unknown; readonly context: EventContext } | undefined {
-    const origin = textField(fields, "origin") ?? "";
     // A bay's own shouts come over in_process.
     if (origin === this.#context.identity.id) return undefined;
     const { statistics } = endpoint;
@@ -186,17 +188,14 @@ export class Logs {
         throw new PatchbayError("protocol", "the entry has no field `value`");
       }
       statistics.bytesIn += payload.length;
-      const module = textField(fields, "from");
       const context: EventContext = {
         address,
-        sequence: Number(textField(fields, "seq") ?? 0),
+        sequence: sequence > 0 ? sequence : 0,
         origin,
         headers: readHeaders(fields),
-        priority: Number(textField(fields, "priority") ?? 128),
+        priority: fields.priority === undefined ? 128 : numberOf(fields.priority),
         retained: false,
-        peer: module === undefined
-          ? undefined
-          : { module, transport: this.#context.name, local: false },
+        peer: fields.from === undefined ? undefined : this.#peer(this.#from.read(fields.from)),
       };
       return { value: this.#payloads.decode(payload, textField(fields, "type")), context };
     } catch (error) {
@@ -207,6 +206,11 @@ export class Logs {
       );
       return undefined;
     }
+  }
+
+  #peer(module: string): Peer {
+    if (this.#lastPeer?.module === module) return this.#lastPeer;
+    return this.#lastPeer = { module, transport: this.#context.name, local: false };
   }
 
   #make(suffix: string): Consumption {

@@ -8,7 +8,16 @@
 import { createRedis, type RedisPlugin } from "./plugin.ts";
 
 export type { RedisConfig } from "./config.ts";
+export type { Client } from "./connections.ts";
+export type { KeyChange, KeyValues, SetOptions, WatchOptions } from "./keys.ts";
 export type { RedisPlugin } from "./plugin.ts";
+export type {
+  ConsumeOptions,
+  ReplayedEntry,
+  ReplayOptions,
+  StreamContext,
+  Streams,
+} from "./stream_access.ts";
 export type { RedisExtras } from "./transport.ts";
 
 /** The plugin. Shouts go over pub/sub, at most once, unless `config.redis.streams` says otherwise. */

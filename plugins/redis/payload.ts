@@ -162,6 +162,11 @@ export class Payloads {
     return ["value", payload.data, "type", payload.codec.contentType];
   }
 
+  /** Adds the field `type`, unless the value is JSON. */
+  addType(args: (string | Buffer)[], payload: Payload): void {
+    if (payload.codec !== json) args.push("type", payload.codec.contentType);
+  }
+
   #with(codec: Codec, value: unknown): Payload {
     if (codec.encodeText !== undefined) {
       const text = codec.encodeText(value);
@@ -200,7 +205,7 @@ function isText(bytes: Uint8Array, text: string): boolean {
 }
 
 /** Short text is mostly ASCII: a loop is quicker than a call into the runtime. */
-const SHORT = 48;
+const SHORT = 64;
 
 /** Bytes as text. */
 export function textOf(bytes: Buffer): string {
@@ -213,6 +218,37 @@ export function textOf(bytes: Buffer): string {
     text += String.fromCharCode(byte);
   }
   return text;
+}
+
+/** Reads texts that are mostly the same as the one before: compared as bytes, not read again. */
+export class LastText {
+  #bytes: Buffer | undefined;
+  #text = "";
+
+  /** The text. */
+  read(bytes: Buffer): string {
+    const last = this.#bytes;
+    if (last !== undefined && last.length === bytes.length && same(last, bytes)) return this.#text;
+    this.#bytes = bytes;
+    return this.#text = textOf(bytes);
+  }
+}
+
+function same(a: Uint8Array, b: Uint8Array): boolean {
+  for (let i = a.length - 1; i >= 0; i--) if (a[i] !== b[i]) return false;
+  return true;
+}
+
+/** A whole number in decimal digits; NaN if it is none. */
+export function numberOf(bytes: Buffer | undefined): number {
+  if (bytes === undefined || bytes.length === 0 || bytes.length > 15) return NaN;
+  let number = 0;
+  for (let i = 0; i < bytes.length; i++) {
+    const digit = bytes[i] - 48;
+    if (digit < 0 || digit > 9) return NaN;
+    number = number * 10 + digit;
+  }
+  return number;
 }
 
 /** A field as text; `undefined` if it is not there. */

@@ -22,8 +22,9 @@ import {
   type TransportContext,
 } from "@patchbay/core";
 import { Callers } from "./callers.ts";
-import { Connections } from "./connections.ts";
+import { type Client, Connections } from "./connections.ts";
 import { isLogged, type RedisConfig } from "./config.ts";
+import { Keys, type KeyValues } from "./keys.ts";
 import { Listening } from "./listening.ts";
 import { LogSpeakers } from "./log_speakers.ts";
 import { Logs } from "./logs.ts";
@@ -34,6 +35,7 @@ import { Retained } from "./retained.ts";
 import { Sender } from "./sender.ts";
 import { Servers } from "./servers.ts";
 import { Shouts } from "./shouts.ts";
+import { StreamAccess, type Streams } from "./stream_access.ts";
 
 /** Renews what would be forgotten. */
 class Lease extends TimerEntry {
@@ -64,6 +66,8 @@ export class RedisTransport implements Transport<RedisExtras> {
   readonly #shouts: Shouts;
   readonly #logSpeakers: LogSpeakers;
   readonly #logs: Logs;
+  readonly #keys: Keys;
+  readonly #streams: StreamAccess;
   readonly #lease: Lease;
   #closing: Promise<void> | undefined;
 
@@ -125,7 +129,20 @@ export class RedisTransport implements Transport<RedisExtras> {
       retained,
     );
     this.#lease = new Lease(() => void this.#renew());
-    this.extras = {};
+    this.#keys = new Keys(connections, context);
+    this.#streams = new StreamAccess(
+      connections,
+      config,
+      context,
+      names,
+      payloads,
+      presence,
+    );
+    this.extras = {
+      keys: this.#keys,
+      streams: this.#streams,
+      use: (work, signal) => this.#use(work, signal),
+    };
   }
 
   /**
@@ -231,6 +248,8 @@ export class RedisTransport implements Transport<RedisExtras> {
       await this.#callers.close(closed);
       await this.#servers.close();
       await this.#logs.close();
+      await this.#streams.close();
+      this.#keys.close();
       if (this.#connections.up) await this.#presence.leave().catch(() => {});
       await this.#connections.close();
     })();
@@ -279,7 +298,10 @@ export class RedisTransport implements Transport<RedisExtras> {
     }
     const [what, about] = words;
     this.#listening.told(words);
-    if (what === "log") this.#logs.told(about, words[2] ?? "0-0");
+    if (what === "log") {
+      this.#logs.told(about, words[2] ?? "0-0");
+      this.#streams.told(about, words[2] ?? "0-0");
+    }
     if (what === "serve" || what === "unserve") {
       this.#callers.changed(about);
       this.#servers.changed(about);
@@ -325,6 +347,15 @@ export class RedisTransport implements Transport<RedisExtras> {
     if (this.#closing === undefined) this.#armLease();
   }
 
+  async #use<T>(work: (client: Client) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    const client = await this.#connections.take(signal);
+    try {
+      return await work(client);
+    } finally {
+      this.#connections.release(client);
+    }
+  }
+
   #needed(address: string): void {
     if (this.#connections.up) return;
     throw new PatchbayError(
@@ -335,7 +366,19 @@ export class RedisTransport implements Transport<RedisExtras> {
   }
 }
 
-/** What only redis has. */
+/** What only redis has: `bay.transport(redis)`. */
 export interface RedisExtras {
-  readonly [key: string]: never;
+  /** Values under keys. */
+  readonly keys: KeyValues;
+  /** Streams by consumer groups, and replay. */
+  readonly streams: Streams;
+  /**
+   * Lends a connection of ioredis of one's own, for commands that this plugin has no word for. It is
+   * given back when the work is done; at most `maxConnections` are open.
+   *
+   * @param work Uses it.
+   * @param signal Ends the wait for one; without it there is none.
+   * @throws {PatchbayError} `overloaded`: none is left.
+   */
+  use<T>(work: (client: Client) => Promise<T>, signal?: AbortSignal): Promise<T>;
 }
