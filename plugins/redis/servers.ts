@@ -373,8 +373,22 @@ export class Servers implements Dependent {
     const bays = [...living].filter(([, note]) => !note.always).map(([bay]) => bay);
     const partners = new Set([...bays, ...gone]);
     partners.delete(this.#context.identity.id);
+    for (const bay of this.#partnersOf.get(desk) ?? []) {
+      // It has left, or somebody has taken it out because it is dead.
+      if (!partners.has(bay)) void this.#gone(desk, bay);
+    }
     this.#partnersOf.set(desk, partners);
     if (partners.size > 0) this.#presence.nudge();
+  }
+
+  async #gone(desk: Desk, bay: string): Promise<void> {
+    try {
+      if (await this.#presence.isDead(bay)) await this.#inherit(desk, bay);
+    } catch (error) {
+      if (this.#connections.up) {
+        this.#context.report(this.#connections.explain(error, desk.address));
+      }
+    }
   }
 
   async #read(desk: Desk): Promise<void> {
