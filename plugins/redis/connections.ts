@@ -131,7 +131,7 @@ export class Connections {
         ca: await pem(config.ca, "ca"),
         cert: await pem(config.cert, "cert"),
         key: await pem(config.key, "key"),
-        servername: config.serverName ?? (config.path === undefined ? config.host : undefined),
+        servername: config.serverName,
         rejectUnauthorized: !insecureSkipTlsVerification,
       },
       retryStrategy: (times) => this.#opening || this.#closing ? null : this.#pause(times),
@@ -211,15 +211,16 @@ export class Connections {
    * @param client The connection.
    */
   async whenReady(client: Client): Promise<void> {
-    while (!this.#closing && client.status !== "ready" && client.status !== "end") {
+    const over = () => this.#closing || !this.#all.has(client) || client.status === "end";
+    while (!over() && client.status !== "ready") {
       await new Promise<void>((resolve) => {
-        const over = () => {
-          client.off("ready", over);
-          client.off("end", over);
+        const changed = () => {
+          client.off("ready", changed);
+          client.off("end", changed);
           resolve();
         };
-        client.once("ready", over);
-        client.once("end", over);
+        client.once("ready", changed);
+        client.once("end", changed);
       });
     }
   }
@@ -278,6 +279,8 @@ export class Connections {
     } else if (config.path !== undefined) client = new Redis({ ...options, path: config.path });
     else client = new Redis({ ...options, host: config.host, port: config.port });
     client.on("error", (error: unknown) => this.#reason = error);
+    hardened(client);
+    client.on("+node", hardened);
     this.#all.add(client);
     return client;
   }
@@ -379,12 +382,33 @@ export class Connections {
   }
 
   async #end(client: Client): Promise<void> {
-    if (client.status === "end") return;
+    const { status } = client;
+    if (status === "end") return;
+    // Between two attempts there is no connection whose end could be waited for.
+    if (status === "reconnecting" || status === "close") {
+      client.disconnect();
+      // Nor does ioredis tell of one: who waits for the connection is told here.
+      client.emit("end");
+      return;
+    }
     await new Promise<void>((resolve) => {
       client.once("end", () => resolve());
       client.disconnect();
     });
   }
+}
+
+/**
+ * ioredis listens to a socket's first error only; a second one (a write on a connection that the
+ * server has refused) would end the process.
+ */
+function hardened(client: Client): void {
+  client.on("connect", () => {
+    const { stream } = client as unknown as {
+      stream?: { on(event: string, ear: () => void): void };
+    };
+    stream?.on("error", () => {});
+  });
 }
 
 /** Whether commands can be sent on a connection now. */

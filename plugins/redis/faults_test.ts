@@ -156,6 +156,22 @@ test("a server that forgets all when it dies: what is served and heard goes on",
   await until("the speaker to know its listener", () => tick.listeners === 1);
 });
 
+test("a bay closes while its server is away", async ({ broker, bay }) => {
+  for (const plugin of [redis, durable]) {
+    const far = await bay("far", plugin);
+    await far.serve("far/echo", (value) => value);
+    await far.listen("x/**", () => {});
+    const near = await bay("near", plugin);
+    const speaker = await near.speaker("near/tick");
+    assert.equal(await near.call("far/echo", 1), 1);
+    await broker.kill();
+    await until("the loss to be noticed", () => near.wires()[0].health?.status === "degraded");
+    await speaker.shout(1);
+    await Promise.all([near.close(), far.close()]);
+    await broker.restart();
+  }
+});
+
 test('with whenLost: "wait" a call waits for the server', async ({ broker, bay }) => {
   const far = await bay("far", redis, { whenLost: "wait" });
   const near = await bay("near", redis, { whenLost: "wait" });
