@@ -23,6 +23,7 @@ const SUITES = [
   "shared_memory",
   "websocket",
   "rest",
+  "redis",
 ];
 
 const THOROUGH: Effort = { rounds: 5, roundMs: 200 };

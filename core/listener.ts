@@ -100,6 +100,12 @@ export class ListenerSource {
   onConsumed: ((count: number) => void) | undefined = undefined;
   /** Set by the port: delivers at once what is newer than what was delivered last. */
   onPull: (() => void) | undefined = undefined;
+  /**
+   * Set by the port: the listener is done with the message that was delivered with this context. Its
+   * callback has returned or rejected, its reader has asked for the next one, or it was dropped.
+   * Not called for what still waits when the listener closes.
+   */
+  onHandled: ((context: EventContext) => void) | undefined = undefined;
   /** How many messages of this source wait. */
   waiting = 0;
   readonly #endpoint: ListenerEndpoint;
@@ -266,6 +272,8 @@ export class ListenerEndpoint {
   #running = false;
   #validating: Promise<void> | undefined;
   #onEnd: ((error?: PatchbayError) => void) | undefined;
+  /** What was given to the reader last. */
+  #given: Item | undefined;
 
   /** @ignore Made by the bay. */
   constructor(
@@ -291,7 +299,10 @@ export class ListenerEndpoint {
     this.#several = several;
     this.#host = host;
     this.#inbox = new Inbox<Item>(this.maxQueue, this.overflow, {
-      dropped: (reason) => this.statistics.countDrop(reason),
+      dropped: (reason, item) => {
+        this.statistics.countDrop(reason);
+        if (reason !== "overflow_fail") item.source.onHandled?.(item.context);
+      },
       left: (item) => {
         if (this.latest && this.#waiting.get(item.context.address) === item) {
           this.#waiting.delete(item.context.address);
@@ -347,6 +358,7 @@ export class ListenerEndpoint {
   /** @ignore */
   detach(source: ListenerSource): void {
     source.onConsumed = source.onPull = undefined;
+    source.onHandled = undefined;
     this.#sources.delete(source);
   }
 
@@ -356,6 +368,7 @@ export class ListenerEndpoint {
     if (this.#silence !== undefined) this.#host.timers.arm(this.#silence, this.#maxSilenceMs);
     const stamped = context.headers !== undefined;
     if ((this.#several || this.latest || stamped) && this.#hadAlready(context)) {
+      source.onHandled?.(context);
       return source.released();
     }
     if (this.views) return this.#lend(value, context, source);
@@ -409,7 +422,12 @@ export class ListenerEndpoint {
 
   /** The next message, for iteration. */
   async next(): Promise<IteratorResult<{ value: unknown; context: EventContext }, undefined>> {
-    return await this.#inbox.next();
+    const given = this.#given;
+    this.#given = undefined;
+    given?.source.onHandled?.(given.context);
+    const next = await this.#inbox.next();
+    if (!next.done) this.#given = next.value;
+    return next;
   }
 
   /** Hands bytes over as a view that is over when the callback has returned. */
@@ -439,12 +457,14 @@ export class ListenerEndpoint {
         if (done instanceof Promise) {
           this.#running = true;
           source.waiting++;
-          this.#drain(done, source);
-        } else source.onConsumed?.(1);
+          this.#drain(done, source, context);
+          return;
+        }
       } catch (error) {
         this.#threw(error, context);
-        source.onConsumed?.(1);
       }
+      source.onHandled?.(context);
+      source.onConsumed?.(1);
       return;
     }
     if (this.latest && this.#replaces(value, context)) return source.released();
@@ -471,9 +491,14 @@ export class ListenerEndpoint {
   }
 
   /** An asynchronous callback runs: the messages that wait go to it one after the other. */
-  async #drain(done: Promise<void>, source: ListenerSource): Promise<void> {
+  async #drain(
+    done: Promise<void>,
+    source: ListenerSource,
+    context: EventContext,
+  ): Promise<void> {
     const callback = this.#callback as ListenCallback<never>;
     await this.#settle(done, undefined);
+    source.onHandled?.(context);
     source.waiting--;
     source.released();
     for (let item = this.#inbox.take(); item !== undefined; item = this.#inbox.take()) {
@@ -485,6 +510,7 @@ export class ListenerEndpoint {
         if (this.views) lender.expire(item.value as BytesView);
         this.#threw(error, item.context);
       }
+      item.source.onHandled?.(item.context);
     }
     this.#running = false;
   }
@@ -548,6 +574,7 @@ export class ListenerEndpoint {
 
   #refuse(error: unknown, context: EventContext, source: ListenerSource): void {
     this.statistics.countDrop("invalid");
+    source.onHandled?.(context);
     source.released();
     this.#threw(error, context);
   }

@@ -46,6 +46,8 @@ export interface Traits {
   readonly retained: boolean;
   /** Headers, deadlines and trace context travel. */
   readonly headers: boolean;
+  /** Whether they travel with shouts, where that differs from {@link Traits.headers}. */
+  readonly shoutHeaders?: boolean;
   /** Where jobs come from: the wire itself, core's derivation, or nowhere. */
   readonly job: "native" | "derived" | "none";
   /** The largest payload that can be configured, in bytes; `Infinity` where values are passed. */

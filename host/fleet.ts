@@ -187,7 +187,10 @@ class Member {
     this.#pauseMs = Math.min(this.#pauseMs * 2, restartMaxMs);
   }
 
-  async #read(stream: ReadableStream<Uint8Array>, name: "stdout" | "stderr"): Promise<void> {
+  async #read(
+    stream: ReadableStream<Uint8Array<ArrayBuffer>>,
+    name: "stdout" | "stderr",
+  ): Promise<void> {
     const { onLine } = this.#options;
     let rest = "";
     for await (const text of stream.pipeThrough(new TextDecoderStream())) {
