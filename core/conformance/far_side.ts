@@ -144,7 +144,13 @@ class FarThere extends Far {
     const id = ++this.#last;
     const pending = Promise.withResolvers<Json | undefined>();
     this.#pending.set(id, pending);
-    await this.#program.tell(JSON.stringify({ id, order }));
+    pending.promise.catch(() => {}); // It may die while it is still being told.
+    try {
+      await this.#program.tell(JSON.stringify({ id, order }));
+    } catch (error) {
+      this.#pending.delete(id);
+      throw new Error("the far process has ended", { cause: error });
+    }
     return await pending.promise;
   }
 
