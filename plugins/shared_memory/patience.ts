@@ -66,6 +66,11 @@ export class Patience {
     const consumer = this.#consumer;
     for (let poll = 0; poll < SOON; poll++) if (consumer.peek() >= 0) return true;
     idle();
+    if (this.#crowded) {
+      // Nobody gets the core by courtesy: who wants it may be gone with it for milliseconds.
+      for (let poll = 0; poll < this.#polls; poll++) if (consumer.peek() >= 0) return true;
+      return false;
+    }
     let awayMs = 0;
     for (let round = 0; round < ROUNDS; round++) {
       for (let poll = this.#polls; poll > 0; poll--) {
@@ -87,8 +92,18 @@ export class Patience {
       this.#yieldCore();
       const now = performance.now();
       awayMs = now - before;
-      if (awayMs > CROWDED_MS) this.#crowdedUntil = now + CROWD_STAYS_MS;
+      if (awayMs <= CROWDED_MS) continue;
+      this.#crowdedUntil = now + CROWD_STAYS_MS;
+      return consumer.peek() >= 0;
     }
+    return false;
+  }
+
+  /** Whether others want the core: looked up only where they did lately. */
+  get #crowded(): boolean {
+    if (this.#crowdedUntil === 0) return false;
+    if (performance.now() < this.#crowdedUntil) return true;
+    this.#crowdedUntil = 0;
     return false;
   }
 
@@ -104,7 +119,7 @@ export class Patience {
   get over(): boolean {
     const now = performance.now();
     if (this.#idleSince === 0) this.#idleSince = now;
-    if (now - this.#idleSince < this.#spinMs && now > this.#crowdedUntil) return false;
+    if (now - this.#idleSince < this.#spinMs && now >= this.#crowdedUntil) return false;
     if (this.#spinMs !== SPIN_MS) {
       this.#spinMs = SPIN_MS;
       this.#answerSpinMs = Math.max(SPIN_MS, this.#answerSpinMs / 2);
