@@ -16,16 +16,15 @@ const HANDED_OVER = 4;
 /** and by giving it away for so long, in milliseconds: nobody else wanted it for less. */
 const AWAY_MS = 0.0015;
 /**
- * Who has given the core away and got it back so late, in milliseconds, is not alone with the peer:
- * then sleeping is better than looking, because the kernel prefers who was woken,
+ * Who has given the core away and got it back so late, in milliseconds, is not alone with the peer.
+ * The scheduler puts whoever gives it away further back each time: then sleeping is better than
+ * looking, because it prefers who was woken,
  */
-const CROWDED_MS = 0.3;
+const CROWDED_MS = 0.5;
 /** for so long. */
-const CROWD_STAYS_MS = 20;
+const CROWD_STAYS_MS = 300;
 /** After so many looks there is time for other things. */
 const SOON = 16;
-/** How often to give the core away before the event loop turns, which costs more. */
-const ROUNDS = 4;
 /** How long to look for more after the last frame before sleeping, in milliseconds. */
 const SPIN_MS = 0.05;
 /**
@@ -71,30 +70,32 @@ export class Patience {
       for (let poll = 0; poll < this.#polls; poll++) if (consumer.peek() >= 0) return true;
       return false;
     }
-    let awayMs = 0;
-    for (let round = 0; round < ROUNDS; round++) {
-      for (let poll = this.#polls; poll > 0; poll--) {
-        if (consumer.peek() < 0) continue;
-        if (poll < this.#polls) {
-          // It came while this side was looking: the peer runs on another core.
-          this.#handedOver = 0;
-          this.#polls = POLLS;
-        } else if (round === 1 && awayMs > AWAY_MS && ++this.#handedOver >= HANDED_OVER) {
-          this.#polls = POLLS_ON_ONE_CORE;
-        }
-        return true;
+    if (this.#poll(0)) return true;
+    const before = performance.now();
+    this.#yieldCore();
+    const now = performance.now();
+    if (now - before > CROWDED_MS) this.#crowdedUntil = now + CROWD_STAYS_MS;
+    return this.#poll(now - before);
+  }
+
+  /**
+   * Looks, and learns where the peer runs.
+   *
+   * @param awayMs How long others have just had the core.
+   */
+  #poll(awayMs: number): boolean {
+    const consumer = this.#consumer;
+    const polls = this.#polls;
+    for (let poll = 0; poll < polls; poll++) {
+      if (consumer.peek() < 0) continue;
+      if (poll > 0) {
+        // It came while this side was looking: the peer runs on another core.
+        this.#handedOver = 0;
+        this.#polls = POLLS;
+      } else if (awayMs > AWAY_MS && ++this.#handedOver >= HANDED_OVER) {
+        this.#polls = POLLS_ON_ONE_CORE;
       }
-      if (round > 0) {
-        this.#yieldCore();
-        continue;
-      }
-      const before = performance.now();
-      this.#yieldCore();
-      const now = performance.now();
-      awayMs = now - before;
-      if (awayMs <= CROWDED_MS) continue;
-      this.#crowdedUntil = now + CROWD_STAYS_MS;
-      return consumer.peek() >= 0;
+      return true;
     }
     return false;
   }
