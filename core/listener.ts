@@ -6,13 +6,18 @@
 
 import { matches } from "./address.ts";
 import { BytesView, lender } from "./bytes_view.ts";
-import type { SpeakerContract } from "./contract.ts";
+import type { NativeNames, SpeakerContract } from "./contract.ts";
 import { PatchbayError } from "./errors.ts";
 import type { BayIdentity, Peer, Registration } from "./plugin.ts";
 import { Fifo, Inbox, type Overflow } from "./queue.ts";
 import { applySchema } from "./schema.ts";
 import type { EndpointStatistics } from "./statistics.ts";
+import { readStamp } from "./bridge/stamp.ts";
+import { SequenceWindow } from "./sequence_window.ts";
 import { TimerEntry, type TimerWheel } from "./timer_wheel.ts";
+
+/** So many pairs of origin and address are remembered, to tell what has come twice. */
+const MAX_ORIGINS = 4096;
 
 /** What a listener learns about a shout besides its value. */
 export interface EventContext {
@@ -95,6 +100,12 @@ export class ListenerSource {
   onConsumed: ((count: number) => void) | undefined = undefined;
   /** Set by the port: delivers at once what is newer than what was delivered last. */
   onPull: (() => void) | undefined = undefined;
+  /**
+   * Set by the port: the listener is done with the message that was delivered with this context. Its
+   * callback has returned or rejected, its reader has asked for the next one, or it was dropped.
+   * Not called for what still waits when the listener closes.
+   */
+  onHandled: ((context: EventContext) => void) | undefined = undefined;
   /** How many messages of this source wait. */
   waiting = 0;
   readonly #endpoint: ListenerEndpoint;
@@ -248,7 +259,10 @@ export class ListenerEndpoint {
   #callback: ListenCallback<never> | undefined;
   readonly #host: ListenerHost;
   readonly #inbox: Inbox<Item>;
-  readonly #seen = new Map<string, number>();
+  /** What has come, by origin and address. */
+  readonly #seen = new Map<string, SequenceWindow>();
+  /** With `latest`: the number of the newest, by origin and address. */
+  readonly #newestOf = new Map<string, number>();
   /** With `latest`: what waits, by address. */
   readonly #waiting = new Map<string, Item>();
   #newest: { value: unknown; context: EventContext } | undefined;
@@ -258,6 +272,8 @@ export class ListenerEndpoint {
   #running = false;
   #validating: Promise<void> | undefined;
   #onEnd: ((error?: PatchbayError) => void) | undefined;
+  /** What was given to the reader last. */
+  #given: Item | undefined;
 
   /** @ignore Made by the bay. */
   constructor(
@@ -283,7 +299,10 @@ export class ListenerEndpoint {
     this.#several = several;
     this.#host = host;
     this.#inbox = new Inbox<Item>(this.maxQueue, this.overflow, {
-      dropped: (reason) => this.statistics.countDrop(reason),
+      dropped: (reason, item) => {
+        this.statistics.countDrop(reason);
+        if (reason !== "overflow_fail") item.source.onHandled?.(item.context);
+      },
       left: (item) => {
         if (this.latest && this.#waiting.get(item.context.address) === item) {
           this.#waiting.delete(item.context.address);
@@ -300,6 +319,11 @@ export class ListenerEndpoint {
       );
       host.timers.arm(this.#silence, this.#maxSilenceMs);
     }
+  }
+
+  /** What wires call the speaker instead of its address, by plugin name. */
+  get native(): NativeNames | undefined {
+    return this.#contract?.native;
   }
 
   /** How many messages wait. */
@@ -334,6 +358,7 @@ export class ListenerEndpoint {
   /** @ignore */
   detach(source: ListenerSource): void {
     source.onConsumed = source.onPull = undefined;
+    source.onHandled = undefined;
     this.#sources.delete(source);
   }
 
@@ -341,7 +366,11 @@ export class ListenerEndpoint {
   deliver(value: unknown, context: EventContext, source: ListenerSource): void {
     this.statistics.messagesIn++;
     if (this.#silence !== undefined) this.#host.timers.arm(this.#silence, this.#maxSilenceMs);
-    if ((this.#several || this.latest) && this.#hadAlready(context)) return source.released();
+    const stamped = context.headers !== undefined;
+    if ((this.#several || this.latest || stamped) && this.#hadAlready(context)) {
+      source.onHandled?.(context);
+      return source.released();
+    }
     if (this.views) return this.#lend(value, context, source);
     const schema = this.#contract?.value;
     if (schema !== undefined) {
@@ -393,7 +422,12 @@ export class ListenerEndpoint {
 
   /** The next message, for iteration. */
   async next(): Promise<IteratorResult<{ value: unknown; context: EventContext }, undefined>> {
-    return await this.#inbox.next();
+    const given = this.#given;
+    this.#given = undefined;
+    given?.source.onHandled?.(given.context);
+    const next = await this.#inbox.next();
+    if (!next.done) this.#given = next.value;
+    return next;
   }
 
   /** Hands bytes over as a view that is over when the callback has returned. */
@@ -423,12 +457,14 @@ export class ListenerEndpoint {
         if (done instanceof Promise) {
           this.#running = true;
           source.waiting++;
-          this.#drain(done, source);
-        } else source.onConsumed?.(1);
+          this.#drain(done, source, context);
+          return;
+        }
       } catch (error) {
         this.#threw(error, context);
-        source.onConsumed?.(1);
       }
+      source.onHandled?.(context);
+      source.onConsumed?.(1);
       return;
     }
     if (this.latest && this.#replaces(value, context)) return source.released();
@@ -455,9 +491,14 @@ export class ListenerEndpoint {
   }
 
   /** An asynchronous callback runs: the messages that wait go to it one after the other. */
-  async #drain(done: Promise<void>, source: ListenerSource): Promise<void> {
+  async #drain(
+    done: Promise<void>,
+    source: ListenerSource,
+    context: EventContext,
+  ): Promise<void> {
     const callback = this.#callback as ListenCallback<never>;
     await this.#settle(done, undefined);
+    source.onHandled?.(context);
     source.waiting--;
     source.released();
     for (let item = this.#inbox.take(); item !== undefined; item = this.#inbox.take()) {
@@ -469,6 +510,7 @@ export class ListenerEndpoint {
         if (this.views) lender.expire(item.value as BytesView);
         this.#threw(error, item.context);
       }
+      item.source.onHandled?.(item.context);
     }
     this.#running = false;
   }
@@ -498,22 +540,41 @@ export class ListenerEndpoint {
     this.#validating = mine;
   }
 
+  /** Whether it came before: over another of several wires, or over a bridge besides. */
   #hadAlready(context: EventContext): boolean {
+    const stamp = readStamp(context.headers);
+    const { origin, sequence } = stamp ?? context;
+    if (origin === "") return false;
+    const key = `${origin} ${context.address}`;
     // A bay's own shouts come over in_process alone.
-    if (context.origin === "" || context.origin === this.#host.identity.id) return false;
-    const key = `${context.origin} ${context.address}`;
-    const last = this.#seen.get(key) ?? 0;
-    if (context.sequence <= last) {
-      // Of states an older one may come after a newer one that was quicker through its slot.
-      this.statistics.countDrop(context.sequence === last ? "duplicate" : "overwritten");
-      return true;
+    if (this.latest && origin !== this.#host.identity.id) {
+      const last = this.#newestOf.get(key) ?? 0;
+      if (sequence <= last) {
+        // Of states an older one may come after a newer one that was quicker through its slot.
+        this.statistics.countDrop(sequence === last ? "duplicate" : "overwritten");
+        return true;
+      }
+      if (this.#newestOf.size >= MAX_ORIGINS) {
+        this.#newestOf.delete(this.#newestOf.keys().next().value ?? "");
+      }
+      this.#newestOf.set(key, sequence);
+      return false;
     }
-    this.#seen.set(key, context.sequence);
-    return false;
+    if (stamp === undefined && !this.#several) return false;
+    let seen = this.#seen.get(key);
+    if (seen === undefined) {
+      if (this.#seen.size >= MAX_ORIGINS) this.#seen.delete(this.#seen.keys().next().value ?? "");
+      this.#seen.set(key, seen = new SequenceWindow());
+    }
+    if (seen.add(sequence)) return false;
+    // The speaker's last value, once more: after a connection was lost and made anew.
+    if (!context.retained) this.statistics.countDrop("duplicate");
+    return true;
   }
 
   #refuse(error: unknown, context: EventContext, source: ListenerSource): void {
     this.statistics.countDrop("invalid");
+    source.onHandled?.(context);
     source.released();
     this.#threw(error, context);
   }

@@ -63,6 +63,7 @@ const FIELDS: readonly (readonly [path: string, check: Check, must: string])[] =
   ],
   ["permissions", (v) => v === undefined || isFunction(v), "must be a function, or absent"],
   ["available", isFunction, "must be a function"],
+  ["leftovers", (v) => v === undefined || isFunction(v), "must be a function, or absent"],
   ["open", isFunction, "must be a function"],
 ];
 

@@ -52,6 +52,7 @@ export const Kind: {
   readonly unregister: 10;
   readonly find: 11;
   readonly presence: 12;
+  readonly watch: 13;
   readonly request: 16;
   readonly response: 17;
   readonly error: 18;
@@ -83,6 +84,7 @@ export const Kind: {
   unregister: 10,
   find: 11,
   presence: 12,
+  watch: 13,
   request: 16,
   response: 17,
   error: 18,

@@ -339,6 +339,7 @@ export class Inbound {
       context = {
         headers: frame.headers() ?? NO_HEADERS,
         peer: route.peer(this.#session.peer),
+        priority,
       };
       endpoint.statistics.bytesIn += frame.bodyBytes;
       goal = endpoint.passes === undefined

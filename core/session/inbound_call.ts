@@ -25,7 +25,7 @@ export class InboundCall implements HandlerContext, CallSink {
   readonly #inbound: Inbound;
   readonly #id: number;
   readonly #codec: number;
-  readonly #priority: number;
+  readonly priority: number;
   readonly #givenMs: number;
   /** When it came; 0 until somebody wants to know. */
   #startedMs = 0;
@@ -44,7 +44,7 @@ export class InboundCall implements HandlerContext, CallSink {
     this.headers = frame.headers() ?? NO_HEADERS;
     this.#id = frame.id;
     this.#codec = frame.codec;
-    this.#priority = frame.priority;
+    this.priority = frame.priority;
     this.#givenMs = frame.number >= 0 ? frame.number : 0;
   }
 
@@ -76,12 +76,12 @@ export class InboundCall implements HandlerContext, CallSink {
 
   succeed(value: unknown): void {
     if (this.settled) return;
-    this.#inbound.respond(this, this.#id, this.#codec, this.#priority, value);
+    this.#inbound.respond(this, this.#id, this.#codec, this.priority, value);
   }
 
   fail(error: unknown): void {
     if (this.settled) return;
-    this.#inbound.refuse(this.#id, PatchbayError.fromThrown(error), this.#priority);
+    this.#inbound.refuse(this.#id, PatchbayError.fromThrown(error), this.priority);
     this.#inbound.settled(this.#id, this);
   }
 }

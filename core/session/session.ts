@@ -64,10 +64,13 @@ export interface SessionOptions extends SenderOptions {
   readonly authorize: Authorize | undefined;
   /** Sent with the hello to prove who this side is. */
   readonly credentials?: string;
+  /** Anything else that this side says of itself in its hello: at most 4096 characters a value. */
+  readonly metadata?: Readonly<Record<string, string>>;
   /** Says who the peer is by what it sent as proof; throws `unauthenticated`. */
   readonly authenticate?: (
     credentials: string | undefined,
     bay: HelloBay,
+    metadata: Readonly<Record<string, string>>,
   ) => string | undefined | Promise<string | undefined>;
   /** Reports what nobody awaits. */
   report(error: PatchbayError): void;
@@ -358,7 +361,7 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
       maxMessageBytes,
       windowBytes,
       capabilities: ["callable", "speaker", "job"],
-      metadata: {},
+      metadata: this.#options.metadata ?? {},
       credentials: this.#options.credentials,
     };
   }
@@ -415,9 +418,9 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
     });
   }
 
-  async #authenticate({ credentials, bay }: Hello): Promise<string | undefined> {
+  async #authenticate({ credentials, bay, metadata }: Hello): Promise<string | undefined> {
     try {
-      return await this.#options.authenticate?.(credentials, bay);
+      return await this.#options.authenticate?.(credentials, bay, metadata);
     } catch (error) {
       if (error instanceof PatchbayError) throw error;
       // What went wrong inside is nothing for a stranger.
@@ -497,6 +500,7 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
       case Kind.unregister:
       case Kind.find:
       case Kind.presence:
+      case Kind.watch:
         return this.#hubFrame(frame);
       case Kind.fragment:
         return this.#fragment(frame, bytes);

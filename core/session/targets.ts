@@ -66,7 +66,7 @@ export interface SessionHost {
   job(address: string, from: InboundHost): JobTarget | undefined;
   /** Before a subscription is acknowledged: what else has to acknowledge it. Never rejects. */
   joining?(publication: Publication): Promise<void> | undefined;
-  /** A frame of the hub came: register, register-ack, unregister, find or presence. */
+  /** A frame of the hub came: register, register-ack, unregister, find, presence or watch. */
   hubFrame?(from: InboundHost, kind: number, id: number, body: Record<string, unknown>): void;
   /** The peer has subscribed: publish to it from now on. */
   subscribed(publication: Publication): void;

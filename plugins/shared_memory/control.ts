@@ -18,6 +18,8 @@ import {
 } from "@patchbay/core";
 import { type Libc, SharedMemory } from "@patchbay/ffi";
 import type { Bells } from "./bells.ts";
+import { NAME } from "./names.ts";
+import { removeAfter } from "./orphans.ts";
 import { RingLink } from "./ring_link.ts";
 import { Slots, SLOTS_BYTES } from "./slots.ts";
 
@@ -35,10 +37,37 @@ const MADE = new Uint8Array([0x4d]);
 export const MIN_RING_BYTES: number = 64 * 1024;
 /** The largest ring. */
 export const MAX_RING_BYTES: number = 64 * 1024 * 1024;
-/** How often to look whether a segment whose maker has left is whole, and the pause between. */
-const RECLAIM_LOOKS = 20;
-const RECLAIM_PAUSE_MS = 10;
-const NAME = /^\/pb-[0-9a-f]{16}-[0-9a-f]$/;
+
+/**
+ * What has just been done of handing a segment over; in this order, the dialler's and then the
+ * acceptor's. Tests end the process there.
+ */
+export const STEPS = [
+  "dialled",
+  "announced",
+  "created",
+  "half made",
+  "made",
+  "told",
+  "answered",
+  "shared",
+  "accepted",
+  "heard",
+  "mapped",
+  "unlinked",
+  "answer sent",
+] as const;
+
+/** A step of handing a segment over. */
+export type Step = (typeof STEPS)[number];
+
+/** What tests may hang into the handing over. */
+export interface ControlHooks {
+  /** Called after each step. */
+  readonly onStep?: (step: Step) => void;
+  /** Called with the rings of each link, before it uses them. */
+  readonly onRings?: (producer: RingProducer, consumer: RingConsumer) => void;
+}
 
 /** Where the rings are. */
 export interface Offer {
@@ -159,16 +188,20 @@ function link(
   offer: Offer,
   libc: Libc,
   dialler: boolean,
+  hooks: ControlHooks,
   bells: Bells | undefined,
-) {
+): RingLink {
   const { capacity, epoch } = offer;
   const places = [{ epoch, capacity }, { epoch, capacity, offset: secondAt(capacity) }];
   const [mine, theirs] = dialler ? places : places.reverse();
   const { sched_yield: yieldCore } = libc.calls.posix;
+  const producer = RingProducer.attach(memory.buffer, mine);
+  const consumer = RingConsumer.attach(memory.buffer, theirs);
+  hooks.onRings?.(producer, consumer);
   return new RingLink({
     conn,
-    producer: RingProducer.attach(memory.buffer, mine),
-    consumer: RingConsumer.attach(memory.buffer, theirs),
+    producer,
+    consumer,
     slots: new Slots(memory.buffer, slotsAt(capacity), dialler),
     yieldCore: () => void yieldCore(),
     hear: bells === undefined ? undefined : (wake) => bells.listen(wake),
@@ -182,6 +215,7 @@ function link(
  * @param conn The socket; the link owns it if there is one in the end.
  * @param offer What to make. The name must not be in use.
  * @param libc The C library.
+ * @param hooks What tests hang into it.
  * @param bells The bay's bell, and the way to the peer's.
  * @throws {PatchbayError} `closed`: the peer left; `protocol`; why the segment cannot be made; what
  *   the peer refuses it with.
@@ -190,17 +224,25 @@ export async function offerLink(
   conn: Deno.Conn,
   offer: Offer,
   libc: Libc,
+  hooks: ControlHooks = {},
   bells?: Bells,
 ): Promise<RingLink> {
   const { segment, capacity, epoch } = offer;
+  hooks.onStep?.("dialled");
   await write(conn, encodeMessage(offer));
+  hooks.onStep?.("announced");
   const memory = SharedMemory.create(segment, segmentBytes(capacity), { libc });
   try {
+    hooks.onStep?.("created");
     createRing(memory.buffer, capacity, { epoch });
+    hooks.onStep?.("half made");
     createRing(memory.buffer, capacity, { epoch, offset: secondAt(capacity) });
-    const made = link(conn, memory, offer, libc, true, bells);
+    const made = link(conn, memory, offer, libc, true, hooks, bells);
+    hooks.onStep?.("made");
     await write(conn, MADE);
+    hooks.onStep?.("told");
     const answer = await readMessage(conn);
+    hooks.onStep?.("answered");
     if (answer === undefined) throw new PatchbayError("closed", "the peer left without an answer");
     if (answer.version !== CONTROL_VERSION) throw otherVersion(answer.version);
     if (answer.body.error !== undefined) {
@@ -210,6 +252,7 @@ export async function offerLink(
       made.ringWith(bells.open(answer.body.bell));
     }
     memory.unlink();
+    hooks.onStep?.("shared");
     return made;
   } catch (error) {
     memory.unlink();
@@ -223,6 +266,7 @@ export async function offerLink(
  *
  * @param conn The socket; the link owns it if there is one in the end.
  * @param libc The C library.
+ * @param hooks What tests hang into it.
  * @param bells The bay's bell, and the way to the peer's.
  * @returns `undefined` if the peer left without a word.
  * @throws {PatchbayError} `protocol`, `forbidden`, `not_found`: the segment is not what was offered.
@@ -230,18 +274,21 @@ export async function offerLink(
 export async function acceptLink(
   conn: Deno.Conn,
   libc: Libc,
+  hooks: ControlHooks = {},
   bells?: Bells,
 ): Promise<RingLink | undefined> {
   let offer: Offer | undefined;
   try {
+    hooks.onStep?.("accepted");
     const message = await readMessage(conn);
     if (message === undefined) return undefined;
     if (message.version !== CONTROL_VERSION) throw otherVersion(message.version);
     offer = readOffer(message.body);
+    hooks.onStep?.("heard");
     if ((await read(conn, 1))?.[0] !== MADE[0]) {
       throw new PatchbayError("closed", "the peer left before its segment was made");
     }
-    const made = map(conn, offer, libc, bells);
+    const made = map(conn, offer, libc, hooks, bells);
     try {
       if (offer.bell !== undefined && bells !== undefined) made.ringWith(bells.open(offer.bell));
       await write(conn, encodeMessage({ bell: bells?.name }));
@@ -249,50 +296,38 @@ export async function acceptLink(
       await made.close(true);
       throw error;
     }
+    hooks.onStep?.("answer sent");
     return made;
   } catch (error) {
     const known = PatchbayError.fromThrown(error);
-    await write(conn, encodeMessage({ error: known.toWire() })).catch(() => {});
-    if (offer !== undefined) await reclaim(offer, libc);
+    const told = await write(conn, encodeMessage({ error: known.toWire() })).then(
+      () => true,
+      () => false,
+    );
+    if (offer !== undefined) {
+      await removeAfter(offer.segment, libc, !told || known.code === "closed");
+    }
     throw known;
   }
 }
 
-function map(conn: Deno.Conn, offer: Offer, libc: Libc, bells: Bells | undefined): RingLink {
+function map(
+  conn: Deno.Conn,
+  offer: Offer,
+  libc: Libc,
+  hooks: ControlHooks,
+  bells: Bells | undefined,
+): RingLink {
   const { segment, capacity } = offer;
   const memory = SharedMemory.open(segment, { libc, bytes: segmentBytes(capacity) });
   try {
-    const made = link(conn, memory, offer, libc, false, bells);
+    const made = link(conn, memory, offer, libc, false, hooks, bells);
+    hooks.onStep?.("mapped");
     memory.unlink();
+    hooks.onStep?.("unlinked");
     return made;
   } catch (error) {
     memory[Symbol.dispose]();
     throw error;
-  }
-}
-
-/**
- * Removes the name of a segment that was announced to this side and to nobody else.
- *
- * A maker that was killed may have left it half made, and its process counts as alive until its
- * parent has asked for its exit code. A maker that lives removes it by itself, and may use the name
- * again: that segment is whole soon, and has another epoch.
- */
-async function reclaim({ segment, capacity, epoch, pid }: Offer, libc: Libc): Promise<void> {
-  for (let look = 0; look < RECLAIM_LOOKS && libc.processAlive(pid); look++) {
-    try {
-      using memory = SharedMemory.open(segment, { libc, bytes: segmentBytes(capacity) });
-      RingConsumer.attach(memory.buffer, { epoch, capacity });
-      break;
-    } catch (error) {
-      const { code, details } = PatchbayError.fromThrown(error);
-      if (code === "not_found" || code === "forbidden" || details?.expected === epoch) return;
-    }
-    await new Promise((resolve) => setTimeout(resolve, RECLAIM_PAUSE_MS));
-  }
-  try {
-    SharedMemory.unlink(segment, { libc });
-  } catch {
-    // Another user's: none of ours.
   }
 }

@@ -19,9 +19,17 @@ import {
 } from "@patchbay/core";
 import { type Libc, type LibcAvailability, libcAvailability, openLibc } from "@patchbay/ffi";
 import { dialUnix, listenUnix, requireHostDirectory, socketPath } from "@patchbay/host";
-import { acceptLink, MAX_RING_BYTES, MIN_RING_BYTES, offerLink } from "./control.ts";
 import { Bells } from "./bells.ts";
+import {
+  acceptLink,
+  type ControlHooks,
+  MAX_RING_BYTES,
+  MIN_RING_BYTES,
+  offerLink,
+  segmentBytes,
+} from "./control.ts";
 import { Names } from "./names.ts";
+import { lackOfRoom, leftovers, Sweeper } from "./orphans.ts";
 import type { RingLink } from "./ring_link.ts";
 
 /** What only shared_memory has. */
@@ -62,7 +70,7 @@ const FIELDS: ConfigFields = {
 };
 
 /** What tests may hang into shared_memory. */
-export interface SharedMemoryHooks {
+export interface SharedMemoryHooks extends ControlHooks {
   /** Called with each connection, dialled or accepted, before it is used. */
   onConnection?: (connection: Deno.UnixConn) => void;
   /** Called with each link. */
@@ -87,6 +95,13 @@ function closeQuietly(connection: Deno.Conn): void {
   }
 }
 
+const SMALLER = "lower config.shared_memory.ringBytes";
+
+/** The bytes of one ring. */
+function capacityOf({ ringBytes }: SharedMemoryConfig): number {
+  return 2 ** Math.ceil(Math.log2(ringBytes));
+}
+
 /** How shared_memory listens and dials. */
 class Driver implements LinkDriver {
   readonly #path: string;
@@ -99,6 +114,7 @@ class Driver implements LinkDriver {
   readonly #meeting = new Map<Deno.UnixConn, Promise<void>>();
   readonly #dials = new Set<Promise<Link>>();
   readonly #links = new Set<RingLink>();
+  readonly #sweeper: Sweeper;
   readonly #bells: Bells;
 
   constructor(
@@ -115,6 +131,11 @@ class Driver implements LinkDriver {
     this.#hooks = hooks;
     this.#names = names;
     this.#libc = libc;
+    this.#sweeper = new Sweeper(
+      requireHostDirectory(context),
+      libc,
+      (error) => context.report(error.with({ transport: context.name })),
+    );
     this.#bells = new Bells(
       libc,
       config.doorbell === "semaphore" ? names.prefix : undefined,
@@ -143,24 +164,23 @@ class Driver implements LinkDriver {
   }
 
   async #dial(where: string, signal: AbortSignal): Promise<Link> {
-    const capacity = 2 ** Math.ceil(Math.log2(this.#config.ringBytes));
-    return await this.#names.lend(async (segment) => {
-      const connection = await dialUnix(where, { signal });
-      this.#hooks.onConnection?.(connection);
-      const giveUp = () => closeQuietly(connection);
-      signal.addEventListener("abort", giveUp);
-      try {
-        const [epoch] = crypto.getRandomValues(new Int32Array(1));
-        const offer = { segment, capacity, epoch, pid: Deno.pid, bell: this.#bells.name };
-        return this.#keep(await offerLink(connection, offer, this.#libc, this.#bells));
-      } catch (error) {
-        closeQuietly(connection);
-        signal.throwIfAborted();
-        throw lost(error);
-      } finally {
-        signal.removeEventListener("abort", giveUp);
-      }
-    });
+    const capacity = capacityOf(this.#config);
+    const segment = this.#names.next();
+    const connection = await dialUnix(where, { signal });
+    this.#hooks.onConnection?.(connection);
+    const giveUp = () => closeQuietly(connection);
+    signal.addEventListener("abort", giveUp);
+    try {
+      const [epoch] = crypto.getRandomValues(new Int32Array(1));
+      const offer = { segment, capacity, epoch, pid: Deno.pid, bell: this.#bells.name };
+      return this.#keep(await offerLink(connection, offer, this.#libc, this.#hooks, this.#bells));
+    } catch (error) {
+      closeQuietly(connection);
+      signal.throwIfAborted();
+      throw lost(error);
+    } finally {
+      signal.removeEventListener("abort", giveUp);
+    }
   }
 
   async close(): Promise<void> {
@@ -168,6 +188,7 @@ class Driver implements LinkDriver {
     // Whoever dialled has given up by now.
     await Promise.allSettled(this.#dials);
     await Promise.all([...this.#links].map((link) => link.close(true)));
+    this.#sweeper[Symbol.dispose]();
     await this.#bells.close();
     this.#libc[Symbol.dispose]();
   }
@@ -178,7 +199,7 @@ class Driver implements LinkDriver {
     const late = setTimeout(() => closeQuietly(connection), this.#config.connectTimeoutMs);
     const met = (async () => {
       try {
-        const link = await acceptLink(connection, this.#libc, this.#bells);
+        const link = await acceptLink(connection, this.#libc, this.#hooks, this.#bells);
         if (link === undefined) closeQuietly(connection);
         else accept(this.#keep(link));
       } catch (error) {
@@ -248,7 +269,7 @@ export function createSharedMemory(hooks: SharedMemoryHooks = {}): SharedMemoryW
     },
     defaultMaxMessageBytes: 64 * 1024 * 1024,
     config: configSchema<SharedMemoryConfig>(FIELDS),
-    available() {
+    available(config) {
       if (Deno.build.os !== "linux") {
         return {
           available: false,
@@ -256,15 +277,19 @@ export function createSharedMemory(hooks: SharedMemoryHooks = {}): SharedMemoryW
           remedy: Deno.build.os === "windows" ? "use websocket instead" : "use uds instead",
         };
       }
-      return (hooks.availability ?? libcAvailability)();
+      const libc = (hooks.availability ?? libcAvailability)();
+      const full = libc.available ? lackOfRoom(segmentBytes(capacityOf(config))) : undefined;
+      return full === undefined
+        ? libc
+        : { available: false, reason: full.message, remedy: full.remedy ?? SMALLER };
     },
+    leftovers,
     async open(context, config) {
       const directory = requireHostDirectory(context);
       const { instance } = context.identity;
       const path = socketPath(directory.path, instance, "shm");
       const names = await Names.of(directory.path, instance);
       const libc = openLibc();
-      names.reclaim(libc);
       const driver = new Driver(path, context, config, hooks, names, libc);
       return directoryTransport(context, directory, driver, config, { path });
     },
