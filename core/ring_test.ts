@@ -482,3 +482,14 @@ Deno.test("ring: what was skipped keeps its room until one release gives back al
   consumer.release();
   assert.equal(consumer.kept, 0);
 });
+
+Deno.test("ring: one that was broken stays so, even if its head looks empty again", () => {
+  const memory = new SharedArrayBuffer(ringBytes(64));
+  createRing(memory, 64);
+  const consumer = RingConsumer.attach(memory);
+  const header = new Int32Array(memory);
+  Atomics.store(header, 32, -1);
+  assert.throws(() => consumer.peek(), { code: "protocol" });
+  Atomics.store(header, 32, 0);
+  assert.throws(() => consumer.peek(), { code: "protocol" });
+});
