@@ -6,9 +6,9 @@
 
 import { PatchbayError } from "@patchbay/core";
 import { fromNotCapable } from "@patchbay/host";
-import { type Door, Doors, examine, type Handshake, LinkMaker } from "./admission.ts";
-import { isLoopback } from "./loopback.ts";
+import { type Door, Doors } from "./admission.ts";
 import { readPem } from "./pem.ts";
+import { serveWire } from "./wire_server.ts";
 
 /** How a listener is made. */
 export interface ListenerOptions {
@@ -20,19 +20,16 @@ export interface ListenerOptions {
   readonly certFile?: string;
   /** As {@link certFile}. */
   readonly keyFile?: string;
-  /** Clients must show a certificate that one of these, a PEM file, has signed. */
-  readonly clientCaFile?: string;
   /**
-   * Whether connections that do not get through their handshake are closed; default: where
-   * `hostname` is not the loopback interface. It is served by `npm:ws` then, as it is with
-   * `clientCaFile` or `perMessageDeflate`; else by Deno's own server.
+   * Clients must show a certificate that one of these, a PEM file, has signed. It is served by
+   * `npm:ws` then, as it is with `perMessageDeflate`: Deno's TLS cannot ask for certificates.
    */
-  readonly guarded?: boolean;
+  readonly clientCaFile?: string;
   /** Whether to agree on permessage-deflate (RFC 7692) with clients that offer it. */
   readonly perMessageDeflate?: boolean;
   /** Messages from this size on are compressed by it, in bytes; default 4096. */
   readonly compressionThreshold?: number;
-  /** How long a handshake may take where it is guarded, in milliseconds; default 10,000. */
+  /** How long a handshake may take before it is refused, in milliseconds; default 10,000. */
   readonly handshakeMs?: number;
   /** The largest message on the socket, in bytes; default 64 MiB. */
   readonly maxPayloadBytes?: number;
@@ -117,14 +114,14 @@ export class WebSocketListener implements AsyncDisposable {
       clientCa: await readPem(clientCaFile),
     };
     const doors = new Doors();
-    const { guarded = !isLoopback(hostname), perMessageDeflate, port } = options;
+    const { perMessageDeflate, port } = options;
     let server: RunningServer;
     try {
-      if (guarded || perMessageDeflate === true || clientCaFile !== undefined) {
+      if (perMessageDeflate === true || clientCaFile !== undefined) {
         // Not literal: the package is fetched by who needs it, and by nobody else.
         const { serveNode } = await import(new URL("./node_server.ts", import.meta.url).href);
         server = await (serveNode as typeof import("./node_server.ts").serveNode)(setup, doors);
-      } else server = serveDeno(setup, doors);
+      } else server = serveWire(setup, doors);
     } catch (error) {
       const flag = `--allow-net=${hostname}:${port}`;
       const known = fromNotCapable(error, `nothing can listen on ${hostname}:${port}`, [flag]);
@@ -160,60 +157,3 @@ export class WebSocketListener implements AsyncDisposable {
     return this.close();
   }
 }
-
-/** Deno's own server: the quickest, and the one that waits for ever for the rest of a header. */
-function serveDeno(setup: ListenerSetup, doors: Doors): RunningServer {
-  const { hostname, port, cert, key } = setup;
-  const makers = new WeakMap<Door, LinkMaker>();
-  const handle = async (
-    request: Request,
-    info: Deno.ServeHandlerInfo<Deno.NetAddr>,
-  ): Promise<Response> => {
-    // Headers are read before the upgrade: afterwards they throw.
-    const handshake: Handshake = {
-      path: new URL(request.url).pathname,
-      headers: new Headers(request.headers),
-      remoteAddress: info.remoteAddr.hostname,
-    };
-    const door = doors.at(handshake.path);
-    const verdict = await examine(handshake, door);
-    if ("status" in verdict || door === undefined) {
-      const { status, text, headers } = "status" in verdict ? verdict : GONE;
-      doors.refused(door, status);
-      const all = { connection: "close", ...headers };
-      return new Response(`${text}\n`, { status, headers: all });
-    }
-    let maker = makers.get(door);
-    if (maker === undefined) makers.set(door, maker = new LinkMaker(door, false));
-    const links = maker;
-    const { socket, response } = Deno.upgradeWebSocket(request, {
-      protocol: verdict.protocol,
-      idleTimeout: Math.max(1, Math.ceil(door.pingTimeoutMs / 1000)),
-    });
-    // A throw between the upgrade and its response would stop the whole server.
-    try {
-      socket.binaryType = "arraybuffer";
-      socket.addEventListener("error", (event) => event.preventDefault());
-      const local = isLoopback(handshake.remoteAddress);
-      socket.addEventListener("open", () => links.take(socket, verdict, local));
-    } catch (error) {
-      door.onError(error);
-    }
-    return response;
-  };
-  const options = { hostname, port, cert, key, onListen() {} };
-  const server = Deno.serve(options as Deno.ServeTcpOptions, async (request, info) => {
-    try {
-      return await handle(request, info);
-    } catch (error) {
-      // What the HTTP layer refuses to upgrade: a broken key, a version we do not speak.
-      doors.refused(undefined, 400);
-      const message = error instanceof Error ? error.message : String(error);
-      return new Response(`${message}\n`, { status: 400, headers: { connection: "close" } });
-    }
-  });
-  return { port: server.addr.port, close: () => server.shutdown() };
-}
-
-/** What is told when the bay has closed between the look and the upgrade. */
-const GONE = { status: 503, text: "the bay has closed", headers: undefined };
