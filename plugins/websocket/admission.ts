@@ -6,6 +6,7 @@
 
 import { type Link, MAX_FRAME_BYTES, PatchbayError } from "@patchbay/core";
 import { JSON_PROTOCOL, type JsonLinkOptions } from "@patchbay/core/json-protocol";
+import { ChunkPool } from "./chunk_pool.ts";
 import { Gathering, SUBPROTOCOL, WebSocketLink } from "./link.ts";
 import type { AnySocket, SocketFacts } from "./socket_flow.ts";
 import { WebSocketTextLink } from "./text_link.ts";
@@ -166,6 +167,7 @@ export class LinkMaker {
   readonly #door: Door;
   readonly #keepsBytes: boolean;
   #gathering: Gathering | undefined;
+  #pool: ChunkPool | undefined;
   #buffer: Uint8Array<ArrayBuffer> | undefined;
 
   /**
@@ -209,7 +211,7 @@ export class LinkMaker {
     this.#accept(
       () =>
         admission.protocol === SUBPROTOCOL
-          ? new WireLink(conn, rest, facts)
+          ? new WireLink(conn, rest, facts, this.#pool ??= new ChunkPool())
           : new WireTextLink(conn, rest, facts, door.json, door, this.#shared()),
       () => conn.close(),
     );

@@ -127,11 +127,7 @@ export class WebSocketLink implements Link {
   /** As {@link Link.commit}. */
   commit(bytes: number): void {
     const out = this.#out;
-    if (this.#claim !== out.claims) {
-      throw new PatchbayError("invalid", "a value sent something while it was being written", {
-        remedy: "values must be plain: no getter may call or shout",
-      });
-    }
+    if (this.#claim !== out.claims) throw interrupted();
     const at = this.#claimedAt;
     out.view.setUint32(at - LENGTH_BYTES, bytes, true);
     out.used = at + bytes;
@@ -178,6 +174,13 @@ export class WebSocketLink implements Link {
     }
     this.#handler?.closed(error);
   }
+}
+
+/** The error for a claim during which something else was sent. */
+export function interrupted(): PatchbayError {
+  return new PatchbayError("invalid", "a value sent something while it was being written", {
+    remedy: "values must be plain: no getter may call or shout",
+  });
 }
 
 /**

@@ -6,19 +6,18 @@
 
 import { type Link, type LinkHandler, MAX_FRAME_BYTES, PatchbayError } from "@patchbay/core";
 import { Kind } from "@patchbay/core/envelope";
+import { ChunkPool, type PoolOwner } from "./chunk_pool.ts";
 import { closeCodeOf, closeReasonOf } from "./close_codes.ts";
-import { LENGTH_BYTES, MAX_WIRE_MESSAGE_BYTES, readFrames, reasonIn } from "./link.ts";
+import { interrupted, LENGTH_BYTES, MAX_WIRE_MESSAGE_BYTES, readFrames, reasonIn } from "./link.ts";
 import type { SocketFacts } from "./socket_flow.ts";
-import { Chunk, HEAD_BYTES, Op } from "./wire_frames.ts";
+import { type Chunk, HEAD_BYTES, Op } from "./wire_frames.ts";
 import { type WireOwner, WireSocket } from "./wire_socket.ts";
 
-/** Frames are gathered into messages of up to this size, once there is more than a little. */
-const CHUNK_BYTES = 96 * 1024;
-/** The first chunk of a connection: most never need more. It holds the largest frame. */
-const SMALL_CHUNK_BYTES = 28 * 1024;
+/** From this size on the next message is made while one is being written, in bytes. */
+const DRAINED_BYTES = 16 * 1024;
 
 /** A link over a WebSocket on a connection of Deno. */
-export class WireLink implements Link, WireOwner {
+export class WireLink implements Link, WireOwner, PoolOwner {
   /** Whether the peer is on this host. */
   readonly local: boolean;
   /** A half-open connection looks alive: the session sends heartbeats. */
@@ -30,10 +29,10 @@ export class WireLink implements Link, WireOwner {
   /** As {@link Link.identity}. */
   readonly identity: string | undefined;
   readonly #socket: WireSocket;
-  readonly #full: Chunk[] = [];
-  #chunk: Chunk | undefined;
-  #spare: Chunk | undefined;
+  readonly #pool: ChunkPool;
+  readonly #waiting: Chunk[] = [];
   #claimedAt = 0;
+  #claim = 0;
   #buffered = 0;
   #due = false;
   #handler: LinkHandler | undefined;
@@ -45,8 +44,15 @@ export class WireLink implements Link, WireOwner {
    * @param conn The connection; the link owns it.
    * @param rest What came behind the handshake.
    * @param facts What is known of it.
+   * @param pool Where frames are gathered; links may share it.
    */
-  constructor(conn: Deno.Conn, rest: Uint8Array, facts: SocketFacts) {
+  constructor(
+    conn: Deno.Conn,
+    rest: Uint8Array,
+    facts: SocketFacts,
+    pool: ChunkPool = new ChunkPool(),
+  ) {
+    this.#pool = pool;
     this.local = facts.local;
     this.authorized = facts.authorized === true;
     this.identity = facts.identity;
@@ -62,12 +68,12 @@ export class WireLink implements Link, WireOwner {
 
   /** As {@link Link.buffer}. */
   get buffer(): Uint8Array {
-    return (this.#chunk as Chunk).bytes;
+    return this.#pool.chunk.bytes;
   }
 
   /** As {@link Link.view}. */
   get view(): DataView {
-    return (this.#chunk as Chunk).view;
+    return this.#pool.chunk.view;
   }
 
   /** As {@link Link.buffered}; what is being written does not count: the next is made meanwhile. */
@@ -83,18 +89,20 @@ export class WireLink implements Link, WireOwner {
 
   /** As {@link Link.claim}. */
   claim(bytes: number): number {
-    const need = LENGTH_BYTES + bytes;
-    let chunk = this.#chunk;
-    if (chunk === undefined || chunk.used + need > chunk.bytes.length) {
-      if (chunk !== undefined) this.#full.push(chunk);
-      chunk = this.#chunk = this.#fresh(chunk !== undefined);
-    }
-    return this.#claimedAt = chunk.used + LENGTH_BYTES;
+    const pool = this.#pool;
+    if (pool.owner !== this) {
+      pool.owner?.yieldChunk();
+      pool.owner = this;
+    } else if (!pool.hasRoom(LENGTH_BYTES + bytes)) this.yieldChunk();
+    this.#claim = ++pool.claims;
+    return this.#claimedAt = pool.chunk.used + LENGTH_BYTES;
   }
 
   /** As {@link Link.commit}. */
   commit(bytes: number): void {
-    const chunk = this.#chunk as Chunk;
+    if (this.#claim !== this.#pool.claims) throw interrupted();
+    const { chunk } = this.#pool;
+    if (this.#socket.closed) return;
     const at = this.#claimedAt;
     chunk.view.setUint32(at - LENGTH_BYTES, bytes, true);
     chunk.used = at + bytes;
@@ -120,20 +128,27 @@ export class WireLink implements Link, WireOwner {
 
   // ----- for the socket -----
 
+  /** As {@link PoolOwner.yieldChunk}. */
+  yieldChunk(): void {
+    const chunk = this.#pool.take();
+    if (chunk !== undefined) this.#waiting.push(chunk);
+  }
+
   /** As {@link WireOwner.take}. */
   take(): Chunk | undefined {
-    const chunk = this.#full.shift() ?? this.#takeChunk();
+    const chunk = this.#waiting.shift() ??
+      (this.#pool.owner === this ? this.#pool.take() : undefined);
     if (chunk === undefined) return undefined;
     this.#buffered -= chunk.used - HEAD_BYTES;
     // Not at once: the session may be in the middle of sending.
-    queueMicrotask(this.#tellDrained);
+    if (chunk.used > DRAINED_BYTES) queueMicrotask(this.#tellDrained);
     return chunk;
   }
 
   /** As {@link WireOwner.sent}. */
   sent(chunk: Chunk): void {
-    chunk.used = HEAD_BYTES;
-    this.#spare = chunk;
+    this.#pool.release(chunk);
+    if (chunk.used <= DRAINED_BYTES) this.#tellDrained();
   }
 
   /** As {@link WireOwner.message}. */
@@ -156,6 +171,12 @@ export class WireLink implements Link, WireOwner {
   /** As {@link WireOwner.closed}. */
   closed(error: PatchbayError | undefined): void {
     this.#buffered = 0;
+    this.#waiting.length = 0;
+    const pool = this.#pool;
+    if (pool.owner === this) {
+      pool.owner = undefined;
+      pool.chunk.used = HEAD_BYTES;
+    }
     this.#handler?.closed(error);
   }
 
@@ -167,18 +188,4 @@ export class WireLink implements Link, WireOwner {
   readonly #tellDrained = (): void => {
     if (!this.#socket.closed) this.#handler?.drained();
   };
-
-  #fresh(wide: boolean): Chunk {
-    const spare = this.#spare;
-    this.#spare = undefined;
-    if (spare !== undefined && (!wide || spare.bytes.length === CHUNK_BYTES)) return spare;
-    return new Chunk(Op.binary, wide ? CHUNK_BYTES : SMALL_CHUNK_BYTES);
-  }
-
-  #takeChunk(): Chunk | undefined {
-    const chunk = this.#chunk;
-    if (chunk === undefined || chunk.used === HEAD_BYTES) return undefined;
-    this.#chunk = undefined;
-    return chunk;
-  }
 }

@@ -15,9 +15,11 @@ import { closedBy } from "./close_codes.ts";
 import { Chunk, complaint, HEAD_BYTES, Op, seal, unmask } from "./wire_frames.ts";
 
 /** What the read buffer begins with, in bytes; it grows to the largest message. */
-const READ_BYTES = 32 * 1024;
+const READ_BYTES = 4 * 1024;
 /** It grows to this size at once when a read has filled it. */
 const WIDE_READ_BYTES = 128 * 1024;
+/** After so many reads that would not have needed that it is given back. */
+const SMALL_READS = 256;
 /** How long {@link WireSocket.close} waits for what waits, and for the peer, in milliseconds. */
 const CLOSE_MS = 1000;
 
@@ -60,6 +62,7 @@ export class WireSocket {
   #words: Uint32Array;
   #start = 0;
   #end: number;
+  #smallReads = 0;
   /** The pieces of a message that comes in several frames, and their size. */
   #pieces: Uint8Array[] | undefined;
   #piecesBytes = 0;
@@ -84,7 +87,7 @@ export class WireSocket {
     this.#options = options;
     this.#owner = owner;
     this.#reader = { op: options.op, masked: !options.client, maxBytes: options.maxBytes };
-    this.#input = new Uint8Array(READ_BYTES);
+    this.#input = new Uint8Array(Math.max(READ_BYTES, (rest.length + 3) & ~3));
     this.#words = new Uint32Array(this.#input.buffer);
     this.#input.set(rest);
     this.#end = rest.length;
@@ -211,6 +214,7 @@ export class WireSocket {
         const read = await this.#conn.read(this.#input.subarray(this.#end));
         if (read === null) break;
         this.#end += read;
+        this.#smallReads = this.#end < READ_BYTES ? this.#smallReads + 1 : 0;
       }
       this.shut(this.#saidClose ? undefined : new PatchbayError("closed", "the connection broke"));
     } catch (error) {
@@ -223,7 +227,8 @@ export class WireSocket {
     const full = this.#end === length;
     if (this.#start === this.#end) {
       this.#start = this.#end = 0;
-      if (full && length < WIDE_READ_BYTES) this.#widen(WIDE_READ_BYTES);
+      if (full && length < WIDE_READ_BYTES) this.#resize(WIDE_READ_BYTES);
+      else if (length > READ_BYTES && this.#smallReads > SMALL_READS) this.#resize(READ_BYTES);
       return;
     }
     if (this.#start > 0 && length - this.#end < length / 2) {
@@ -233,17 +238,17 @@ export class WireSocket {
     }
     // The largest message, its head, and the beginning of the next.
     if (this.#end === length) {
-      this.#widen(
+      this.#resize(
         Math.min(this.#options.maxBytes + WIDE_READ_BYTES, Math.max(WIDE_READ_BYTES, length * 2)),
       );
     }
   }
 
-  #widen(bytes: number): void {
-    const wider = new Uint8Array((bytes + 3) & ~3);
-    wider.set(this.#input.subarray(this.#start, this.#end));
-    this.#input = wider;
-    this.#words = new Uint32Array(wider.buffer);
+  #resize(bytes: number): void {
+    const other = new Uint8Array((bytes + 3) & ~3);
+    other.set(this.#input.subarray(this.#start, this.#end));
+    this.#input = other;
+    this.#words = new Uint32Array(other.buffer);
     this.#end -= this.#start;
     this.#start = 0;
   }
