@@ -15,7 +15,7 @@ import { closedBy } from "./close_codes.ts";
 import { Chunk, complaint, HEAD_BYTES, Op, seal, unmask } from "./wire_frames.ts";
 
 /** What the read buffer begins with, in bytes; it grows to the largest message. */
-const READ_BYTES = 4 * 1024;
+const READ_BYTES = 2 * 1024;
 /** It grows to this size at once when a read has filled it. */
 const WIDE_READ_BYTES = 128 * 1024;
 /** After so many reads that would not have needed that it is given back. */
