@@ -80,7 +80,7 @@ export class Fifo<T> {
 /** How an {@link Inbox} tells its owner what happened to an item. */
 export interface InboxOwner<T> {
   /** An item was dropped because the queue was full. */
-  dropped(reason: "overflow_oldest" | "overflow_newest" | "overflow_fail"): void;
+  dropped(reason: "overflow_oldest" | "overflow_newest" | "overflow_fail", item: T): void;
   /** An item left the queue: it was consumed or dropped, and its source may send one more. */
   left(item: T): void;
 }
@@ -145,16 +145,18 @@ export class Inbox<T> {
     if (this.#items.length >= this.max) {
       switch (this.#overflow) {
         case "drop_newest":
-          this.#owner.dropped("overflow_newest");
+          this.#owner.dropped("overflow_newest", item);
           this.#owner.left(item);
           return true;
-        case "drop_oldest":
-          this.#owner.left(this.#items.shift() as T);
-          this.#owner.dropped("overflow_oldest");
+        case "drop_oldest": {
+          const oldest = this.#items.shift() as T;
+          this.#owner.left(oldest);
+          this.#owner.dropped("overflow_oldest", oldest);
           break;
+        }
         case "fail":
         case "block":
-          this.#owner.dropped("overflow_fail");
+          this.#owner.dropped("overflow_fail", item);
           this.end(
             new PatchbayError(
               "overloaded",

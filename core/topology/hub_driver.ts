@@ -26,12 +26,18 @@ export type HubDriver =
      * @param credentials What its hello brought.
      * @param bay Who it says it is.
      * @param link How it came.
+     * @param metadata What else its hello says.
      */
     authenticate?(
       credentials: string | undefined,
       bay: BayIdentity,
       link: Link,
+      metadata: Readonly<Record<string, string>>,
     ): string | undefined | Promise<string | undefined>;
+    /** A client has come in. */
+    joined?(bay: BayIdentity): void;
+    /** Its connection has ended; once for each {@link joined}. */
+    left?(bay: BayIdentity): void;
   }
   | {
     /** This bay dials the hub. */
@@ -40,6 +46,8 @@ export type HubDriver =
     readonly where: string;
     /** Sent with the hello. */
     readonly credentials?: string;
+    /** What else is said with the hello: at most 4096 characters a value. */
+    readonly metadata?: Readonly<Record<string, string>>;
     /**
      * Dials the hub.
      *

@@ -6,6 +6,7 @@
 
 import type { Pattern } from "../errors.ts";
 import type { ListenerEndpoint } from "../listener.ts";
+import type { Offer as Seen } from "../offers.ts";
 import { encodeControl, Kind } from "../session/envelope.ts";
 import type { Subscription } from "../session/outbound.ts";
 import type { Session } from "../session/session.ts";
@@ -50,6 +51,10 @@ class Table<K, V> {
     return this.#map?.keys() ?? NONE;
   }
 
+  entries(): Iterable<[K, V]> {
+    return this.#map?.entries() ?? NONE;
+  }
+
   values(): Iterable<V> {
     return this.#map?.values() ?? NONE;
   }
@@ -72,9 +77,24 @@ export class HubMember {
   /** The hub's own listeners that have joined it. */
   readonly subscriptions: Table<ListenerEndpoint, Subscription | undefined> = new Table();
 
+  /** The patterns of which it wants to hear everything, by the number it has given them. */
+  readonly sights: Table<number, string> = new Table();
+
   /** @param session Its connection. */
   constructor(session: Session) {
     this.session = session;
+  }
+
+  /**
+   * Shows it what there is of a pattern that it watches.
+   *
+   * @param id The number it has given the pattern.
+   * @param sight What there is.
+   */
+  show(id: number, sight: { readonly offers: readonly Seen[] }): void {
+    if (this.session.isOpen) {
+      this.session.sender.control(Kind.watch, id, 0, encodeControl(sight));
+    }
   }
 
   /**

@@ -5,7 +5,8 @@
  */
 
 import type { Pattern } from "../errors.ts";
-import type { InboundHost } from "../session/inbound.ts";
+import type { Bridged } from "../offers.ts";
+import type { InboundHost } from "../session/targets.ts";
 import { keyOf } from "./hub_frames.ts";
 import type { HubMember } from "./hub_member.ts";
 
@@ -18,6 +19,8 @@ export interface Server {
   readonly client: HubMember;
   /** Whether others may serve it, too. */
   readonly shared: boolean;
+  /** The bridges that the offer has come over. */
+  readonly bridged: Bridged | undefined;
 }
 
 /** Servers and watchers, by pattern and address. */

@@ -26,13 +26,14 @@ import type {
   Verb,
 } from "../plugin.ts";
 import { encodeControl, Kind } from "../session/envelope.ts";
-import type { CallTarget, InboundHost, JobTarget, SessionHost } from "../session/inbound.ts";
+import type { CallTarget, InboundHost, JobTarget, SessionHost } from "../session/targets.ts";
 import { Passing } from "../session/passing.ts";
 import type { Publication } from "../session/publication.ts";
 import { Session, type SessionOptions } from "../session/session.ts";
 import type { SpeakerEndpoint } from "../speaker.ts";
 import type { HubConfig, HubDriver } from "./hub_driver.ts";
-import { type Offer, type Presence, readOffer } from "./hub_frames.ts";
+import type { Bridged, Offer as Seen, Watching } from "../offers.ts";
+import { keyOf, MAX_SEEN, type Offer, type Presence, readOffer, readWatch } from "./hub_frames.ts";
 import { HubMember } from "./hub_member.ts";
 import { HubRegistry, MAX_OF_CLIENT } from "./hub_registry.ts";
 import { Errand, HubCall, nobody, RelayCallable, type RelayHost, RelayJob } from "./hub_relay.ts";
@@ -43,6 +44,8 @@ import { SpeakWay } from "./ways.ts";
 const READY_MS = 1000;
 /** So many clients that have gone are remembered, to count those that come back. */
 const MAX_GONE = 4096;
+/** The most patterns that one client may watch. */
+const MAX_SIGHTS = 256;
 
 /** A hub. */
 export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayHost {
@@ -67,6 +70,8 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   readonly #registry = new HubRegistry();
   readonly #lines: CreditLines = new WeakMap();
   readonly #gone = new Set<string>();
+  /** Who watches in this bay. */
+  readonly #onlookers = new Set<() => void>();
   #listener: LinkListener | undefined;
   #closing: Promise<void> | undefined;
 
@@ -123,6 +128,18 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     const { found, detail } = this.#look(pattern, address, undefined);
     if (found === true) return { found, detail };
     return { found: false, reason: "no client of this hub serves it" };
+  }
+
+  /** As {@link Transport.watch}: what the clients serve and speak. */
+  watch(match: string, changed: () => void): Promise<Watching> {
+    this.#onlookers.add(changed);
+    const offers = () => this.#sights(match, undefined);
+    return Promise.resolve({
+      get offers() {
+        return offers();
+      },
+      close: () => void this.#onlookers.delete(changed),
+    });
   }
 
   /** As {@link Transport.serve}. */
@@ -274,6 +291,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   /** As {@link SessionHost.hubFrame}. */
   hubFrame(from: InboundHost, kind: number, id: number, body: Record<string, unknown>): void {
     const client = this.#client(from as Session);
+    if (kind === Kind.watch) return this.#watch(client, id, readWatch(body));
     const offer = readOffer(body);
     if (kind === Kind.register) return void this.#register(client, id, offer);
     if (kind === Kind.unregister) return this.#unregister(client, id);
@@ -298,7 +316,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
       ...this.#options,
       authenticate: authenticate === undefined
         ? undefined
-        : (credentials, bay) => authenticate(credentials, bay, link),
+        : (credentials, bay, metadata) => authenticate(credentials, bay, link, metadata),
     });
     this.#sessions.add(session);
     this.#context.statistics.connections++;
@@ -324,6 +342,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     if (this.#gone.delete(id)) this.#context.statistics.reconnections++;
     this.#clients.set(session, client);
     this.#byBay.set(id, client);
+    this.#driver.joined?.(session.bay);
     return client;
   }
 
@@ -333,6 +352,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     this.#clients.delete(session);
     if (this.#gone.size >= MAX_GONE) this.#gone.clear();
     this.#gone.add(session.bay.id);
+    this.#driver.left?.(session.bay);
     if (this.#byBay.get(session.bay.id) === client) this.#byBay.delete(session.bay.id);
     this.#registry.forget(client);
     for (const id of [...client.offers.keys()]) this.#remove(client, id);
@@ -381,7 +401,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     const { pattern, address, shared = false } = offer;
     this.#checkFree(pattern, address, shared);
     client.offers.set(id, offer);
-    this.#registry.add(pattern, address, { client, shared });
+    this.#registry.add(pattern, address, { client, shared, bridged: offer.bridged });
     this.#changed(pattern, address);
     if (pattern !== "job") return;
     for (const errand of [...this.seeking.get(address) ?? []]) errand.appeared(client);
@@ -453,6 +473,13 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     for (const client of this.#registry.watchers(pattern, address)) {
       client.tell(0, this.#look(pattern, address, client));
     }
+    for (const client of this.#byBay.values()) {
+      for (const [id, match] of client.sights.entries()) {
+        if (!matches(match, address)) continue;
+        client.show(id, this.#sight(pattern, address, client));
+      }
+    }
+    for (const onlooker of this.#onlookers) onlooker();
     if (this.#closing === undefined) this.#context.routesChanged();
   }
 
@@ -477,6 +504,65 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     }
     const detail = names.length === 0 ? undefined : `${names.join(", ")} at the hub`;
     return { pattern, address, found: names.length > 0, detail };
+  }
+
+  #watch(client: HubMember, id: number, match: string | undefined): void {
+    if (match === undefined) return void client.sights.delete(id);
+    if (client.sights.size >= MAX_SIGHTS) {
+      throw new PatchbayError("overloaded", `over ${MAX_SIGHTS} patterns watched by one client`);
+    }
+    client.sights.set(id, match);
+    const seen = new Map<string, Seen[]>();
+    for (const one of this.#sights(match, client)) {
+      const key = keyOf(one.pattern, one.address);
+      const same = seen.get(key);
+      if (same === undefined) seen.set(key, [one]);
+      else if (same.length < MAX_SEEN) same.push(one);
+    }
+    for (const offers of seen.values()) {
+      const { pattern, address } = offers[0];
+      client.show(id, { pattern, address, offers } as { offers: Seen[] });
+    }
+    // All has been told.
+    client.show(id, { offers: [] });
+  }
+
+  #sight(pattern: Pattern, address: string, asker: HubMember) {
+    const offers = this.#sights(address, asker).filter((one) => one.pattern === pattern);
+    return { pattern, address, offers: offers.slice(0, MAX_SEEN) };
+  }
+
+  /** What is offered at the addresses of a pattern, by others than who asks. */
+  #sights(match: string, asker: HubMember | undefined): Seen[] {
+    const seen: Seen[] = [];
+    if (this.#config.relay || asker === undefined) {
+      for (const client of this.#byBay.values()) {
+        if (client === asker) continue;
+        const by = client.session.bay.id;
+        for (
+          const { pattern, address, shared = false, retain = false, bridged } of client.offers
+            .values()
+        ) {
+          if (matches(match, address)) {
+            seen.push({ pattern, address, shared, retain, by, bridged });
+          }
+        }
+      }
+    }
+    if (asker === undefined) return seen;
+    const by = this.#context.identity.id;
+    const mine = [
+      ...[...this.#callables.values()].map((one) => ["callable", one, false] as const),
+      ...[...this.#jobs.values()].map((one) => ["job", one, false] as const),
+    ];
+    for (const [pattern, { address, shared, bridged }, retain] of mine) {
+      if (matches(match, address)) seen.push({ pattern, address, shared, retain, by, bridged });
+    }
+    for (const { endpoint: { address, retain, bridged } } of this.#ways) {
+      if (!matches(match, address)) continue;
+      seen.push({ pattern: "speaker", address, shared: true, retain, by, bridged });
+    }
+    return seen;
   }
 
   #serves(pattern: Pattern, address: string): boolean {

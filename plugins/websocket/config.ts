@@ -12,7 +12,7 @@ import {
   LINK_FIELDS,
 } from "@patchbay/core";
 import type { AuthenticateHandshake } from "./admission.ts";
-import type { ListenerOptions, WebSocketListener } from "./listener.ts";
+import type { ListenerOptions, Listening } from "./listening.ts";
 import { isLoopback } from "./loopback.ts";
 
 /** Where a hub listens. */
@@ -20,7 +20,7 @@ export interface ListenAddress extends Partial<ListenerOptions> {
   /** The path of its own; default: any. */
   readonly path?: string;
   /** A listener that several bays share, instead of one of its own. */
-  readonly listener?: WebSocketListener;
+  readonly listener?: Listening;
 }
 
 /** The certificates of a client. */

@@ -4,12 +4,14 @@
  * @module
  */
 
+import { hubTransport } from "@patchbay/core";
 import { DenoDialler } from "./deno_dial.ts";
 import { WebSocketListener } from "./listener.ts";
 import type { WebSocketParts } from "./plugin.ts";
 
 /** The parts that a page lacks. */
 export const denoParts: WebSocketParts = {
+  transport: hubTransport,
   listen: ({ port = 0, ...rest }) => WebSocketListener.open({ port, ...rest }),
   dialler: ({ headers, token, tls, perMessageDeflate, compressionThreshold }) =>
     new DenoDialler({

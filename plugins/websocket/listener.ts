@@ -4,36 +4,12 @@
  * @module
  */
 
+import type { ListenerOptions, Listening } from "./listening.ts";
 import { PatchbayError } from "@patchbay/core";
 import { fromNotCapable } from "@patchbay/host";
 import { type Door, Doors } from "./admission.ts";
 import { readPem } from "./pem.ts";
 import { serveWire } from "./wire_server.ts";
-
-/** How a listener is made. */
-export interface ListenerOptions {
-  /** The interface; default `127.0.0.1`. */
-  readonly hostname?: string;
-  /** The port; 0 takes a free one. */
-  readonly port: number;
-  /** The server's certificate and key, as PEM files: it listens with TLS (`wss://`). */
-  readonly certFile?: string;
-  /** As {@link certFile}. */
-  readonly keyFile?: string;
-  /**
-   * Clients must show a certificate that one of these, a PEM file, has signed. It is served by
-   * `npm:ws` then, as it is with `perMessageDeflate`: Deno's TLS cannot ask for certificates.
-   */
-  readonly clientCaFile?: string;
-  /** Whether to agree on permessage-deflate (RFC 7692) with clients that offer it. */
-  readonly perMessageDeflate?: boolean;
-  /** Messages from this size on are compressed by it, in bytes; default 4096. */
-  readonly compressionThreshold?: number;
-  /** How long a handshake may take before it is refused, in milliseconds; default 10,000. */
-  readonly handshakeMs?: number;
-  /** The largest message on the socket, in bytes; default 64 MiB. */
-  readonly maxPayloadBytes?: number;
-}
 
 /** A listener with what was in its files. */
 export interface ListenerSetup extends ListenerOptions {
@@ -78,7 +54,7 @@ export interface RunningServer {
  * console.log(north.transport(websocket).url, south.transport(websocket).url);
  * ```
  */
-export class WebSocketListener implements AsyncDisposable {
+export class WebSocketListener implements Listening, AsyncDisposable {
   /** Where it listens: `ws://host:port` or `wss://host:port`. */
   readonly url: string;
   /** The interface. */

@@ -9,7 +9,8 @@ import { denoParts } from "./deno_parts.ts";
 import { createWebSocket, type WebSocketPlugin } from "./plugin.ts";
 
 export type { AuthenticateHandshake, Handshake } from "./admission.ts";
-export { type ListenerOptions, WebSocketListener } from "./listener.ts";
+export { WebSocketListener } from "./listener.ts";
+export type { ListenerOptions, Listening } from "./listening.ts";
 export type {
   ListenAddress,
   TlsConfig,

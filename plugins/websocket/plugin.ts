@@ -7,8 +7,9 @@
 
 import {
   configSchema,
+  hubClientTransport,
   type HubDriver,
-  hubTransport,
+  type hubTransport,
   PatchbayError,
   type Plugin,
   type TransportContext,
@@ -16,7 +17,7 @@ import {
 import type { Door } from "./admission.ts";
 import { complaint, FIELDS, type ListenAddress, type WebSocketConfig } from "./config.ts";
 import { type Dialler, pageDialler } from "./dial.ts";
-import type { WebSocketListener } from "./listener.ts";
+import type { Listening } from "./listening.ts";
 import { sameToken } from "./token.ts";
 
 export type { ListenAddress, TlsConfig, WebSocketConfig } from "./config.ts";
@@ -32,7 +33,9 @@ export interface WebSocketExtras {
 /** What the plugin is made with. */
 export interface WebSocketParts {
   /** How to listen; absent where nothing can: in a page. */
-  readonly listen?: (address: ListenAddress) => Promise<WebSocketListener>;
+  readonly listen?: (address: ListenAddress) => Promise<Listening>;
+  /** How to be a hub; absent where nothing can listen. */
+  readonly transport?: typeof hubTransport;
   /** How to dial; default: as a page does. */
   readonly dialler?: (config: WebSocketConfig) => Dialler;
   /** Called with each link that is accepted or dialled, before it is used. */
@@ -105,7 +108,7 @@ function hub(
         compressionThreshold,
         handshakeMs: config.connectTimeoutMs,
         ...address,
-      }) as WebSocketListener;
+      }) as Listening;
       let remove: () => void;
       try {
         remove = listener.add(doorOf(context, config, (link) => {
@@ -216,7 +219,7 @@ export function createWebSocket(parts: WebSocketParts = {}): WebSocketPlugin {
       const driver: HubDriver = config.listen !== undefined
         ? hub(context, config, parts, (where) => extras.url = where)
         : client(context, config, parts);
-      return await hubTransport(context, driver, full, extras);
+      return await (parts.transport ?? hubClientTransport)(context, driver, full, extras);
     },
   };
 }
