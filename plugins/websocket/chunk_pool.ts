@@ -7,7 +7,7 @@
 import { Chunk, HEAD_BYTES, Op } from "./wire_frames.ts";
 
 /** Frames are gathered into messages of up to this size. */
-const CHUNK_BYTES = 96 * 1024;
+const CHUNK_BYTES = 128 * 1024;
 /** What is smaller is copied out, so that the large chunk stays where it is. */
 const COPIED_BYTES = 8 * 1024;
 /** So many large chunks are kept for the next time. */

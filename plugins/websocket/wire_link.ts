@@ -4,11 +4,18 @@
  * @module
  */
 
-import { type Link, type LinkHandler, MAX_FRAME_BYTES, PatchbayError } from "@patchbay/core";
+import { type Link, type LinkHandler, PatchbayError } from "@patchbay/core";
 import { Kind } from "@patchbay/core/envelope";
 import { ChunkPool, type PoolOwner } from "./chunk_pool.ts";
 import { closeCodeOf, closeReasonOf } from "./close_codes.ts";
-import { interrupted, LENGTH_BYTES, MAX_WIRE_MESSAGE_BYTES, readFrames, reasonIn } from "./link.ts";
+import {
+  interrupted,
+  LENGTH_BYTES,
+  MAX_WIRE_MESSAGE_BYTES,
+  readFrames,
+  reasonIn,
+  WIRE_FRAME_BYTES,
+} from "./link.ts";
 import type { SocketFacts } from "./socket_flow.ts";
 import { type Chunk, HEAD_BYTES, Op } from "./wire_frames.ts";
 import { type WireOwner, WireSocket } from "./wire_socket.ts";
@@ -23,7 +30,7 @@ export class WireLink implements Link, WireOwner, PoolOwner {
   /** A half-open connection looks alive: the session sends heartbeats. */
   readonly detectsClose = false;
   /** As {@link Link.maxFrameBytes}. */
-  readonly maxFrameBytes: number = MAX_FRAME_BYTES;
+  readonly maxFrameBytes: number = WIRE_FRAME_BYTES;
   /** Whether the peer has shown before the upgrade that it may come in. */
   readonly authorized: boolean;
   /** As {@link Link.identity}. */
