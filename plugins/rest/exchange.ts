@@ -24,6 +24,8 @@ export interface Visit {
   readonly local: boolean;
   /** Who it has proved to be. */
   identity?: string;
+  /** Cuts the connection, where the listener can. */
+  readonly cut?: () => void;
 }
 
 /** What exchanges share. */

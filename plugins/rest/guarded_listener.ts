@@ -42,10 +42,11 @@ const REASONS: Readonly<Record<number, string>> = {
 function visitOf(socket: Socket): Visit {
   const local = socket.remoteAddress === undefined || isLoopback(socket.remoteAddress);
   const secure = socket as TLSSocket;
-  if (secure.authorized !== true) return { local };
+  const cut = () => void socket.destroy();
+  if (secure.authorized !== true) return { local, cut };
   const { CN } = secure.getPeerCertificate()?.subject ?? {};
   const identity = Array.isArray(CN) ? CN[0] : CN;
-  return identity === undefined ? { local } : { local, identity };
+  return identity === undefined ? { local, cut } : { local, identity, cut };
 }
 
 /** Listens with `node:http`, or `node:https` where there is a certificate. */

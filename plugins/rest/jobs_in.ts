@@ -15,7 +15,7 @@ import {
 } from "@patchbay/core";
 import type { RestConfig } from "./config.ts";
 import { encodeEvent, EVENT_STREAM } from "./events.ts";
-import type { EventStream, Streams } from "./event_stream.ts";
+import type { EventStream, StreamBounds, Streams } from "./event_stream.ts";
 import { peerOf, type Visit } from "./exchange.ts";
 import { JOB_ID, userHeaders } from "./headers.ts";
 import { nameOf } from "./names.ts";
@@ -144,7 +144,13 @@ export class Jobs {
       const location = { location: held.location };
       // Before the goal is begun: a quick worker's first words are not to be missed.
       const stream = streaming
-        ? held.stream(streams, config.maxQueueBytes, 0, 202, location)
+        ? held.stream(
+          streams,
+          { maxBytes: config.maxQueueBytes, cut: context.env.cut },
+          0,
+          202,
+          location,
+        )
         : undefined;
       const run = endpoint.start(id, goal, {
         headers: userHeaders(request.headers, server.apiKeyHeader),
@@ -188,7 +194,13 @@ export class Jobs {
       // A client that has had the end is told to come no more (HTML §9.2.1).
       if (held.ended && after >= held.lastId) return new Response(null, { status: 204 });
       const location = { location: `${path}/${held.id}` };
-      return held.stream(streams, config.maxQueueBytes, after, 200, location).response;
+      return held.stream(
+        streams,
+        { maxBytes: config.maxQueueBytes, cut: context.env.cut },
+        after,
+        200,
+        location,
+      ).response;
     } catch (error) {
       return server.refuse(PatchbayError.fromThrown(error));
     }
@@ -318,19 +330,19 @@ class HeldJob extends TimerEntry implements JobSink {
    * Streams it to a client: first what that has missed.
    *
    * @param streams The open streams.
-   * @param maxBytes The most bytes that wait.
+   * @param room The most bytes that wait, and how to cut the connection.
    * @param after The last event that the client has had.
    * @param status The status of the answer.
    * @param headers Further headers of the answer.
    */
   stream(
     streams: Streams,
-    maxBytes: number,
+    room: Pick<StreamBounds, "maxBytes" | "cut">,
     after: number,
     status: number,
     headers: Readonly<Record<string, string>>,
   ): EventStream {
-    const bounds = { maxQueue: MAX_QUEUE, maxBytes, overflow: "fail" } as const;
+    const bounds: StreamBounds = { ...room, maxQueue: MAX_QUEUE, overflow: "fail" };
     const stream = streams.open(bounds, status, headers, () => this.#left(stream));
     this.#watchers.add(stream);
     this.#endpoint.timers.disarm(this);

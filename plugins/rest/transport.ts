@@ -207,7 +207,7 @@ export class RestTransport implements Transport<RestExtras>, JobHost {
   /** As {@link Transport.close}. */
   close(): Promise<void> {
     return this.#closing ??= (async () => {
-      this.#whereabouts.close();
+      await this.#whereabouts.close();
       for (const way of this.#calls) way.end();
       for (const way of this.#jobs) way.close();
       const listenings = [...this.#listenings];
