@@ -5,6 +5,8 @@
  */
 
 import { checkAddress, checkPattern } from "./address.ts";
+import type { Bridge } from "./bridge/bridge.ts";
+import type { BridgeOptions } from "./bridge/options.ts";
 import {
   Callable,
   type CallBinding,
@@ -15,6 +17,7 @@ import {
 } from "./callable.ts";
 import { CallableEndpoint } from "./callable_endpoint.ts";
 import { allOrNone, type Closable, within } from "./all_or_none.ts";
+import type { BytesView } from "./bytes_view.ts";
 import type { Explanation, ExtrasOf, Via, WaitOptions, WireStatus, WithVia } from "./bay_types.ts";
 import { choose, noWire, usable, type Wire } from "./choice.ts";
 import {
@@ -29,13 +32,18 @@ import {
 } from "./contract.ts";
 import type { Directory, DirectoryEndpoint } from "./directory.ts";
 import { PatchbayError, type Pattern } from "./errors.ts";
-import { type ExecuteOptions, JobHandle, PendingJob } from "./job.ts";
-import { JobEndpoint, type JobHandler, type PerformOptions } from "./job_endpoint.ts";
-import { type ListenCallback, Listener, ListenerEndpoint, type ListenOptions } from "./listener.ts";
+import type { ExecuteOptions, JobHandle } from "./job.ts";
+import type { JobEndpoint, JobHandler, PerformOptions } from "./job_endpoint.ts";
+import {
+  type ListenCallback,
+  Listener,
+  ListenerEndpoint,
+  type ListenOptions,
+  type ViewOptions,
+} from "./listener.ts";
 import type { BayIdentity, Plugin, Registration, Transport } from "./plugin.ts";
 import { applySchema } from "./schema.ts";
 import { Claims, Served } from "./served.ts";
-import { waitForWire } from "./wait_for_wire.ts";
 import type { Epoch } from "./epoch.ts";
 import { Speaker, SpeakerEndpoint, type SpeakOptions } from "./speaker.ts";
 import type { Statistics } from "./statistics.ts";
@@ -74,7 +82,10 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
   readonly #counters = new Map<string, { sequence: number }>();
   /** The callers behind {@link call}, so that calling by contract binds once. */
   readonly #callers = new Map<unknown, Callable<never, unknown>>();
+  /** What this bay itself serves, speaks and performs. */
+  readonly #own = new Set<DirectoryEndpoint>();
   readonly #abort = new AbortController();
+  #jobs: Promise<typeof import("./job.ts")> | undefined;
   #closing: Promise<void> | undefined;
   /** Whether closing is over. */
   #done = false;
@@ -245,18 +256,34 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
       this.#count("speaker", "speaker", known.address, wires),
     );
     const ports = await allOrNone(wires, (wire) => wire.transport?.speak?.(endpoint));
-    const entry = this.#entry("speaker", "speaker", known.address, wires);
+    const { retain } = endpoint;
+    const entry = this.#entry("speaker", "speaker", known.address, wires, false, retain);
     const speaker: Speaker<ValueIn> = new Speaker(endpoint, ports, () => {
       this.#children.delete(speaker);
+      this.#own.delete(entry);
       this.#parts.statistics.remove(endpoint.statistics);
       return this.#parts.directory?.remove(entry);
     }, () => this.closed && !this.#done);
     this.#children.add(speaker);
+    this.#own.add(entry);
     await this.#parts.directory?.add(entry);
     await Promise.all(ports.map((port) => port.ready?.()));
     return speaker;
   }
 
+  /**
+   * Listens to bare bytes without a copy of its own for each shout; resolves as the others do.
+   *
+   * @param contract The contract (without a schema), or an address or pattern.
+   * @param callback Called with a view that is valid until it returns.
+   * @param options With `views: true`.
+   * @throws {PatchbayError} `invalid`: the contract has a schema.
+   */
+  listen(
+    contract: SpeakerContract<Uint8Array, Uint8Array> | string,
+    callback: ListenCallback<BytesView>,
+    options: WithVia<ViewOptions, Plugins, "speaker">,
+  ): Promise<Listener<BytesView>>;
   /**
    * Listens to an address or pattern with a callback; resolves when the speakers known now have
    * acknowledged, so that what they shout afterwards is delivered.
@@ -346,6 +373,8 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
   ): Promise<Served> {
     const known = typeof contract === "string" ? defineJob({ address: contract }) : contract;
     const wires = this.#usable("job", options.via);
+    // What a page may never use is loaded when it is first used; others have it already.
+    const { JobEndpoint } = await import("./job_endpoint.ts");
     const endpoint = new JobEndpoint(
       known,
       handler as unknown as JobHandler<never, never, unknown>,
@@ -383,6 +412,7 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     const known = typeof contract === "string" ? defineJob({ address: contract }) : contract;
     const address = checkAddress(known.address);
     if (known.goal !== undefined) await applySchema(known.goal, goal, "goal");
+    const { JobHandle, PendingJob } = await (this.#jobs ??= import("./job.ts"));
     const wire = await this.#choose("job", address, options.via, known.native);
     options.signal?.throwIfAborted();
     const port = wire.transport?.executor?.(address);
@@ -414,6 +444,60 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     job.start();
     await job.whenAccepted;
     return new JobHandle(job);
+  }
+
+  /**
+   * Joins two wires: what others serve, speak and perform on the one is there on the other, both
+   * ways; resolves when what is there now is.
+   *
+   * Guaranteed: what comes and goes on the one side comes and goes on the other; no message goes
+   * round in a circle of bridges; every queue is bounded, and what is dropped is counted in
+   * {@link statistics}, with the reason.
+   *
+   * @param options The wires, the addresses, and the limits.
+   * @throws {PatchbayError} `invalid`: the options; `unavailable`: a wire is not open here.
+   *
+   * @example
+   * ```ts
+   * import { Patchbay } from "@patchbay/patchbay";
+   * import inProcess, { Room } from "@patchbay/in_process";
+   *
+   * const parent = await Deno.makeTempDir();
+   * const runtimeDirectory = `${parent}/run`;
+   * const config = { in_process: { room: new Room() } };
+   * {
+   *   // The arm is reached in this process only, the desk over uds only.
+   *   await using arm = await Patchbay.open({ module: "arm", runtimeDirectory, config });
+   *   await arm.serve("arm/move", (to) => `at ${to}`, { via: ["in_process"] });
+   *   await using joint = await Patchbay.open({ module: "joint", runtimeDirectory, config });
+   *   await using _ = await joint.bridge({ from: "in_process", to: "uds", match: "arm/**" });
+   *   await using desk = await Patchbay.open({ module: "desk", runtimeDirectory });
+   *   console.log(await desk.call("arm/move", 3)); // at 3
+   * }
+   * await Deno.remove(parent, { recursive: true });
+   * ```
+   */
+  async bridge(
+    options: BridgeOptions<Plugins[number]["name"]>,
+  ): Promise<Bridge> {
+    this.#live();
+    const { identity, wires, timers, statistics, directory, epoch, report } = this.#parts;
+    const own = (wire: string, pattern: Pattern, address: string) => {
+      for (const one of this.#own) {
+        if (one.pattern === pattern && one.address === address && one.wires.includes(wire)) {
+          return true;
+        }
+      }
+      return false;
+    };
+    const host = { identity, wires, timers, statistics, directory, epoch, report, own };
+    // What a page hardly ever needs is loaded when it is used.
+    const { Bridge } = await import("./bridge/bridge.ts");
+    this.#live();
+    const bridge: Bridge = new Bridge(host, options, () => this.#children.delete(bridge));
+    this.#children.add(bridge);
+    await bridge.open();
+    return bridge;
   }
 
   /**
@@ -453,6 +537,7 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
    * ```
    */
   async waitFor(contract: AnyContract, options: WaitOptions = {}): Promise<void> {
+    const { waitForWire } = await import("./wait_for_wire.ts");
     await waitForWire(this.#parts, contract, options, () => this.#live());
   }
 
@@ -490,8 +575,10 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     const closings = await Promise.allSettled(others.map((child) => child.close()));
     const speakers = children.filter(speaks);
     closings.push(...await Promise.allSettled(speakers.map((child) => child.close())));
-    closings.push(...await Promise.allSettled([directory?.close()]));
+    // Nobody finds this bay any more; its name is free when its wires have gone.
+    closings.push(...await Promise.allSettled([directory?.leave?.()]));
     for (const wire of wires) closings.push(...await Promise.allSettled([wire.transport?.close()]));
+    closings.push(...await Promise.allSettled([directory?.close()]));
     timers.close();
     this.#done = true;
     this.#parts.onClose?.();
@@ -542,8 +629,10 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     address: string,
     wires: readonly Wire[],
     shared = false,
+    retain?: boolean,
   ): DirectoryEndpoint {
-    return { pattern, role, address, wires: wires.map((wire) => wire.plugin.name), shared };
+    const names = wires.map((wire) => wire.plugin.name);
+    return { pattern, role, address, wires: names, shared, ...(retain ? { retain } : {}) };
   }
 
   async #choose(
@@ -586,11 +675,13 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     this.#live();
     this.#claims.claim(pattern, address, shared);
     const entry = this.#entry(pattern, "server", address, wires, shared);
+    this.#own.add(entry);
     let registrations: Registration[] = [];
     const withdraw = async () => {
+      this.#own.delete(entry);
       await this.#parts.directory?.remove(entry);
       await within(endpoint.drain(), DRAIN_MS);
-      if (endpoint instanceof JobEndpoint) endpoint.giveUp();
+      if ("giveUp" in endpoint) endpoint.giveUp();
       for (const registration of registrations) await registration.close();
       this.#parts.statistics.remove(endpoint.statistics);
       this.#claims.release(pattern, address);

@@ -27,6 +27,8 @@ export interface HandlerContext {
   readonly address: string;
   /** How long the caller will still wait, in milliseconds; `Infinity` if it does not say. */
   readonly remainingMs: number;
+  /** 0–255, as the caller said; absent where the wire does not tell. */
+  readonly priority?: number;
 }
 
 /** Answers a call: with the response or a promise of it; what it throws reaches the caller. */
@@ -217,9 +219,11 @@ class PendingCall extends TimerEntry implements OutboundCall {
   }
 
   get remainingMs(): number {
+    const givenMs = this.timeoutMs - this.#spentMs;
+    // The wheel turns in steps: what it says may be a step too much.
     return this.wheelList === undefined
-      ? this.timeoutMs - this.#spentMs
-      : this.#timers.remainingMs(this);
+      ? givenMs
+      : Math.min(givenMs, this.#timers.remainingMs(this));
   }
 
   start(): void {
@@ -460,12 +464,14 @@ export class Callable<RequestIn, ResponseOut> {
     const epoch = this.#router.epoch;
     if (this.#binding !== undefined && this.#epoch === epoch) return this.#binding;
     // What is bound now answers only for the epoch in which the choice began.
-    this.#binds ??= this.#router.bindCall(this.address, this.#via, this.#contract.native).then((binding) => {
-      if (this.#binding !== undefined) this.#router.release(this.#binding);
-      this.#binding = binding;
-      this.#epoch = epoch;
-      return binding;
-    }).finally(() => {
+    this.#binds ??= this.#router.bindCall(this.address, this.#via, this.#contract.native).then(
+      (binding) => {
+        if (this.#binding !== undefined) this.#router.release(this.#binding);
+        this.#binding = binding;
+        this.#epoch = epoch;
+        return binding;
+      },
+    ).finally(() => {
       this.#binds = undefined;
     });
     return await this.#binds;

@@ -50,7 +50,7 @@ export interface Codec {
   /**
    * As {@link encode}, as text, for wires that send text anyway; only codecs that are text have it.
    *
-   * @param value A portable value, not `undefined`.
+   * @param value A portable value.
    * @throws {PatchbayError} `invalid`, naming the path of what this codec cannot carry.
    */
   encodeText?(value: unknown): string;
@@ -125,7 +125,9 @@ export const json: Codec = Object.freeze<Codec>({
     longer.set(rest, headroom + written);
     return longer;
   },
-  encodeText: stringify,
+  encodeText(value: unknown): string {
+    return value === undefined ? "" : stringify(value);
+  },
   decode(bytes: Uint8Array): unknown {
     return bytes.length === 0 ? undefined : parse(bytes);
   },
