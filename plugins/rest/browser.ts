@@ -9,7 +9,7 @@ import { fetchWay, fromPageFetch } from "./fetch_way.ts";
 import { createRest, type RestPlugin } from "./plugin.ts";
 
 export type { RestConfig } from "./config.ts";
-export type { RestName } from "./names.ts";
+export type { Method, RestName } from "./names.ts";
 export type { RestPlugin } from "./plugin.ts";
 export type { RestExtras } from "./transport.ts";
 

@@ -181,6 +181,13 @@ export class EventStream {
     }
   }
 
+  /** Ends a stream whose answer nobody has been given. */
+  discard(): void {
+    if (this.#finished) return;
+    this.#finish();
+    this.#controller.close();
+  }
+
   #shift(): Item | undefined {
     const item = this.#items[this.#first];
     if (item === undefined) return undefined;

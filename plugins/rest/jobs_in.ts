@@ -162,11 +162,11 @@ export class Jobs {
       }
       const gone = () => {
         run?.cancel("the job's owner has gone");
-        stream?.abort();
+        stream?.discard();
       };
       const refusal = await decided(held, request, gone);
       if (refusal !== undefined) {
-        stream?.abort();
+        stream?.discard();
         return problemResponse(refusal, statusOf(refusal));
       }
       if (stream !== undefined) return stream.response;
@@ -407,7 +407,8 @@ class HeldJob extends TimerEntry implements JobSink {
 
   fail(error: PatchbayError): void {
     this.#failed = true;
-    if (!this.#accepted) return this.#decide(error);
+    // Before it was accepted this is the verdict; whoever comes back for it is told as well.
+    this.#decide(error);
     const problem = problemOf(error, statusOf(error, true));
     const bytes = new TextEncoder().encode(JSON.stringify(problem));
     const event = encodeEvent(

@@ -90,7 +90,7 @@ export class RestServer implements ExchangeHost {
     const before: MiddlewareHandler[] = [];
     if (config.cors !== undefined) before.push(pages(config.cors));
     if (this.#gate !== undefined) before.push(this.#authenticate(this.#gate));
-    before.push(...config.middleware);
+    before.push(...config.middleware as readonly MiddlewareHandler[]);
     this.router = new Router(
       before,
       (request) => this.#otherwise(request),
