@@ -157,10 +157,10 @@ for (const listener of LISTENERS) {
     deaf.write("GET /arm/flood HTTP/1.1\r\nHost: localhost\r\n\r\n");
     const good = await Events.open(`${bay.url}/arm/flood`);
     await until(() => speaker.listeners === 2);
-    const before = Deno.memoryUsage().rss;
+    let heard = 0;
     const value = "x".repeat(10_000);
     const reading = (async () => {
-      for (let one = await good.next(); one?.data !== '"the end"';) one = await good.next();
+      for (let one = await good.next(); one?.data !== '"the end"'; one = await good.next()) heard++;
     })();
     // 200 MB.
     for (let n = 0; n < 20_000; n++) {
@@ -169,15 +169,19 @@ for (const listener of LISTENERS) {
     }
     speaker.shout("the end");
     await reading;
-    const grown = Deno.memoryUsage().rss - before;
-    assert.ok(grown < 100 * 1024 * 1024, `grown by ${grown} bytes`);
     // After three pings that find it as it was, nobody waits for it any longer.
     await until(() => speaker.listeners === 1);
     const [dropped] = bay.statistics.snapshot(Date.now()).endpoints.filter((e) =>
       e.address === "arm/flood" && e.role === "speaker"
     );
-    assert.ok(dropped.drops.overflow_oldest > 10_000, JSON.stringify(dropped.drops));
+    // What was not dropped was read, or is in the buffers of the kernel, which are a few MB.
+    const drops = Object.values(dropped.drops).reduce((sum, n) => sum + n, 0);
+    const sent = Math.round(dropped.bytesOut / 10_002);
+    const held = sent - drops - heard;
+    assert.ok(held < 3000, `${held} of ${sent} went to who does not read`);
     await good.close();
+    // Its connection is no burden when the bay closes.
+    await bay.close();
     deaf.resume();
     deaf.destroy();
     await gone;
