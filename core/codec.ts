@@ -48,6 +48,13 @@ export interface Codec {
    */
   encodeBehind?(value: unknown, headroom: number, likelyBytes: number): Uint8Array;
   /**
+   * As {@link encode}, as text, for wires that send text anyway; only codecs that are text have it.
+   *
+   * @param value A portable value.
+   * @throws {PatchbayError} `invalid`, naming the path of what this codec cannot carry.
+   */
+  encodeText?(value: unknown): string;
+  /**
    * Decodes one whole body. The result never aliases `bytes`, which may be reused at once.
    *
    * @param bytes The body, from its first byte to its last.
@@ -117,6 +124,9 @@ export const json: Codec = Object.freeze<Codec>({
     longer.set(bytes.subarray(0, headroom + written));
     longer.set(rest, headroom + written);
     return longer;
+  },
+  encodeText(value: unknown): string {
+    return value === undefined ? "" : stringify(value);
   },
   decode(bytes: Uint8Array): unknown {
     return bytes.length === 0 ? undefined : parse(bytes);

@@ -38,6 +38,8 @@ export interface OwnerWire {
 const WAIT_MS = 10_000;
 /** How much longer the way there and back may take, in milliseconds. */
 const WAY_MS = 5_000;
+/** How long after the last feedback the next one may still be on its way, in milliseconds. */
+const ARRIVING_MS = 50;
 /** How long missing feedback is waited for, in milliseconds. */
 const CATCH_UP_MS = 1_000;
 /** The most reports that are held back while missing ones are asked for. */
@@ -242,7 +244,8 @@ class OwnedJob {
     for (let failures = 0; !this.#over;) {
       let answer: Answer;
       try {
-        answer = await this.#askResult(WAIT_MS, undefined);
+        // After a cut the first question is answered at once: feedback may have been lost.
+        answer = await this.#askResult(failures > 0 ? 0 : WAIT_MS, undefined);
         failures = 0;
       } catch (error) {
         if (this.#over) return;
@@ -252,6 +255,7 @@ class OwnedJob {
         await this.#rest(Math.random() * FIRST_PAUSE_MS * 2 ** failures);
         continue;
       }
+      await this.#arriving(answer.last);
       if (answer.last > job.lastSequence || this.#catchingUp !== undefined) await this.#catchUp();
       if (answer.ended === undefined || this.#over) continue;
       const missing = answer.last - job.lastSequence;
@@ -272,6 +276,16 @@ class OwnedJob {
       retryable: false,
       cause: error,
     });
+  }
+
+  /** The answer may have overtaken feedback: as long as that goes on coming, nothing is missing. */
+  async #arriving(last: number): Promise<void> {
+    const job = this.#job;
+    for (let before = -1; !this.#over && this.#catchingUp === undefined;) {
+      if (job.lastSequence >= last || job.lastSequence === before) return;
+      before = job.lastSequence;
+      await this.#rest(ARRIVING_MS);
+    }
   }
 
   /** Asks for the reports that are missing, for a second at most, and delivers what is held back. */

@@ -50,7 +50,7 @@ export interface OpenOptions<Plugins extends readonly Plugin[] = readonly Plugin
    * each attempt of a retry has a span of its own. Default: none, at no cost.
    */
   telemetry?: Telemetry;
-  /** The largest message, in bytes. Default 10 MiB. */
+  /** The largest message, in bytes. Default 10 MiB, unless a wire has a default of its own. */
   maxMessageBytes?: number;
   /** Called once when the bay has closed. */
   onClose?: () => void;
@@ -204,7 +204,8 @@ export async function open<const Plugins extends readonly Plugin[]>(
       directory,
       statistics: counters,
       authorize: options.authorize,
-      maxMessageBytes: options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES,
+      maxMessageBytes: options.maxMessageBytes ?? plugin.defaultMaxMessageBytes ??
+        DEFAULT_MAX_MESSAGE_BYTES,
       routesChanged: () => epoch.next(),
       report,
     };

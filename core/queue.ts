@@ -20,9 +20,13 @@ export type Overflow = "block" | "drop_oldest" | "drop_newest" | "fail";
 /** Every overflow policy. */
 export const OVERFLOWS: readonly Overflow[] = ["block", "drop_oldest", "drop_newest", "fail"];
 
+/** The room of a queue that was never used. */
+const NOTHING: undefined[] = [];
+
 /** A first-in-first-out ring that grows by doubling and never shrinks; its user bounds it. */
 export class Fifo<T> {
-  #items: (T | undefined)[] = new Array(8);
+  /** Most queues of a connection are never used: they cost no room until then. */
+  #items: (T | undefined)[] = NOTHING;
   #head = 0;
   #length = 0;
 
@@ -59,12 +63,12 @@ export class Fifo<T> {
 
   /** Drops everything. */
   clear(): void {
-    this.#items = new Array(8);
+    this.#items = NOTHING;
     this.#head = this.#length = 0;
   }
 
   #grow(): void {
-    const bigger: (T | undefined)[] = new Array(this.#items.length * 2);
+    const bigger: (T | undefined)[] = new Array(this.#items.length * 2 || 8);
     for (let i = 0; i < this.#length; i++) {
       bigger[i] = this.#items[(this.#head + i) & (this.#items.length - 1)];
     }
@@ -76,7 +80,7 @@ export class Fifo<T> {
 /** How an {@link Inbox} tells its owner what happened to an item. */
 export interface InboxOwner<T> {
   /** An item was dropped because the queue was full. */
-  dropped(reason: "overflow_oldest" | "overflow_newest" | "overflow_fail"): void;
+  dropped(reason: "overflow_oldest" | "overflow_newest" | "overflow_fail", item: T): void;
   /** An item left the queue: it was consumed or dropped, and its source may send one more. */
   left(item: T): void;
 }
@@ -141,16 +145,18 @@ export class Inbox<T> {
     if (this.#items.length >= this.max) {
       switch (this.#overflow) {
         case "drop_newest":
-          this.#owner.dropped("overflow_newest");
+          this.#owner.dropped("overflow_newest", item);
           this.#owner.left(item);
           return true;
-        case "drop_oldest":
-          this.#owner.left(this.#items.shift() as T);
-          this.#owner.dropped("overflow_oldest");
+        case "drop_oldest": {
+          const oldest = this.#items.shift() as T;
+          this.#owner.left(oldest);
+          this.#owner.dropped("overflow_oldest", oldest);
           break;
+        }
         case "fail":
         case "block":
-          this.#owner.dropped("overflow_fail");
+          this.#owner.dropped("overflow_fail", item);
           this.end(
             new PatchbayError(
               "overloaded",

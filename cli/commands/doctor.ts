@@ -18,6 +18,8 @@ export interface DoctorCommandOptions extends CommonOptions {
   readonly verbose?: boolean;
   /** Print the configuration of every wire. */
   readonly configTable?: boolean;
+  /** Remove what dead processes have left. */
+  readonly clean?: boolean;
 }
 
 /**
@@ -37,7 +39,11 @@ export async function doctor(
     import("@patchbay/host"),
   ]);
   const { onReport: _, ...host } = context.hostOptions();
-  const report = await context.within("the examination", () => inspect({ ...host, builtins }));
+  const { clean } = options;
+  const report = await context.within(
+    "the examination",
+    () => inspect({ ...host, builtins }, { clean }),
+  );
   const wanted = [...names, ...options.via ?? []];
   const chosen = choose(report, wanted);
   const { runtimeDirectory } = report;
@@ -107,6 +113,8 @@ function printJson({ screen }: Context, report: HostReport, chosen: Chosen, base
     screen.value({ plugin: { ...plugin, traits } });
   }
   for (const broken of chosen.broken) screen.value({ broken });
+  for (const stale of report.stale) screen.value({ stale });
+  for (const removed of report.removed) screen.value({ removed });
 }
 
 function print(
@@ -138,9 +146,32 @@ function print(
   }
   for (const plugin of chosen.plugins) printPlugin(context, plugin, options);
   for (const broken of chosen.broken) printBroken(context, broken);
+  printStale(context, report);
   const working = chosen.plugins.filter((one) => one.availability.available).length;
   const all = chosen.plugins.length + chosen.broken.length;
   if (!some) screen.line(`${working} of ${all} wires can be used here`);
+}
+
+function printStale({ screen }: Context, { stale, removed }: HostReport): void {
+  const { paint } = screen;
+  if (removed.length > 0) {
+    screen.line(`${paint.green("✓")} ${paint.bold("removed")}  ${paint.dim("what the dead left")}`);
+    screen.table(removed.map((what) => [what]), { indent: "    " });
+    screen.line();
+  }
+  if (stale.length === 0) return;
+  screen.line(`${paint.yellow("!")} ${paint.bold("left by dead processes")}`);
+  const rows = stale.map(({ what, bytes, instance, wire }) => [
+    what,
+    paint.dim(instance === undefined ? `${wire}` : `of ${instance}`),
+    bytes === undefined ? "" : formatBytes(bytes),
+  ]);
+  screen.table(rows, { indent: "    " });
+  const remedy = stale.some(({ wire }) => wire !== undefined)
+    ? "patchbay doctor --clean, or the next start of a module that uses the wire"
+    : "patchbay doctor --clean, or the next start of any module";
+  screen.table([[paint.dim("removed by"), paint.yellow(remedy)]], { indent: "    " });
+  screen.line();
 }
 
 function printPlugin(context: Context, plugin: PluginReport, options: DoctorCommandOptions): void {

@@ -51,6 +51,11 @@ export interface Meeting extends AsyncDisposable {
   readonly place?: Json;
   /** Starts the other program of `two_processes`, where it is no process: a worker, say. */
   program?(): Promise<FarProgram>;
+  /**
+   * Resolves when what was served or withdrawn on one side is known on the other, where that takes a
+   * moment: behind a bridge. Asked for after each change.
+   */
+  settle?(): Promise<void>;
   /** Cuts every connection between the bays abruptly. They may connect again at once. */
   sever?(): Promise<void>;
   /**

@@ -8,9 +8,11 @@
 import { matches } from "../address.ts";
 import { PatchbayError } from "../errors.ts";
 import type { EventContext } from "../listener.ts";
+import type { LinkSlots } from "../link.ts";
 import { Fifo, type Overflow } from "../queue.ts";
 import type { EndpointStatistics } from "../statistics.ts";
 import { Flag, Kind, laneOf, LANES } from "./envelope.ts";
+import { LatestSlots } from "./latest.ts";
 import type { FrameSource } from "./outbox.ts";
 import type { Origin } from "./passing.ts";
 import type { FrameHead, Sender } from "./sender.ts";
@@ -37,6 +39,8 @@ export interface SubscriptionTerms {
   readonly maxQueue: number;
   /** Whether retained values are wanted. */
   readonly retained: boolean;
+  /** Whether only the newest value counts. */
+  readonly latest?: boolean;
 }
 
 /** What a publication asks of its session. */
@@ -47,6 +51,8 @@ export interface PublicationHost {
   readonly isOpen: boolean;
   /** The sending half. */
   readonly sender: Sender;
+  /** Slots for newest values, if the link has them. */
+  readonly slots?: LinkSlots;
   /** The number of an address on this connection. */
   routeOf(address: string, origin?: Origin): number;
 }
@@ -93,6 +99,8 @@ export class Publication implements FrameSource {
   #credit: number;
   #room: PromiseWithResolvers<void> | undefined;
   #ended = false;
+  /** For newest values, where memory is shared. */
+  readonly #slots: LatestSlots | undefined;
   /** With overflow `block`: the most messages that wait here; more where several are relayed. */
   maxHeld: number;
   /** Called with each credit of the listener: who relays returns it to the speaker. */
@@ -116,6 +124,9 @@ export class Publication implements FrameSource {
     this.terms = terms;
     this.maxHeld = terms.maxQueue;
     this.#head.id = id;
+    if (terms.latest === true && session.slots !== undefined) {
+      this.#slots = new LatestSlots(session.slots, session.sender);
+    }
     this.#credit = terms.overflow === "block" ? terms.maxQueue : Infinity;
   }
 
@@ -152,6 +163,7 @@ export class Publication implements FrameSource {
     head.number = context.sequence;
     head.route = speaker === this.#lastSpeaker ? this.#lastRoute : this.#route(speaker);
     const codec = sender.codecFor(speaker.contract.codec, value);
+    if (this.#slots !== undefined && this.#slots.publish(speaker, head, codec, value)) return;
     const lane = laneOf(head.priority);
     if (
       this.#queues[lane].length === 0 && this.#credit > 0 && !sender.outbox.full &&
@@ -187,6 +199,7 @@ export class Publication implements FrameSource {
   /** The subscription is over: what waits is dropped, who waits goes on. */
   end(): void {
     this.#ended = true;
+    this.#slots?.end();
     const { sender } = this.#session;
     for (const fifo of [...this.#queues, ...this.#held]) {
       for (let frame = fifo.shift(); frame !== undefined; frame = fifo.shift()) {

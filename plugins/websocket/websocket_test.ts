@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type Bay, defineSpeaker, open, PatchbayError, type StandardSchema } from "@patchbay/core";
+import { defineSpeaker, type PatchbayError, type StandardSchema } from "@patchbay/core";
 import {
   encodeControl,
   encodeHello,
@@ -9,59 +9,8 @@ import {
 } from "@patchbay/core/envelope";
 import { SUBPROTOCOL } from "./link.ts";
 import { createWebSocket, type WebSocketConfig } from "./plugin.ts";
-import websocket from "./mod.ts";
 import { CuttingProxy, freePort } from "./proxy.ts";
-
-/** How long anything may take before it is taken to hang, in milliseconds. */
-const WATCHDOG_MS = 30_000;
-const QUICK = { reconnectMinMs: 10, reconnectMaxMs: 100, connectTimeoutMs: 2000 };
-
-async function settled<T>(what: string, promise: Promise<T>): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what} did not end`)), WATCHDOG_MS);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-async function until(what: string, check: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + WATCHDOG_MS;
-  while (!await check()) {
-    if (performance.now() > deadline) throw new Error(`waited in vain for ${what}`);
-    await new Promise<void>((resolve) => setTimeout(resolve, 1));
-  }
-}
-
-function bay(module: string, config: Partial<WebSocketConfig>, reports?: PatchbayError[]) {
-  return open({
-    module,
-    plugins: [websocket],
-    config: { websocket: { ...QUICK, ...config } },
-    onReport: (error) => void reports?.push(error),
-  });
-}
-
-async function hubAt(config: Partial<WebSocketConfig> = {}, reports: PatchbayError[] = []) {
-  const listen = { hostname: "127.0.0.1", port: 0 };
-  const hub = await bay("hub", { listen, ...config }, reports);
-  return { hub, url: hub.transport(websocket).url };
-}
-
-function counted(of: Bay) {
-  const [wire] = of.statistics.snapshot(Date.now()).transports;
-  return wire;
-}
-
-async function refused(promise: Promise<unknown>, code: string): Promise<PatchbayError> {
-  const error = await settled(`a ${code}`, promise.then(() => undefined, (e) => e));
-  assert.ok(error instanceof PatchbayError, `nothing was refused, or by ${error}`);
-  assert.equal(error.code, code, error.message);
-  return error;
-}
+import { bay, counted, hubAt, refused, settled, until } from "./testdata/places.ts";
 
 /** The first line of what an HTTP server answers to these headers. */
 async function status(url: string, headers: readonly string[]): Promise<string> {
@@ -96,7 +45,12 @@ async function stranger(
   socket.onmessage = ({ data }) => {
     const bytes = new Uint8Array(data as ArrayBuffer);
     reply += new TextDecoder().decode(bytes);
-    onMessage(bytes, socket);
+    const view = new DataView(bytes.buffer);
+    for (let at = 0; at < bytes.length;) {
+      const size = view.getUint32(at, true);
+      onMessage(bytes.subarray(at + 4, at + 4 + size), socket);
+      at += 4 + size;
+    }
   };
   socket.onerror = (event) => event.preventDefault();
   socket.onopen = () => messages.forEach((message) => socket.send(message));
@@ -106,9 +60,11 @@ async function stranger(
 }
 
 function frame(kind: number, id: number, route: number, body: Uint8Array, ttl?: number) {
-  const bytes = new Uint8Array(HEADER_BYTES + body.length);
-  writeHeader(new DataView(bytes.buffer), 0, kind, 0, 0, 128, 0, id, route, 5000, ttl);
-  bytes.set(body, HEADER_BYTES);
+  const bytes = new Uint8Array(4 + HEADER_BYTES + body.length);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, HEADER_BYTES + body.length, true);
+  writeHeader(view, 4, kind, 0, 0, 128, 0, id, route, 5000, ttl);
+  bytes.set(body, 4 + HEADER_BYTES);
   return bytes;
 }
 

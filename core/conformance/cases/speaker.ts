@@ -6,11 +6,17 @@
 
 import { defineSpeaker } from "../../contract.ts";
 import type { EventContext } from "../../listener.ts";
+import type { Traits } from "../../plugin.ts";
 import { type Case, ofPattern } from "../case.ts";
-import { equal, ok, range, refused } from "../expect.ts";
+import { equal, ok, ownHeaders, range, refused } from "../expect.ts";
 import { numericText } from "../roles_callable.ts";
 import { Tally } from "../tally.ts";
 import { counters } from "./lifecycle.ts";
+
+/** Whether headers, number and urgency travel with shouts. */
+function headersOf(traits: Traits): boolean {
+  return traits.shoutHeaders ?? traits.headers;
+}
 
 /** What a far listener has heard. */
 interface Heard {
@@ -46,7 +52,7 @@ export const SPEAKER: readonly Case[] = ofPattern("speaker", [
         if (!traits.ordered) heard.sort((a, b) => a - b);
         equal(heard, numbers);
       }
-      if (traits.headers) equal(far.map((each) => each.sequence), numbers, "no gap in sequence");
+      if (headersOf(traits)) equal(far.map((each) => each.sequence), numbers, "no gap in sequence");
     },
   },
   {
@@ -144,9 +150,9 @@ export const SPEAKER: readonly Case[] = ofPattern("speaker", [
       await far.ask("shout", { range: [2, 2], headers: { unit: "mm" }, priority: 200 });
       const [plain, rich] = await wait("both shouts", heard.reach(2));
       equal([plain.address, plain.retained], ["far/tick", false]);
-      equal({ ...plain.headers }, {});
-      equal({ ...rich.headers }, traits.headers ? { unit: "mm" } : {});
-      if (traits.headers) {
+      equal(ownHeaders(plain.headers), {});
+      equal(ownHeaders(rich.headers), headersOf(traits) ? { unit: "mm" } : {});
+      if (headersOf(traits)) {
         equal([plain.sequence, rich.sequence], [1, 2]);
         equal([plain.priority, rich.priority], [128, 200]);
         ok(rich.origin !== "", "the origin is the id of the bay that shouts");

@@ -1,0 +1,17 @@
+import { conformance } from "@patchbay/core/conformance";
+import { requireOrIgnore } from "../../tests/require.ts";
+import { probeRedis } from "./broker.ts";
+import fixture, { atLeastOnce } from "./fixture.ts";
+
+const redis = await requireOrIgnore(
+  "redis",
+  probeRedis,
+  "apt-get install redis-server redis-tools",
+);
+
+if (redis.ignore) {
+  Deno.test({ name: redis.name("redis: conformance"), ignore: true, fn: () => {} });
+} else {
+  conformance(fixture);
+  conformance(atLeastOnce);
+}

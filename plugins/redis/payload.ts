@@ -1,0 +1,290 @@
+/**
+ * Values as the payloads of Redis, and the fields of a Stream's entry: written and read here.
+ *
+ * The payload is the plain encoded value; what else is known stands in fields beside it, so that
+ * `redis-cli` can read and write entries.
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import { type Codec, type CodecTable, json, PatchbayError } from "@patchbay/core";
+import { asBuffer } from "./connections.ts";
+
+/** An encoded value. */
+export interface Payload {
+  /** The bytes, or the text. */
+  readonly data: Buffer | string;
+  /** The codec. */
+  readonly codec: Codec;
+  /** Its size in bytes. */
+  readonly bytes: number;
+}
+
+/** The fields of an entry that mean something. */
+export interface Fields {
+  value?: Buffer;
+  type?: Buffer;
+  id?: Buffer;
+  reply?: Buffer;
+  from?: Buffer;
+  timeout?: Buffer;
+  headers?: Buffer;
+  idempotent?: Buffer;
+  re?: Buffer;
+  error?: Buffer;
+  origin?: Buffer;
+  seq?: Buffer;
+  priority?: Buffer;
+}
+
+const FIELD_NAMES: readonly (keyof Fields)[] = [
+  "value",
+  "type",
+  "id",
+  "reply",
+  "from",
+  "timeout",
+  "headers",
+  "idempotent",
+  "re",
+  "error",
+  "origin",
+  "seq",
+  "priority",
+];
+
+/** Names by length and first letter, which tell them apart. */
+const BY_SHAPE: readonly (keyof Fields | undefined)[] = Array.from(
+  { length: 16 * 32 },
+  (_, shape) => FIELD_NAMES.find((name) => shape === shapeOf(name.length, name.charCodeAt(0))),
+);
+
+function shapeOf(length: number, first: number): number {
+  return (length & 15) * 32 + (first & 31);
+}
+
+/** One entry of a Stream. */
+export interface Entry {
+  /** Its id: milliseconds and a number. */
+  readonly id: string;
+  /** Its fields. */
+  readonly fields: Fields;
+}
+
+/** What a read of Streams gives: the key and its entries. */
+export type Read = readonly (readonly [Buffer, readonly (readonly [Buffer, Buffer[] | null])[]])[];
+
+/** The size of a text in UTF-8. */
+function byteLength(text: string): number {
+  if (text.length > 256) return Buffer.byteLength(text);
+  for (let i = 0; i < text.length; i++) {
+    if (text.charCodeAt(i) >= 0x80) return Buffer.byteLength(text);
+  }
+  return text.length;
+}
+
+/** Encodes and decodes the values of one bay. */
+export class Payloads {
+  readonly #codecs: CodecTable;
+  readonly #preferred: Codec;
+  readonly #msgpack: Codec;
+  readonly #raw: Codec;
+  readonly #byType = new Map<string, Codec>();
+  /** The largest payload, in bytes. */
+  readonly max: number;
+
+  private constructor(codecs: CodecTable, preferred: string, max: number) {
+    this.#codecs = codecs;
+    this.#preferred = codecs.get(preferred);
+    this.#msgpack = codecs.get("msgpack");
+    this.#raw = codecs.get("raw");
+    this.max = max;
+  }
+
+  /**
+   * Loads what is needed.
+   *
+   * @param codecs The codecs of the bay.
+   * @param preferred The codec of contracts that name none.
+   * @param max The largest payload, in bytes.
+   */
+  static async load(codecs: CodecTable, preferred: string, max: number): Promise<Payloads> {
+    for (const name of codecs.names) await codecs.load(name);
+    return new Payloads(codecs, preferred, max);
+  }
+
+  /**
+   * Encodes a value.
+   *
+   * @param value The value.
+   * @param name The codec that the contract names.
+   * @throws {PatchbayError} `invalid`, naming the path; `too_large`.
+   */
+  encode(value: unknown, name: string | undefined): Payload {
+    if (name !== undefined) return this.#with(this.#codecs.get(name), value);
+    if (value instanceof Uint8Array) return this.#with(this.#raw, value);
+    if (this.#preferred !== json) return this.#with(this.#preferred, value);
+    try {
+      return this.#with(json, value);
+    } catch (error) {
+      if ((error as PatchbayError).code !== "invalid") throw error;
+      // Bytes and bigint inside: what no codec can carry is refused once more, naming its path.
+      return this.#with(this.#msgpack, value);
+    }
+  }
+
+  /**
+   * Decodes a payload.
+   *
+   * @param bytes The payload.
+   * @param type Its content type or codec; `undefined`: what the contract names, or JSON.
+   * @throws {PatchbayError} `protocol`; `too_large`.
+   */
+  decode(bytes: Uint8Array, type: string | undefined): unknown {
+    if (bytes.length > this.max) throw this.#tooLarge(bytes.length);
+    if (type === undefined) return json.decode(bytes);
+    let codec = this.#byType.get(type);
+    if (codec === undefined) {
+      if (!this.#codecs.has(type)) {
+        throw new PatchbayError("protocol", `the type ${JSON.stringify(type)} is unknown`, {
+          remedy: `known are ${this.#codecs.names.join(", ")}`,
+        });
+      }
+      this.#byType.set(type, codec = this.#codecs.get(type));
+    }
+    return codec.decode(bytes);
+  }
+
+  /** The fields of a value: `value`, and `type` unless it is JSON. */
+  fields(payload: Payload): (string | Buffer)[] {
+    if (payload.codec === json) return ["value", payload.data];
+    return ["value", payload.data, "type", payload.codec.contentType];
+  }
+
+  /** Adds the field `type`, unless the value is JSON. */
+  addType(args: (string | Buffer)[], payload: Payload): void {
+    if (payload.codec !== json) args.push("type", payload.codec.contentType);
+  }
+
+  #with(codec: Codec, value: unknown): Payload {
+    if (codec.encodeText !== undefined) {
+      const text = codec.encodeText(value);
+      const size = byteLength(text);
+      if (size > this.max) throw this.#tooLarge(size);
+      return { data: text, codec, bytes: size };
+    }
+    const bytes = codec.encode(value);
+    if (bytes.length > this.max) throw this.#tooLarge(bytes.length);
+    return { data: asBuffer(bytes), codec, bytes: bytes.length };
+  }
+
+  #tooLarge(size: number): PatchbayError {
+    return new PatchbayError("too_large", `the message has ${size} bytes, the limit ${this.max}`, {
+      details: { size, max: this.max },
+      remedy: "raise maxMessageBytes on both sides, or send less",
+    });
+  }
+}
+
+/** The fields of an entry as it was read. */
+export function readFields(flat: readonly Buffer[]): Fields {
+  const fields: Fields = {};
+  for (let i = 0; i + 1 < flat.length; i += 2) {
+    const key = flat[i];
+    const name = BY_SHAPE[shapeOf(key.length, key[0])];
+    if (name !== undefined && isText(key, name)) fields[name] = flat[i + 1];
+  }
+  return fields;
+}
+
+function isText(bytes: Uint8Array, text: string): boolean {
+  if (bytes.length !== text.length) return false;
+  for (let i = 0; i < bytes.length; i++) if (bytes[i] !== text.charCodeAt(i)) return false;
+  return true;
+}
+
+/** Short text is mostly ASCII: a loop is quicker than a call into the runtime. */
+const SHORT = 64;
+
+/** Bytes as text. */
+export function textOf(bytes: Buffer): string {
+  const { length } = bytes;
+  if (length > SHORT) return bytes.toString();
+  let text = "";
+  for (let i = 0; i < length; i++) {
+    const byte = bytes[i];
+    if (byte >= 0x80) return bytes.toString();
+    text += String.fromCharCode(byte);
+  }
+  return text;
+}
+
+/** Reads texts that are mostly the same as the one before: compared as bytes, not read again. */
+export class LastText {
+  #bytes: Buffer | undefined;
+  #text = "";
+
+  /** The text. */
+  read(bytes: Buffer): string {
+    const last = this.#bytes;
+    if (last !== undefined && last.length === bytes.length && same(last, bytes)) return this.#text;
+    this.#bytes = bytes;
+    return this.#text = textOf(bytes);
+  }
+}
+
+function same(a: Uint8Array, b: Uint8Array): boolean {
+  for (let i = a.length - 1; i >= 0; i--) if (a[i] !== b[i]) return false;
+  return true;
+}
+
+/** A whole number in decimal digits; NaN if it is none. */
+export function numberOf(bytes: Buffer | undefined): number {
+  if (bytes === undefined || bytes.length === 0 || bytes.length > 15) return NaN;
+  let number = 0;
+  for (let i = 0; i < bytes.length; i++) {
+    const digit = bytes[i] - 48;
+    if (digit < 0 || digit > 9) return NaN;
+    number = number * 10 + digit;
+  }
+  return number;
+}
+
+/** A field as text; `undefined` if it is not there. */
+export function textField(fields: Fields, name: keyof Fields): string | undefined {
+  const bytes = fields[name];
+  return bytes === undefined ? undefined : textOf(bytes);
+}
+
+/** Headers in the field `headers`: a JSON object of strings. */
+export function readHeaders(fields: Fields): Readonly<Record<string, string>> | undefined {
+  const text = textField(fields, "headers");
+  if (text === undefined) return undefined;
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new PatchbayError("protocol", "the field `headers` is not JSON", { cause });
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new PatchbayError("protocol", "the field `headers` is no object of strings");
+  }
+  const headers: Record<string, string> = {};
+  for (const [name, each] of Object.entries(value)) {
+    if (typeof each !== "string" || name === "__proto__") {
+      throw new PatchbayError("protocol", "the field `headers` is no object of strings");
+    }
+    headers[name] = each;
+  }
+  return headers;
+}
+
+/** Whether one id of an entry comes after another. */
+export function isAfter(a: string, b: string): boolean {
+  const [aMs, aNumber] = a.split("-");
+  const [bMs, bNumber] = b.split("-");
+  if (aMs.length !== bMs.length) return aMs.length > bMs.length;
+  if (aMs !== bMs) return aMs > bMs;
+  return Number(aNumber ?? 0) > Number(bNumber ?? 0);
+}

@@ -1,0 +1,278 @@
+/**
+ * Shouts over pub/sub: at most once, in order, the plain payload in a channel whose name says where,
+ * by whom and as which it was shouted.
+ *
+ * @module
+ */
+
+import type { Buffer } from "node:buffer";
+import {
+  type EventContext,
+  type ListenerEndpoint,
+  type ListenerSource,
+  PatchbayError,
+  type Registration,
+  type SpeakerEndpoint,
+  type SpeakerPort,
+  type TransportContext,
+} from "@patchbay/core";
+import type { Connections } from "./connections.ts";
+import type { RedisConfig } from "./config.ts";
+import type { Listening } from "./listening.ts";
+import type { Names } from "./names.ts";
+import type { Payloads } from "./payload.ts";
+import type { Retained } from "./retained.ts";
+import type { Sender } from "./sender.ts";
+
+/** A listener on one subscription. */
+interface Seat {
+  readonly endpoint: ListenerEndpoint;
+  readonly source: ListenerSource;
+  /** What the listener's contract says of the codec. */
+  readonly codec: string | undefined;
+  /** What came while the last values were being fetched. */
+  held: (() => void)[] | undefined;
+  /** The last number of each speaker whose kept value was delivered. */
+  readonly since: Map<string, number>;
+}
+
+/** Everything this bay shouts and hears over pub/sub. */
+export class Shouts {
+  readonly #connections: Connections;
+  readonly #config: RedisConfig;
+  readonly #context: TransportContext;
+  readonly #names: Names;
+  readonly #payloads: Payloads;
+  readonly #listening: Listening;
+  readonly #retained: Retained;
+  readonly #sender: Sender;
+  readonly #seats = new Map<string, Set<Seat>>();
+  readonly #channels = new Set<string>();
+  #queuedBytes = 0;
+
+  constructor(
+    connections: Connections,
+    config: RedisConfig,
+    context: TransportContext,
+    names: Names,
+    payloads: Payloads,
+    listening: Listening,
+    retained: Retained,
+    sender: Sender,
+  ) {
+    this.#connections = connections;
+    this.#config = config;
+    this.#context = context;
+    this.#names = names;
+    this.#payloads = payloads;
+    this.#listening = listening;
+    this.#retained = retained;
+    this.#sender = sender;
+    const { subscriber } = connections;
+    subscriber.on("messageBuffer", (channel: Buffer, message: Buffer) => {
+      const name = channel.toString();
+      if (this.#channels.has(name)) this.#heard(name, name, message);
+    });
+    subscriber.on("pmessageBuffer", (pattern: string, channel: Buffer, message: Buffer) => {
+      this.#heard(pattern.toString(), channel.toString(), message);
+    });
+    subscriber.on("smessageBuffer", (channel: Buffer, message: Buffer) => {
+      const name = channel.toString();
+      if (this.#channels.has(name)) this.#heard(name, name, message);
+    });
+  }
+
+  /** As {@link Transport.speak}. */
+  async speak(endpoint: SpeakerEndpoint): Promise<SpeakerPort> {
+    const { address, contract, statistics } = endpoint;
+    const close = await this.#listening.speak(address);
+    const names = this.#names;
+    const { origin } = endpoint;
+    const plain = names.channel(address);
+    const { shoutIds, sharded } = this.#config;
+    const listening = this.#listening;
+    return {
+      get listeners() {
+        return listening.count(address);
+      },
+      shout: (value, event) => {
+        const payload = this.#payloads.encode(value, contract.codec);
+        const channel = shoutIds && !sharded
+          ? names.shout(address, origin, event.sequence, payload.codec.name)
+          : plain;
+        if (channel === plain && payload.codec.name !== (contract.codec ?? "json")) {
+          throw new PatchbayError(
+            "invalid",
+            `${address}: a plain channel does not tell that this is ${payload.codec.name}`,
+            { address, remedy: `set codec: "${payload.codec.name}" in the contract of both sides` },
+          );
+        }
+        if (!this.#connections.up) return statistics.countDrop("disconnected");
+        const { bytes, data } = payload;
+        if (this.#queuedBytes + bytes > this.#config.maxQueueBytes && this.#queuedBytes > 0) {
+          throw new PatchbayError("overloaded", `${address}: too much waits to be sent`, {
+            details: { maxQueueBytes: this.#config.maxQueueBytes },
+          });
+        }
+        this.#queuedBytes += bytes;
+        statistics.bytesOut += bytes;
+        if (endpoint.retain) this.#retained.keep(address, payload, event);
+        this.#sender.send(sharded ? "spublish" : "publish", [channel, data], (error) => {
+          this.#queuedBytes -= bytes;
+          if (error === undefined) return;
+          const known = this.#connections.explain(error, address);
+          statistics.countDrop(known.code === "closed" ? "disconnected" : known.code);
+          if (known.code !== "closed") this.#context.report(known.with({ pattern: "speaker" }));
+        });
+      },
+      close: async () => {
+        if (endpoint.retain) await this.#retained.forget(address);
+        await close();
+      },
+    };
+  }
+
+  /** As {@link Transport.listen}. */
+  async listen(endpoint: ListenerEndpoint, codec: string | undefined): Promise<Registration> {
+    const { sharded, shoutIds } = this.#config;
+    if (sharded && endpoint.pattern.includes("*")) {
+      throw new PatchbayError("invalid", `${endpoint.pattern}: sharded pub/sub has no patterns`, {
+        remedy: "listen to exact addresses, or set config.redis.sharded: false",
+      });
+    }
+    const plain = sharded || !shoutIds;
+    const { channels, patterns } = this.#names.subscriptions(endpoint.pattern, plain);
+    const seat: Seat = {
+      endpoint,
+      source: endpoint.attach(),
+      codec,
+      held: endpoint.retained ? [] : undefined,
+      since: new Map(),
+    };
+    const all = [...channels, ...patterns];
+    const wanted = (names: readonly string[]) => names.filter((name) => !this.#seats.has(name));
+    const newChannels = wanted(channels);
+    const newPatterns = wanted(patterns);
+    for (const name of all) {
+      let seats = this.#seats.get(name);
+      if (seats === undefined) this.#seats.set(name, seats = new Set());
+      seats.add(seat);
+    }
+    for (const name of channels) this.#channels.add(name);
+    const { subscriber } = this.#connections;
+    try {
+      if (newChannels.length > 0) {
+        await (sharded
+          ? subscriber.ssubscribe(...newChannels)
+          : subscriber.subscribe(...newChannels));
+      }
+      if (newPatterns.length > 0) await subscriber.psubscribe(...newPatterns);
+      // Another listener may have asked for the same a moment ago: behind the ping it is granted.
+      if (newChannels.length + newPatterns.length < all.length) await subscriber.ping();
+    } catch (error) {
+      await this.#leave(seat, all, channels).catch(() => {});
+      throw this.#connections.explain(error, endpoint.pattern);
+    }
+    if (endpoint.retained) await this.#deliverKept(seat);
+    const unlisten = await this.#listening.listen(endpoint.pattern);
+    let closing: Promise<void> | undefined;
+    return {
+      close: () =>
+        closing ??= (async () => {
+          await this.#leave(seat, all, channels);
+          await unlisten();
+        })(),
+    };
+  }
+
+  async #deliverKept(seat: Seat): Promise<void> {
+    try {
+      const kept = await this.#retained.of(seat.endpoint.pattern);
+      for (const { value, context, bytes } of kept) {
+        if (context.origin === this.#context.identity.id) continue;
+        seat.endpoint.statistics.bytesIn += bytes;
+        seat.since.set(`${context.origin} ${context.address}`, context.sequence);
+        seat.source.deliver(value, context);
+      }
+    } finally {
+      const held = seat.held ?? [];
+      seat.held = undefined;
+      for (const deliver of held) deliver();
+    }
+  }
+
+  async #leave(seat: Seat, all: readonly string[], channels: readonly string[]): Promise<void> {
+    const emptied: string[] = [];
+    for (const name of all) {
+      const seats = this.#seats.get(name);
+      if (seats?.delete(seat) !== true || seats.size > 0) continue;
+      this.#seats.delete(name);
+      this.#channels.delete(name);
+      emptied.push(name);
+    }
+    seat.source.close();
+    if (this.#connections.closing || emptied.length === 0) return;
+    const { subscriber } = this.#connections;
+    const [plain, globs] = [true, false].map((is) =>
+      emptied.filter((each) => channels.includes(each) === is)
+    );
+    try {
+      if (plain.length > 0) {
+        await (this.#config.sharded
+          ? subscriber.sunsubscribe(...plain)
+          : subscriber.unsubscribe(...plain));
+      }
+      if (globs.length > 0) await subscriber.punsubscribe(...globs);
+    } catch (error) {
+      // With the connection the subscription is gone; nobody is here to hear it anew.
+      if (this.#connections.up) throw this.#connections.explain(error, seat.endpoint.pattern);
+    }
+  }
+
+  #heard(subscription: string, channel: string, message: Buffer): void {
+    const seats = this.#seats.get(subscription);
+    if (seats === undefined) return;
+    const name = this.#names.readShout(channel);
+    if (name === undefined) return void this.#context.statistics.countDrop("foreign_channel");
+    // A bay's own shouts come over in_process.
+    if (name.origin === this.#context.identity.id) return;
+    for (const seat of [...seats]) {
+      if (!seat.endpoint.accepts(name.address)) continue;
+      const deliver = () => this.#deliver(seat, name, message);
+      if (seat.held === undefined) deliver();
+      else if (seat.held.length < seat.endpoint.maxQueue) seat.held.push(deliver);
+      else seat.endpoint.statistics.countDrop("overflow_newest");
+    }
+  }
+
+  #deliver(
+    seat: Seat,
+    name: NonNullable<ReturnType<Names["readShout"]>>,
+    message: Buffer,
+  ): void {
+    const { statistics } = seat.endpoint;
+    const { address, origin, sequence } = name;
+    if (seat.since.size > 0 && sequence <= (seat.since.get(`${origin} ${address}`) ?? -1)) return;
+    statistics.bytesIn += message.length;
+    let value: unknown;
+    try {
+      value = this.#payloads.decode(message, name.codec ?? seat.codec);
+    } catch (error) {
+      const known = PatchbayError.fromThrown(error);
+      statistics.countDrop(known.code === "too_large" ? "too_large" : "undecodable");
+      return this.#context.report(
+        known.with({ pattern: "speaker", transport: this.#context.name, address }),
+      );
+    }
+    const context: EventContext = {
+      address,
+      sequence,
+      origin,
+      headers: undefined,
+      priority: 128,
+      retained: false,
+      peer: undefined,
+    };
+    seat.source.deliver(value, context);
+  }
+}

@@ -1,0 +1,145 @@
+import assert from "node:assert/strict";
+import { PatchbayError } from "@patchbay/core";
+import { CuttingProxy } from "./proxy.ts";
+import websocket, { WebSocketListener } from "./mod.ts";
+import { bay, counted, hubAt, refused, settled, until } from "./testdata/places.ts";
+import { JsonClient } from "./testdata/json_client.ts";
+
+for (const guarded of [false, true]) {
+  const kind = guarded ? "guarded" : "Deno's server";
+  Deno.test(`listener: several bays share one, each at its path, with clients apart (${kind})`, async () => {
+    await using listener = await WebSocketListener.open({ port: 0, guarded });
+    const at = (path: string) => ({ listen: { listener, path } });
+    await using north = await bay("north", at("/north"));
+    const south = await bay("south", { ...at("/south"), token: "open sesame" });
+    await north.serve("a/where", () => "north");
+    await south.serve("a/where", () => "south");
+    assert.equal(north.transport(websocket).url, `${listener.url}/north`);
+    await using up = await bay("up", { url: `${listener.url}/north` });
+    await using down = await bay("down", { url: `${listener.url}/south`, token: "open sesame" });
+    assert.deepEqual([await up.call("a/where", 0), await down.call("a/where", 0)], [
+      "north",
+      "south",
+    ]);
+    const client = await JsonClient.open(`${listener.url}/north`);
+    const ask = { type: "request", id: 1, address: "a/where" };
+    assert.equal((await client.ask(ask, "response")).value, "north");
+    await client.close();
+    await using lost = await bay("lost", { url: `${listener.url}/east` });
+    assert.match((await refused(lost.call("a/where", 0), "not_found")).message, /404/);
+    // A path has one bay.
+    await using second = await bay("second", at("/north"));
+    assert.match(second.wires()[0].reason ?? "", /has a bay already/);
+    // One of them ends: the other goes on, and the path is free again.
+    await south.close();
+    assert.equal(await up.call("a/where", 0), "north");
+    await using heir = await bay("heir", at("/south"));
+    await heir.serve("a/where", () => "heir");
+    await using late = await bay("late", { url: `${listener.url}/south` });
+    assert.equal(await late.call("a/where", 0), "heir");
+  });
+}
+
+Deno.test("listener: a connection that never finishes its handshake is closed, with 408", async () => {
+  const { hub, url } = await hubAt({ listen: { guarded: true, handshakeMs: 300 } });
+  await using _ = hub;
+  await hub.serve("hub/echo", (v) => v);
+  await using client = await bay("client", { url });
+  const port = Number(new URL(url).port);
+  const slow = await Deno.connect({ hostname: "127.0.0.1", port });
+  await slow.write(new TextEncoder().encode("GET / HTTP/1.1\r\nHost: x\r\nUpgrade: webso"));
+  const silent = await Deno.connect({ hostname: "127.0.0.1", port });
+  const buffer = new Uint8Array(1024);
+  const answers = [slow, silent].map(async (conn) => {
+    let text = "";
+    for (;;) {
+      const read = await conn.read(buffer).catch(() => null);
+      if (read === null) break;
+      text += new TextDecoder().decode(buffer.subarray(0, read));
+    }
+    conn.close();
+    return text;
+  });
+  // Others are served meanwhile.
+  assert.equal(await client.call("hub/echo", 1), 1);
+  assert.match(await settled("the slow one", answers[0]), /^HTTP\/1\.1 408/);
+  await settled("the silent one", answers[1]);
+  await until("it to be counted", () => (counted(hub).errors.deadline_exceeded ?? 0) >= 1);
+  assert.equal(await client.call("hub/echo", 2), 2);
+});
+
+Deno.test("listener: a hub that the network reaches is guarded, unless it is told otherwise", async () => {
+  const { hub, url } = await hubAt({ token: "open sesame", listen: { hostname: "0.0.0.0" } });
+  await using _ = hub;
+  const port = Number(new URL(url).port);
+  const conn = await Deno.connect({ hostname: "127.0.0.1", port });
+  await conn.write(new TextEncoder().encode("NONSENSE\r\n\r\n"));
+  const buffer = new Uint8Array(1024);
+  const read = await settled("the answer", conn.read(buffer));
+  assert.match(new TextDecoder().decode(buffer.subarray(0, read ?? 0)), /^HTTP\/1\.1 400/);
+  conn.close();
+  const local = `ws://127.0.0.1:${port}`;
+  await hub.serve("hub/echo", (v) => v);
+  await using client = await bay("client", { url: local, token: "open sesame" });
+  assert.equal(await client.call("hub/echo", 3), 3);
+});
+
+Deno.test("listener: more clients than may come are turned away, and one may come when one goes", async () => {
+  const { hub, url } = await hubAt({ maxConnections: 2 });
+  await using _ = hub;
+  await hub.serve("hub/echo", (v) => v);
+  const [one, two] = await Promise.all([bay("one", { url }), bay("two", { url })]);
+  for (const each of [one, two]) assert.equal(await each.call("hub/echo", 1), 1);
+  await using three = await bay("three", { url });
+  await refused(three.call("hub/echo", 1), "not_found");
+  assert.ok((counted(hub).errors.overloaded ?? 0) >= 1);
+  await one.close();
+  await until(
+    "a place",
+    () =>
+      three.call("hub/echo", 1).then((v) => v === 1, (e: PatchbayError) => {
+        assert.equal(e.code, "not_found");
+        return false;
+      }),
+  );
+  await two.close();
+});
+
+Deno.test("pool: calls and jobs take turns on several connections, and come back after a cut", async () => {
+  const { hub, url } = await hubAt();
+  await using _ = hub;
+  await hub.serve("hub/who", (_v, { peer }) => peer.module);
+  const release = Promise.withResolvers<void>();
+  await hub.perform<number, number, number>("hub/job", async (n, { feedback }) => {
+    feedback(n);
+    await release.promise;
+    return n;
+  });
+  const proxy = new CuttingProxy(Number(new URL(url).port));
+  {
+    const through = `ws://127.0.0.1:${proxy.port}`;
+    await using client = await bay("client", { url: through, connections: 3 });
+    await client.serve("client/echo", (v) => v);
+    const all = await Promise.all(Array.from({ length: 30 }, () => client.call("hub/who", 0)));
+    assert.ok(all.every((name) => name === "client"));
+    assert.equal(counted(hub).connections, 3);
+    assert.equal(counted(client).connections, 3);
+    // What it serves is reached over the first one alone.
+    assert.equal(await hub.call("client/echo", 7), 7);
+    const numbers = Array.from({ length: 12 }, (_, n) => n);
+    const jobs = await Promise.all(numbers.map((n) => client.execute("hub/job", n)));
+    proxy.cut();
+    release.resolve();
+    const results = Promise.all(jobs.map((job) => job.result));
+    assert.deepEqual(await settled("the jobs", results), numbers);
+    await until(
+      "calls to go through",
+      () => client.call("hub/who", 0).then((who) => who === "client", () => false),
+    );
+    await until(
+      "it to be served again",
+      () => hub.call("client/echo", 8).then((v) => v === 8, () => false),
+    );
+  }
+  await proxy.close();
+});
