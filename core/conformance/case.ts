@@ -210,11 +210,8 @@ export async function runCase(
         const playing = await wait(`the far ${role} to start`, opened.start(role, args));
         await settle();
         return {
-          ask: <T>(question: string, more?: Parameters<typeof playing.ask>[1]) => {
-            const answer = (async () => {
-              await settle();
-              return await playing.ask<T>(question, more);
-            })();
+          ask: <T>(question: string, more?: Args) => {
+            const answer = settle().then(() => playing.ask<T>(question, more));
             // Who asks a process that then dies may no longer be waiting.
             answer.catch(() => {});
             return answer;

@@ -144,12 +144,11 @@ class FarThere extends Far {
     const id = ++this.#last;
     const pending = Promise.withResolvers<Json | undefined>();
     this.#pending.set(id, pending);
-    pending.promise.catch(() => {}); // It may die while it is still being told.
+    pending.promise.catch(() => {});
     try {
       await this.#program.tell(JSON.stringify({ id, order }));
-    } catch (error) {
-      this.#pending.delete(id);
-      throw new Error("the far process has ended", { cause: error });
+    } catch {
+      pending.reject(new Error("the far process has ended"));
     }
     return await pending.promise;
   }
