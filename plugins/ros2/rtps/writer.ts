@@ -324,14 +324,13 @@ export class RtpsWriter implements Writer, ProxyOwner {
     const reliable = remote.qos.reliability === "reliable" &&
       this.data.qos.reliability === "reliable";
     const late = remote.qos.durability !== "volatile" && this.data.qos.durability !== "volatile";
-    const start = late ? 1 : this.history.last + 1;
     const proxy = new ReaderProxy(
       this,
       remote,
       vendor,
       reliable,
       destination,
-      start,
+      late,
       this.#setup.windowBytes,
     );
     this.#proxies.set(remote.guid, proxy);
