@@ -136,13 +136,15 @@ async function judge(stack: Stack): Promise<void> {
     // One that is lost is written again: nobody promised more. What comes here in one burst must
     // fit into a receive buffer of the system's default size, of 208 KiB.
     for (const [n, size] of [1, 1_000, 100_000, 8].entries()) {
-      const timer = setInterval(() => writer.write(encode(n, pattern(n, size))), 50);
+      const sample = encode(n, pattern(n, size));
+      const timer = setInterval(() => writer.write(sample), 50);
       await place.until(() => got.some((each) => each.number === n), `sample ${n}`)
         .finally(() => clearInterval(timer));
     }
     assert.ok(got.every((each) => each.right));
     for (const [n, size] of [1, 300_000, 4_000_000].entries()) {
-      const timer = setInterval(() => far.write(encode(n, pattern(n, size))), 100);
+      const sample = encode(n, pattern(n, size));
+      const timer = setInterval(() => far.write(sample), 200);
       const wanted = `got far ${n} ${size} ${checksum(pattern(n, size))}`;
       await peer.until((line) => line === wanted).finally(() => clearInterval(timer));
     }

@@ -193,5 +193,7 @@ export function checksum(bytes: Uint8Array): number {
 
 /** As the peers fill it. */
 export function pattern(number: number, size: number): Uint8Array {
-  return Uint8Array.from({ length: size }, (_, i) => number * 31 + i * 7 + (i >> 8));
+  const bytes = new Uint8Array(size);
+  for (let i = 0; i < size; i++) bytes[i] = number * 31 + i * 7 + (i >> 8);
+  return bytes;
 }
