@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #define MAX 32
-enum kind { STRING, BYTES, KEYED };
+enum kind { STRING, BYTES, KEYED, EVERYTHING };
 struct endpoint {
   char name[32];
   enum kind kind;
@@ -33,11 +33,13 @@ static const dds_topic_descriptor_t *type_of(enum kind kind) {
   switch (kind) {
   case STRING: return &std_msgs_msg_dds__String__desc;
   case BYTES: return &test_msgs_msg_dds__Bytes__desc;
+  case EVERYTHING: return &test_msgs_msg_dds__Everything__desc;
   default: return &test_msgs_msg_dds__Keyed__desc;
   }
 }
 
 static enum kind kind_of(const char *word) {
+  if (strcmp(word, "everything") == 0) return EVERYTHING; /* For echoes only. */
   return strcmp(word, "string") == 0 ? STRING : strcmp(word, "bytes") == 0 ? BYTES : KEYED;
 }
 

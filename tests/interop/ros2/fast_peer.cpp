@@ -21,6 +21,7 @@
 using namespace eprosima::fastdds::dds;
 using std_msgs::msg::dds_::String_;
 using test_msgs::msg::dds_::Bytes_;
+using test_msgs::msg::dds_::Everything_;
 using test_msgs::msg::dds_::Keyed_;
 
 static std::mutex out;
@@ -104,6 +105,8 @@ struct Endpoint : DataWriterListener, DataReaderListener {
         say("got ", name, " ", b.number(), " ", b.data().size(), " ",
             checksum(b.data().data(), b.data().size()));
       });
+    } else if (kind == "everything") {
+      take<Everything_>(r, [](Everything_ &) {}); // For echoes only.
     } else {
       take<Keyed_>(r, [&](Keyed_ &k) { say("got ", name, " ", k.id(), " ", k.value()); });
     }
@@ -136,6 +139,7 @@ int main(int argc, char **argv) {
   std::map<std::string, TypeSupport> types = {
       {"string", TypeSupport(new std_msgs::msg::dds_::String_PubSubType())},
       {"bytes", TypeSupport(new test_msgs::msg::dds_::Bytes_PubSubType())},
+      {"everything", TypeSupport(new test_msgs::msg::dds_::Everything_PubSubType())},
       {"keyed", TypeSupport(new test_msgs::msg::dds_::Keyed_PubSubType())}};
   for (auto &type : types) type.second.register_type(participant);
   auto *publisher = participant->create_publisher(PUBLISHER_QOS_DEFAULT);

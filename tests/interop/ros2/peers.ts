@@ -4,8 +4,8 @@
  *
  * What they are told, one line each (a depth of 0 keeps all):
  *
- *     writer NAME TOPIC string|bytes|keyed RELIABLE TRANSIENT_LOCAL DEPTH
- *     reader NAME TOPIC string|bytes|keyed RELIABLE TRANSIENT_LOCAL DEPTH [WRITER to echo to]
+ *     writer NAME TOPIC string|bytes|keyed|everything RELIABLE TRANSIENT_LOCAL DEPTH
+ *     reader NAME TOPIC string|bytes|keyed|everything RELIABLE TRANSIENT_LOCAL DEPTH [WRITER to echo to]
  *     write NAME NUMBER SIZE [TIMES]
  *     dispose NAME ID · unregister NAME ID · close NAME · say WORD
  *
@@ -157,7 +157,7 @@ export class Peer implements AsyncDisposable {
     kind: "writer" | "reader",
     name: string,
     topic: string,
-    type: "string" | "bytes" | "keyed",
+    type: "string" | "bytes" | "keyed" | "everything",
     qos: { reliable: boolean; transient?: boolean; depth: number },
     echo = "",
   ): Promise<void> {
