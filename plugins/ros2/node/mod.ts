@@ -6,6 +6,12 @@
  */
 
 export {
+  DiscoveryInfo,
+  type DiscoveryInfoOptions,
+  type GidBytes,
+  type NodeEntry,
+} from "./discovery_info.ts";
+export {
   actionNames,
   replyName,
   requestName,
