@@ -350,7 +350,11 @@ async function run(context: SuiteContext): Promise<Row[]> {
       target: { atLeast: 50_000, ratioAtLeast: 0.85 },
     }),
   );
-  const pending = await broker.cli(["XPENDING", "patchbay:log:{far}/tick", `bay:${bay.identity.id}`]);
+  const pending = await broker.cli([
+    "XPENDING",
+    "patchbay:log:{far}/tick",
+    `bay:${bay.identity.id}`,
+  ]);
   if (!pending.startsWith("0")) throw new Error(`not all was acknowledged: ${pending}`);
   return rows;
 }

@@ -135,8 +135,13 @@ export class Shouts {
     };
   }
 
-  /** As {@link Transport.listen}. */
-  async listen(endpoint: ListenerEndpoint, codec: string | undefined): Promise<Registration> {
+  /**
+   * As {@link Transport.listen}.
+   *
+   * @param endpoint The listener.
+   * @param entered Whether it is registered already, by what hears Streams for it.
+   */
+  async listen(endpoint: ListenerEndpoint, entered = false): Promise<Registration> {
     const { sharded, shoutIds } = this.#config;
     if (sharded && endpoint.pattern.includes("*")) {
       throw new PatchbayError("invalid", `${endpoint.pattern}: sharded pub/sub has no patterns`, {
@@ -148,7 +153,7 @@ export class Shouts {
     const seat: Seat = {
       endpoint,
       source: endpoint.attach(),
-      codec,
+      codec: endpoint.codec,
       held: endpoint.retained ? [] : undefined,
       since: new Map(),
     };
@@ -175,13 +180,13 @@ export class Shouts {
       throw this.#connections.explain(error, endpoint.pattern);
     }
     if (endpoint.retained) await this.#deliverKept(seat);
-    const unlisten = await this.#listening.listen(endpoint.pattern);
+    const unlisten = entered ? undefined : await this.#listening.listen(endpoint.pattern);
     let closing: Promise<void> | undefined;
     return {
       close: () =>
         closing ??= (async () => {
           await this.#leave(seat, all, channels);
-          await unlisten();
+          await unlisten?.();
         })(),
     };
   }
