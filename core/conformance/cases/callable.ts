@@ -114,6 +114,9 @@ export const CALLABLE: readonly Case[] = ofPattern("callable", [
     name: "callable: the deadline rejects, tells the handler, and frees its place",
     run: async ({ near, play, wait, traits }) => {
       const far = await play("server", { address: "far/hang", kind: "hang", maxConcurrent: 2 });
+      await play("server", { address: "far/echo", kind: "echo" });
+      // On a busy machine connecting takes longer than a call may.
+      await near.call("far/echo", 0, { timeoutMs: 10_000 });
       const callable = near.callable("far/hang");
       // A hung handler costs its own call only: its place is free when its caller gives up.
       for (const round of [1, 2, 3]) {
