@@ -183,7 +183,7 @@ function idle(pid: number): Contender {
   };
 }
 
-function codecRows(context: SuiteContext): Promise<Row>[] {
+async function codecRows(context: SuiteContext): Promise<Row[]> {
   const types = new Types();
   const imu = types.message("sensor_msgs/Imu");
   const image = types.message("sensor_msgs/Image");
@@ -199,12 +199,15 @@ function codecRows(context: SuiteContext): Promise<Row>[] {
   const times = (work: () => unknown) => (operations: number) => {
     for (let i = 0; i < operations; i++) work();
   };
-  return [
+  const comparisons = [
     row("sensor_msgs/Imu, encode", 2500, batches(times(() => imu.encode(sample)))),
     row("sensor_msgs/Imu, decode", 2500, batches(times(() => imu.decode(small)))),
     row("sensor_msgs/Image of 1 MB, encode", 1e5, batches(times(() => image.encode(picture)), 50)),
     row("sensor_msgs/Image of 1 MB, decode", 1e5, batches(times(() => image.decode(large)), 50)),
-  ].map((comparison) => compare(context, comparison));
+  ];
+  const rows: Row[] = [];
+  for (const comparison of comparisons) rows.push(await compare(context, comparison));
+  return rows;
 }
 
 async function run(context: SuiteContext): Promise<Row[]> {
@@ -259,8 +262,7 @@ async function run(context: SuiteContext): Promise<Row[]> {
       target: { atMost: 1 },
     }),
   );
-  for (const row of codecRows(context)) rows.push(await row);
-  return rows;
+  return [...rows, ...await codecRows(context)];
 }
 
 /** The suite. */

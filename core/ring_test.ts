@@ -252,6 +252,17 @@ Deno.test("ring: whatever the other side writes, it stays in its bounds and ends
   assert.ok(broken > 100, `only ${broken} were noticed: the test has no teeth`);
 });
 
+Deno.test("ring: a head that comes back to where it was does not heal a broken ring", () => {
+  const memory = new SharedArrayBuffer(ringBytes(64));
+  createRing(memory, 64);
+  const words = new Int32Array(memory);
+  const consumer = RingConsumer.attach(memory);
+  words[HEAD] = -1;
+  assert.throws(() => consumer.peek(), { code: "protocol" });
+  words[HEAD] = 0;
+  assert.throws(() => consumer.peek(), { code: "protocol" });
+});
+
 Deno.test("ring: every kind of nonsense in a message is named", () => {
   const cases: [name: string, spoil: (words: Int32Array) => void, told: RegExp][] = [
     ["a negative length", (words) => words[DATA] = -2, /message of -2 bytes/],

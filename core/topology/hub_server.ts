@@ -33,7 +33,7 @@ import { Session, type SessionOptions } from "../session/session.ts";
 import type { SpeakerEndpoint } from "../speaker.ts";
 import type { HubConfig, HubDriver } from "./hub_driver.ts";
 import type { HubListenerView, HubMemberView, HubView } from "./hub_view.ts";
-import type { Bridged, Offer as Seen, Watching } from "../offers.ts";
+import type { Offer as Seen, Watching } from "../offers.ts";
 import { keyOf, MAX_SEEN, type Offer, type Presence, readOffer, readWatch } from "./hub_frames.ts";
 import { HubMember } from "./hub_member.ts";
 import { HubRegistry, MAX_OF_CLIENT } from "./hub_registry.ts";

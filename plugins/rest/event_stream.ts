@@ -208,7 +208,8 @@ export class EventStream {
       this.#hungry = false;
       this.#controller.enqueue(this.#join(first.bytes));
     }
-    if (this.#ended && this.queued === 0) {
+    // What is handed over may be read at once, and then this has been here already.
+    if (this.#ended && this.queued === 0 && !this.#finished) {
       this.#finish();
       this.#controller.close();
     }

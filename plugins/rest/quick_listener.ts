@@ -55,6 +55,8 @@ export const serveQuickly: Serve = async (options): Promise<Serving> => {
         { ...common, path: place.path },
         (request, info) => guarded(request, LOCAL, info),
       );
+      // Until here it has the umask's mode; the runtime directory, 0700, covers that.
+      if (place.mode !== undefined) await Deno.chmod(place.path, place.mode);
     } else {
       const visitOf = isLoopback(place.hostname)
         ? () => LOCAL

@@ -353,9 +353,10 @@ Deno.test({
       assert.equal(arm.transport(rest).url, "");
       await arm.serve("arm/move", (to) => `at ${to}`);
       const { url } = arm.transport(rest);
-      assert.equal(url, `unix:${path}/arm.http`);
+      assert.equal(url, `unix:${path}/arm.rest.sock`);
       assert.equal(await desk.call("arm/move", 3), "at 3");
       const socket = url.slice("unix:".length);
+      assert.equal((await Deno.stat(socket)).mode! & 0o777, 0o600);
       const told = await run("--unix-socket", socket, "http://arm/arm/move", "--json", "4");
       assert.equal(told, '"at 4"');
     }

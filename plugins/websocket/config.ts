@@ -118,8 +118,13 @@ const no = (reason: string, remedy: string): Availability => ({ available: false
  *
  * @param config The configuration.
  * @param page Whether this is a page: it cannot listen, nor send headers.
+ * @param npmWs Whether `npm:ws` may be used.
  */
-export function complaint(config: WebSocketConfig, page: boolean): Availability | undefined {
+export function complaint(
+  config: WebSocketConfig,
+  page: boolean,
+  npmWs: boolean,
+): Availability | undefined {
   const { url, listen } = config;
   if (url === undefined && listen === undefined) {
     return no(
@@ -129,6 +134,14 @@ export function complaint(config: WebSocketConfig, page: boolean): Availability 
   }
   if (url !== undefined && listen !== undefined) {
     return no("both `url` and `listen` are given", "a bay dials a hub or is one: remove either");
+  }
+  const needs = config.perMessageDeflate || listen?.perMessageDeflate === true ||
+    listen?.clientCaFile !== undefined || config.tls?.unsafelySkipVerification === true;
+  if (needs && !npmWs && !page) {
+    return no(
+      "clientCaFile, perMessageDeflate and unsafelySkipVerification need npm:ws",
+      'import websocket from "@patchbay/websocket/node"',
+    );
   }
   if (url !== undefined) return aboutClient(config, url, page);
   if (page) return no("a page cannot listen", "give `url` instead");

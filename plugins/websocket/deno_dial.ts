@@ -12,6 +12,7 @@ import type { TlsConfig } from "./config.ts";
 import { type DialledLink, type Dialler, refused } from "./dial.ts";
 import { SUBPROTOCOL } from "./link.ts";
 import { isLoopback } from "./loopback.ts";
+import { needsNode } from "./needs_node.ts";
 import { readPem } from "./pem.ts";
 import { HandshakeRefused, upgrade } from "./wire_handshake.ts";
 import { WireLink } from "./wire_link.ts";
@@ -26,7 +27,16 @@ export interface DenoDialOptions {
   readonly perMessageDeflate: boolean;
   /** Messages from this size on are compressed by it, in bytes. */
   readonly compressionThreshold: number;
+  /** How `npm:ws` dials: what `@patchbay/websocket/node` gives. */
+  readonly npmWs?: DialNode;
 }
+
+/** How `npm:ws` dials. */
+export type DialNode = (
+  url: string,
+  options: DenoDialOptions,
+  signal: AbortSignal,
+) => Promise<DialledLink>;
 
 /** Dials with what Deno has. */
 export class DenoDialler implements Dialler {
@@ -42,13 +52,9 @@ export class DenoDialler implements Dialler {
     const { tls, headers, perMessageDeflate } = this.#options;
     signal.throwIfAborted();
     if (perMessageDeflate || tls?.unsafelySkipVerification === true) {
-      // Not literal: the package is fetched by who needs it, and by nobody else.
-      const { dialNode } = await import(new URL("./node_dial.ts", import.meta.url).href);
-      return await (dialNode as typeof import("./node_dial.ts").dialNode)(
-        url,
-        this.#options,
-        signal,
-      );
+      const { npmWs } = this.#options;
+      if (npmWs === undefined) throw needsNode("perMessageDeflate or unsafelySkipVerification");
+      return await npmWs(url, this.#options, signal);
     }
     const target = new URL(url);
     let conn: Deno.Conn | undefined;

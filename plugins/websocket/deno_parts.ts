@@ -5,20 +5,30 @@
  */
 
 import { hubTransport } from "@patchbay/core";
-import { DenoDialler } from "./deno_dial.ts";
-import { WebSocketListener } from "./listener.ts";
+import { DenoDialler, type DialNode } from "./deno_dial.ts";
+import { type ServeNode, WebSocketListener } from "./listener.ts";
 import type { WebSocketParts } from "./plugin.ts";
 
-/** The parts that a page lacks. */
-export const denoParts: WebSocketParts = {
-  transport: hubTransport,
-  listen: ({ port = 0, ...rest }) => WebSocketListener.open({ port, ...rest }),
-  dialler: ({ headers, token, tls, perMessageDeflate, compressionThreshold }) =>
-    new DenoDialler({
-      // A proxy in front of the hub sees this; the hub itself would believe the hello.
-      headers: token === undefined ? headers : { authorization: `Bearer ${token}`, ...headers },
-      tls,
-      perMessageDeflate,
-      compressionThreshold,
-    }),
-};
+/**
+ * The parts that a page lacks.
+ *
+ * @param npmWs How `npm:ws` serves and dials, where it may be used.
+ */
+export function denoParts(
+  npmWs?: { readonly serve: ServeNode; readonly dial: DialNode },
+): WebSocketParts {
+  return {
+    transport: hubTransport,
+    npmWs: npmWs !== undefined,
+    listen: ({ port = 0, ...rest }) => WebSocketListener.open({ port, ...rest }, npmWs?.serve),
+    dialler: ({ headers, token, tls, perMessageDeflate, compressionThreshold }) =>
+      new DenoDialler({
+        // A proxy in front of the hub sees this; the hub itself would believe the hello.
+        headers: token === undefined ? headers : { authorization: `Bearer ${token}`, ...headers },
+        tls,
+        perMessageDeflate,
+        compressionThreshold,
+        npmWs: npmWs?.dial,
+      }),
+  };
+}

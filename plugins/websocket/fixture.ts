@@ -10,6 +10,8 @@ import type { Fixture, Json, Meeting, StrangerOutcome } from "@patchbay/core/con
 import { encodeHello, HEADER_BYTES, Kind, writeHeader } from "@patchbay/core/envelope";
 import { denoParts } from "./deno_parts.ts";
 import { SUBPROTOCOL } from "./link.ts";
+import { dialNode } from "./node_dial.ts";
+import { serveNode } from "./node_server.ts";
 import { createWebSocket, type WebSocketConfig } from "./plugin.ts";
 import { CuttingProxy, freePort } from "./proxy.ts";
 
@@ -46,7 +48,7 @@ function meet(
     gone.then(() => open.delete(gone));
   };
   const websocket = createWebSocket({
-    ...denoParts,
+    ...denoParts({ serve: serveNode, dial: dialNode }),
     onLink: (link) => track(link.gone),
   });
   const url = `ws://127.0.0.1:${place.dial}`;
@@ -134,7 +136,7 @@ function otherVersion(): Uint8Array {
 
 /** Both sides are clients of a third bay, which relays. */
 const fixture: Fixture = {
-  plugin: createWebSocket(denoParts),
+  plugin: createWebSocket(denoParts()),
   url: import.meta.url,
   layouts: ["same_process", "two_processes"],
   lacks: { alone: "a bay does not dial itself: in_process is for that" },
@@ -143,7 +145,7 @@ const fixture: Fixture = {
   join: (place: Json) => Promise.resolve(meet(place as unknown as Place, () => Promise.resolve())),
   unavailable: () =>
     Promise.resolve({
-      options: { module: "lonely", plugins: [createWebSocket(denoParts)] },
+      options: { module: "lonely", plugins: [createWebSocket(denoParts())] },
       reason: /neither `url` nor `listen`/,
       remedy: /config\.websocket\.url/,
       [Symbol.asyncDispose]: () => Promise.resolve(),

@@ -8,6 +8,7 @@ import type { ListenerOptions, Listening } from "./listening.ts";
 import { PatchbayError } from "@patchbay/core";
 import { fromNotCapable } from "@patchbay/host";
 import { type Door, Doors } from "./admission.ts";
+import { needsNode } from "./needs_node.ts";
 import { readPem } from "./pem.ts";
 import { serveWire } from "./wire_server.ts";
 
@@ -22,6 +23,9 @@ export interface ListenerSetup extends ListenerOptions {
   /** Who signs the clients'. */
   readonly clientCa: string | undefined;
 }
+
+/** How `npm:ws` serves. */
+export type ServeNode = (setup: ListenerSetup, doors: Doors) => Promise<RunningServer>;
 
 /** A server that runs. */
 export interface RunningServer {
@@ -77,10 +81,11 @@ export class WebSocketListener implements Listening, AsyncDisposable {
    * Begins to listen.
    *
    * @param options Where, and how.
+   * @param npmWs How `npm:ws` serves: what `@patchbay/websocket/node` gives.
    * @throws {PatchbayError} `unavailable`: the address is taken, a file cannot be read, a
-   * permission is missing.
+   * permission is missing, or the options need `npm:ws`.
    */
-  static async open(options: ListenerOptions): Promise<WebSocketListener> {
+  static async open(options: ListenerOptions, npmWs?: ServeNode): Promise<WebSocketListener> {
     const { hostname = "127.0.0.1", certFile, keyFile, clientCaFile } = options;
     const setup: ListenerSetup = {
       ...options,
@@ -94,11 +99,11 @@ export class WebSocketListener implements Listening, AsyncDisposable {
     let server: RunningServer;
     try {
       if (perMessageDeflate === true || clientCaFile !== undefined) {
-        // Not literal: the package is fetched by who needs it, and by nobody else.
-        const { serveNode } = await import(new URL("./node_server.ts", import.meta.url).href);
-        server = await (serveNode as typeof import("./node_server.ts").serveNode)(setup, doors);
+        if (npmWs === undefined) throw needsNode("clientCaFile or perMessageDeflate");
+        server = await npmWs(setup, doors);
       } else server = serveWire(setup, doors);
     } catch (error) {
+      if (error instanceof PatchbayError) throw error;
       const flag = `--allow-net=${hostname}:${port}`;
       const known = fromNotCapable(error, `nothing can listen on ${hostname}:${port}`, [flag]);
       if (known instanceof PatchbayError) throw known;

@@ -1,14 +1,15 @@
 import assert from "node:assert/strict";
-import { PatchbayError } from "@patchbay/core";
+import { open, type PatchbayError } from "@patchbay/core";
 import { CuttingProxy } from "./proxy.ts";
-import websocket, { WebSocketListener } from "./mod.ts";
+import plain, { WebSocketListener } from "./mod.ts";
+import websocket, { openListener } from "./node.ts";
 import { bay, counted, hubAt, refused, settled, until } from "./testdata/places.ts";
 import { JsonClient } from "./testdata/json_client.ts";
 
 for (const perMessageDeflate of [false, true]) {
   const kind = perMessageDeflate ? "npm:ws" : "our server";
   Deno.test(`listener: several bays share one, each at its path, with clients apart (${kind})`, async () => {
-    await using listener = await WebSocketListener.open({ port: 0, perMessageDeflate });
+    await using listener = await openListener({ port: 0, perMessageDeflate });
     const at = (path: string) => ({ listen: { listener, path } });
     await using north = await bay("north", at("/north"));
     const south = await bay("south", { ...at("/south"), token: "open sesame" });
@@ -120,6 +121,28 @@ Deno.test("listener: requests that are none of HTTP's are refused with the right
   }
   const { errors } = counted(hub);
   assert.equal(errors.protocol, refusals);
+});
+
+Deno.test("listener: what needs npm:ws says so, where it is not there", async () => {
+  for (
+    const config of [
+      { url: "wss://localhost:1", tls: { unsafelySkipVerification: true } },
+      { url: "ws://localhost:1", perMessageDeflate: true },
+      { listen: { port: 0, certFile: "a", keyFile: "b", clientCaFile: "c" } },
+    ]
+  ) {
+    await using lonely = await open({
+      module: "lonely",
+      plugins: [plain],
+      config: { websocket: config },
+      onReport: () => {},
+    });
+    const [wire] = lonely.wires();
+    assert.match(wire.reason ?? "", /need npm:ws/);
+    assert.match(wire.remedy ?? "", /@patchbay\/websocket\/node/);
+  }
+  const opening = WebSocketListener.open({ port: 0, perMessageDeflate: true });
+  assert.match((await refused(opening, "unavailable")).remedy ?? "", /websocket\/node/);
 });
 
 /** All that comes until the connection is closed. */

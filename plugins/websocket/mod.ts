@@ -20,6 +20,6 @@ export type {
 } from "./plugin.ts";
 
 /** The plugin. */
-const websocket: WebSocketPlugin = createWebSocket(denoParts);
+const websocket: WebSocketPlugin = createWebSocket(denoParts());
 
 export default websocket;

@@ -36,6 +36,8 @@ export interface WebSocketParts {
   readonly listen?: (address: ListenAddress) => Promise<Listening>;
   /** How to be a hub; absent where nothing can listen. */
   readonly transport?: typeof hubTransport;
+  /** Whether `npm:ws` may be used. */
+  readonly npmWs?: boolean;
   /** How to dial; default: as a page does. */
   readonly dialler?: (config: WebSocketConfig) => Dialler;
   /** Called with each link that is accepted or dialled, before it is used. */
@@ -208,7 +210,8 @@ export function createWebSocket(parts: WebSocketParts = {}): WebSocketPlugin {
       const parsed = URL.parse(url ?? "");
       return parsed === null ? reads : [`--allow-net=${parsed.host}`, ...reads];
     },
-    available: (config) => complaint(config, parts.listen === undefined) ?? { available: true },
+    available: (config) =>
+      complaint(config, parts.listen === undefined, parts.npmWs === true) ?? { available: true },
     async open(context, config) {
       const extras = { url: config.url ?? "", hub: config.listen !== undefined };
       const full = {

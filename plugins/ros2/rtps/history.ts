@@ -20,7 +20,7 @@ export interface Change {
   readonly inline: Uint8Array | undefined;
   /** When it was written, in milliseconds since 1970. */
   readonly timestampMs: number;
-  /** The one reader it is for; undefined: all. */
+  /** What the GUIDs of the readers it is for begin with; undefined: all. */
   readonly only: string | undefined;
 }
 

@@ -12,7 +12,7 @@ import { Discovery } from "./discovery.ts";
 import type { EndpointData, ParticipantData } from "./discovery_data.ts";
 import { EndpointDiscovery } from "./endpoint_discovery.ts";
 import type { Reader, ReaderEvents, Writer, WriterEvents } from "./endpoints.ts";
-import { guidOf, hex, newPrefix } from "./guid.ts";
+import { guidOf, hex, newPrefix, unhex } from "./guid.ts";
 import type { HistoryLimits } from "./history.ts";
 import { matchEndpoints } from "./matching.ts";
 import { Incoming, type MessageSink, readMessage } from "./message_reader.ts";
@@ -129,6 +129,7 @@ export class Participant implements AsyncDisposable {
   readonly #self: Destination | undefined;
   readonly #ignored = new Map<string, number>();
   readonly #loops: Promise<void>[] = [];
+  readonly #prefixBytes: Uint8Array;
   #data: ParticipantData;
   #nextEntity = 1;
   #received = 0;
@@ -143,6 +144,7 @@ export class Participant implements AsyncDisposable {
     this.#options = options;
     this.#network = network;
     this.prefix = prefix;
+    this.#prefixBytes = unhex(prefix);
     this.domain = options.domain ?? 0;
     this.#ownWheel = options.wheel === undefined;
     this.#wheel = options.wheel ?? new TimerWheel();
@@ -530,7 +532,7 @@ export class Participant implements AsyncDisposable {
 
   readonly #sink: MessageSink = ((participant: Participant): MessageSink => ({
     get prefix() {
-      return participant.prefix;
+      return participant.#prefixBytes;
     },
     data(context, data) {
       if (data.writer === Entity.spdpWriter) return participant.#discovery.receive(context, data);

@@ -154,7 +154,7 @@ export class ReaderProxy implements Closing {
   }
 
   #relevant(change: Change): boolean {
-    return (change.only === undefined || change.only === this.remote.guid) &&
+    return (change.only === undefined || this.remote.guid.startsWith(change.only)) &&
       !this.#owner.isExpired(change);
   }
 

@@ -255,7 +255,8 @@ export class RtpsWriter implements Writer, ProxyOwner {
     for (const proxy of this.#proxies.values()) {
       if (!proxy.satisfied) return this.#heartbeatSoon();
     }
-    this.#heartbeatAlarm.disarm();
+    // The alarm stays armed: to find nothing to do now and then costs less than to arm it anew for
+    // each sample.
   }
 
   /** Forgets what nobody needs any more; a writer for late readers forgets nothing. */

@@ -7,7 +7,7 @@
  */
 
 import { open } from "@patchbay/core";
-import websocket from "../mod.ts";
+import websocket from "../node.ts";
 
 const [port, shouts = "0", deflate = "false"] = Deno.args;
 await using bay = await open({

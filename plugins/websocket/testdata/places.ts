@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import { type Bay, open, type OpenOptions, PatchbayError } from "@patchbay/core";
-import websocket, { type WebSocketConfig } from "../mod.ts";
+import websocket, { type WebSocketConfig } from "../node.ts";
 
 /** How long anything may take before it is taken to hang, in milliseconds. */
 const WATCHDOG_MS = 30_000;

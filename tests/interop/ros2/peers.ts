@@ -4,9 +4,10 @@
  *
  * What they are told, one line each (a depth of 0 keeps all):
  *
- *     writer NAME TOPIC string|bytes|keyed RELIABLE TRANSIENT_LOCAL DEPTH
- *     reader NAME TOPIC string|bytes|keyed RELIABLE TRANSIENT_LOCAL DEPTH [WRITER to echo to]
+ *     writer NAME TOPIC string|bytes|keyed|everything RELIABLE TRANSIENT_LOCAL DEPTH
+ *     reader NAME TOPIC string|bytes|keyed|everything RELIABLE TRANSIENT_LOCAL DEPTH [WRITER to echo to]
  *     write NAME NUMBER SIZE [TIMES]
+ *     write NAME A B (a request; the writer's last word is the reader of the replies)
  *     dispose NAME ID · unregister NAME ID · close NAME · say WORD
  *
  * @module
@@ -37,7 +38,7 @@ async function build(stack: Stack): Promise<string> {
   await Deno.copyFile(here("./types.idl"), idl);
   const program = join(folder, "peer");
   if (stack === "cyclone") {
-    await run(folder, "idlc", "types.idl");
+    await run(folder, "idlc", "-DWITH_HEADER", "types.idl");
     const sources = [here("./cyclone_peer.c"), "types.c"];
     await run(folder, "gcc", "-O1", "-I.", "-o", program, ...sources, "-lddsc", "-lpthread");
   } else {
@@ -157,7 +158,7 @@ export class Peer implements AsyncDisposable {
     kind: "writer" | "reader",
     name: string,
     topic: string,
-    type: "string" | "bytes" | "keyed",
+    type: "string" | "bytes" | "keyed" | "everything" | "request" | "response",
     qos: { reliable: boolean; transient?: boolean; depth: number },
     echo = "",
   ): Promise<void> {
