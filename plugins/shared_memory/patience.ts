@@ -20,7 +20,7 @@ const AWAY_MS = 0.0015;
  * The scheduler puts whoever gives it away further back each time: then sleeping is better than
  * looking, because it prefers who was woken,
  */
-const CROWDED_MS = 0.5;
+const CROWDED_MS = 1.5;
 /** for so long. */
 const CROWD_STAYS_MS = 300;
 /** After so many looks there is time for other things. */

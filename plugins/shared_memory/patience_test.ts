@@ -62,7 +62,7 @@ Deno.test("patience: with nothing to come it is over in the end, and begins anew
 });
 
 Deno.test("patience: where others take the core it is not given away again, and sleep comes at once", () => {
-  const { producer, patience, take, yields } = waiting(() => busyFor(2));
+  const { producer, patience, take, yields } = waiting(() => busyFor(5));
   patience.found();
   assert.equal(patience.look(() => {}), false);
   assert.equal(yields(), 1);
