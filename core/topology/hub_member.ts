@@ -11,7 +11,7 @@ import { encodeControl, Kind } from "../session/envelope.ts";
 import type { Subscription } from "../session/outbound.ts";
 import type { Session } from "../session/session.ts";
 import type { Offer, Presence } from "./hub_frames.ts";
-import type { Errand } from "./hub_relay.ts";
+import type { Errand } from "./hub_jobs.ts";
 import type { RelayedSpeaker } from "./hub_speaker.ts";
 
 /** What a client has asked after. */

@@ -37,7 +37,8 @@ import type { Offer as Seen, Watching } from "../offers.ts";
 import { keyOf, MAX_SEEN, type Offer, type Presence, readOffer, readWatch } from "./hub_frames.ts";
 import { HubMember } from "./hub_member.ts";
 import { HubRegistry, MAX_OF_CLIENT } from "./hub_registry.ts";
-import { Errand, HubCall, nobody, RelayCallable, type RelayHost, RelayJob } from "./hub_relay.ts";
+import { Errand, RelayJob } from "./hub_jobs.ts";
+import { HubCall, nobody, RelayCallable, type RelayHost } from "./hub_relay.ts";
 import { type CreditLines, RelayedSpeaker } from "./hub_speaker.ts";
 import { SpeakWay } from "./ways.ts";
 

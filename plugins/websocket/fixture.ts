@@ -172,6 +172,7 @@ export const nearIsHub: Fixture = {
 export const overNode: Fixture = {
   ...farIsHub,
   name: "websocket (npm:ws)",
+  plugin: createWebSocket(denoParts({ serve: serveNode, dial: dialNode })),
   meeting: () => meeting("far", { perMessageDeflate: true, compressionThreshold: 128 }),
 };
 

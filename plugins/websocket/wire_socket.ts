@@ -15,8 +15,8 @@ import { closedBy } from "./close_codes.ts";
 import { Chunk, complaint, HEAD_BYTES, Op, seal, unmask } from "./wire_frames.ts";
 
 /** What the read buffer begins with, in bytes; it grows to the largest message. */
-const READ_BYTES = 2 * 1024;
-/** It grows to this size at once when a read has filled it. */
+const READ_BYTES = 1024;
+/** It grows fourfold each time that it was filled, to this size or that of the largest message. */
 const WIDE_READ_BYTES = 128 * 1024;
 /** After so many reads that would not have needed that it is given back. */
 const SMALL_READS = 256;
@@ -227,7 +227,7 @@ export class WireSocket {
     const full = this.#end === length;
     if (this.#start === this.#end) {
       this.#start = this.#end = 0;
-      if (full && length < WIDE_READ_BYTES) this.#resize(WIDE_READ_BYTES);
+      if (full && length < WIDE_READ_BYTES) this.#resize(Math.min(WIDE_READ_BYTES, length * 4));
       else if (length > READ_BYTES && this.#smallReads > SMALL_READS) this.#resize(READ_BYTES);
       return;
     }
@@ -238,9 +238,7 @@ export class WireSocket {
     }
     // The largest message, its head, and the beginning of the next.
     if (this.#end === length) {
-      this.#resize(
-        Math.min(this.#options.maxBytes + WIDE_READ_BYTES, Math.max(WIDE_READ_BYTES, length * 2)),
-      );
+      this.#resize(Math.min(this.#options.maxBytes + WIDE_READ_BYTES, length * 4));
     }
   }
 
