@@ -6,11 +6,14 @@
 
 import { type Link, MAX_FRAME_BYTES, PatchbayError } from "@patchbay/core";
 import { JSON_PROTOCOL, type JsonLinkOptions } from "@patchbay/core/json-protocol";
+import { ChunkPool } from "./chunk_pool.ts";
 import { Gathering, SUBPROTOCOL, WebSocketLink } from "./link.ts";
-import type { AnySocket } from "./socket_flow.ts";
+import type { AnySocket, SocketFacts } from "./socket_flow.ts";
 import { WebSocketTextLink } from "./text_link.ts";
 import { isAddress } from "./loopback.ts";
 import { sameToken, TOKEN_PROTOCOL } from "./token.ts";
+import { WireLink } from "./wire_link.ts";
+import { WireTextLink } from "./wire_text_link.ts";
 
 /** A request for a WebSocket, before it is answered. */
 export interface Handshake {
@@ -163,8 +166,9 @@ function shownToken(headers: Headers, offered: readonly string[]): string | unde
 export class LinkMaker {
   readonly #door: Door;
   readonly #keepsBytes: boolean;
-  readonly #gathering = new Gathering();
-  readonly #buffer = new Uint8Array(2 * MAX_FRAME_BYTES);
+  #gathering: Gathering | undefined;
+  #pool: ChunkPool | undefined;
+  #buffer: Uint8Array<ArrayBuffer> | undefined;
 
   /**
    * @param door The bay.
@@ -183,24 +187,51 @@ export class LinkMaker {
    * @param local Whether the peer is on this host.
    */
   take(socket: AnySocket, admission: Admission, local: boolean): void {
-    const { authorized, identity, protocol } = admission;
-    const facts = {
-      local,
-      authorized,
-      identity,
-      accepted: true,
-      keepsBytes: this.#keepsBytes,
-    };
+    const facts = this.#facts(admission, local);
+    this.#accept(
+      () =>
+        admission.protocol === SUBPROTOCOL
+          ? new WebSocketLink(socket, facts, this.#gathering ??= new Gathering())
+          : new WebSocketTextLink(socket, facts, this.#door.json, this.#shared()),
+      () => socket.close(1011),
+    );
+  }
+
+  /**
+   * As {@link take}, with a connection of Deno that has become a WebSocket.
+   *
+   * @param conn The connection.
+   * @param rest What came behind the request already.
+   * @param admission What the request came to.
+   * @param local Whether the peer is on this host.
+   */
+  takeConn(conn: Deno.Conn, rest: Uint8Array, admission: Admission, local: boolean): void {
+    const facts = this.#facts(admission, local);
+    const door = this.#door;
+    this.#accept(
+      () =>
+        admission.protocol === SUBPROTOCOL
+          ? new WireLink(conn, rest, facts, this.#pool ??= new ChunkPool())
+          : new WireTextLink(conn, rest, facts, door.json, door, this.#shared()),
+      () => conn.close(),
+    );
+  }
+
+  #accept(make: () => Link, undo: () => void): void {
     try {
-      this.#door.accept(
-        protocol === SUBPROTOCOL
-          ? new WebSocketLink(socket, facts, this.#gathering)
-          : new WebSocketTextLink(socket, facts, this.#door.json, this.#buffer),
-      );
+      this.#door.accept(make());
     } catch (error) {
-      socket.close(1011);
+      undo();
       this.#door.onError(error);
     }
+  }
+
+  #facts({ authorized, identity }: Admission, local: boolean): SocketFacts {
+    return { local, authorized, identity, accepted: true, keepsBytes: this.#keepsBytes };
+  }
+
+  #shared(): Uint8Array<ArrayBuffer> {
+    return this.#buffer ??= new Uint8Array(2 * MAX_FRAME_BYTES);
   }
 }
 

@@ -59,7 +59,7 @@ export class DenoDialler implements Dialler {
       signal.throwIfAborted();
       const { rest } = await upgrade(conn, target, [SUBPROTOCOL], headers);
       signal.throwIfAborted();
-      return new WireLink(conn, rest, isLoopback(target.hostname));
+      return new WireLink(conn, rest, { local: isLoopback(target.hostname) });
     } catch (error) {
       shut(conn);
       signal.throwIfAborted();

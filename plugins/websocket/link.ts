@@ -12,9 +12,14 @@ import { type AnySocket, type SocketFacts, SocketFlow } from "./socket_flow.ts";
 /** The sub-protocol: the binary envelope, version 1 and later. */
 export const SUBPROTOCOL = "patchbay.v1";
 /** The size of the length before each frame, in bytes. */
-const LENGTH_BYTES = 4;
+export const LENGTH_BYTES = 4;
 /** Frames are gathered up to this size. */
-const GATHERED_BYTES = 96 * 1024;
+const GATHERED_BYTES = 128 * 1024;
+/**
+ * The largest frame, in bytes: a piece of 64 KiB, a quarter of the window, with its heads. Fewer and
+ * larger pieces make large values cheaper.
+ */
+export const WIRE_FRAME_BYTES: number = 64 * 1024 + MAX_FRAME_BYTES;
 /** The largest message that is taken, in bytes. */
 export const MAX_WIRE_MESSAGE_BYTES: number = 512 * 1024;
 
@@ -51,7 +56,7 @@ export class WebSocketLink implements Link {
   /** A half-open connection looks alive: the session sends heartbeats. */
   readonly detectsClose = false;
   /** As {@link Link.maxFrameBytes}. */
-  readonly maxFrameBytes: number = MAX_FRAME_BYTES;
+  readonly maxFrameBytes: number = WIRE_FRAME_BYTES;
   /** Whether the peer has shown before the upgrade that it may come in. */
   readonly authorized: boolean;
   /** As {@link Link.identity}. */
@@ -127,11 +132,7 @@ export class WebSocketLink implements Link {
   /** As {@link Link.commit}. */
   commit(bytes: number): void {
     const out = this.#out;
-    if (this.#claim !== out.claims) {
-      throw new PatchbayError("invalid", "a value sent something while it was being written", {
-        remedy: "values must be plain: no getter may call or shout",
-      });
-    }
+    if (this.#claim !== out.claims) throw interrupted();
     const at = this.#claimedAt;
     out.view.setUint32(at - LENGTH_BYTES, bytes, true);
     out.used = at + bytes;
@@ -163,25 +164,10 @@ export class WebSocketLink implements Link {
 
   #read(bytes: Uint8Array, handler: LinkHandler): void {
     const { length } = bytes;
-    const view = new DataView(bytes.buffer, bytes.byteOffset, length);
-    const wrong = length > MAX_WIRE_MESSAGE_BYTES
-      ? tooLarge("message", length, MAX_WIRE_MESSAGE_BYTES)
-      : length === 0
-      ? new PatchbayError("protocol", "the peer sent an empty message")
-      : undefined;
-    if (wrong !== undefined) return handler.malformed(wrong);
-    for (let at = 0; at < length && !this.#flow.closed;) {
-      const size = length - at >= LENGTH_BYTES ? view.getUint32(at, true) : -1;
-      const start = at + LENGTH_BYTES;
-      at = start + size;
-      if (size > this.maxFrameBytes) {
-        return handler.malformed(tooLarge("frame", size, this.maxFrameBytes));
-      }
-      if (size < 0 || at > length) {
-        return handler.malformed(new PatchbayError("protocol", "the peer sent half a frame"));
-      }
-      handler.frame(bytes, start, at);
+    if (length > MAX_WIRE_MESSAGE_BYTES) {
+      return handler.malformed(tooLarge("message", length, MAX_WIRE_MESSAGE_BYTES));
     }
+    readFrames(bytes, 0, length, handler, this.#flow);
     if (!this.#flow.closed) handler.batchEnd();
   }
 
@@ -195,6 +181,48 @@ export class WebSocketLink implements Link {
   }
 }
 
+/** The error for a claim during which something else was sent. */
+export function interrupted(): PatchbayError {
+  return new PatchbayError("invalid", "a value sent something while it was being written", {
+    remedy: "values must be plain: no getter may call or shout",
+  });
+}
+
+/**
+ * Hands over the frames of one message.
+ *
+ * @param bytes Where the message lies.
+ * @param at Its first byte.
+ * @param end Behind its last byte.
+ * @param handler Whom to tell.
+ * @param socket Whether it is closed meanwhile.
+ */
+export function readFrames(
+  bytes: Uint8Array,
+  at: number,
+  end: number,
+  handler: LinkHandler,
+  socket: { readonly closed: boolean },
+): void {
+  if (at === end) {
+    return handler.malformed(new PatchbayError("protocol", "the peer sent an empty message"));
+  }
+  while (at < end && !socket.closed) {
+    const size = end - at < LENGTH_BYTES
+      ? -1
+      : (bytes[at] | bytes[at + 1] << 8 | bytes[at + 2] << 16 | bytes[at + 3] << 24) >>> 0;
+    const start = at + LENGTH_BYTES;
+    at = start + size;
+    if (size > WIRE_FRAME_BYTES) {
+      return handler.malformed(tooLarge("frame", size, WIRE_FRAME_BYTES));
+    }
+    if (size < 0 || at > end) {
+      return handler.malformed(new PatchbayError("protocol", "the peer sent half a frame"));
+    }
+    handler.frame(bytes, start, at);
+  }
+}
+
 function tooLarge(what: string, size: number, max: number): PatchbayError {
   return new PatchbayError(
     "protocol",
@@ -203,7 +231,11 @@ function tooLarge(what: string, size: number, max: number): PatchbayError {
   );
 }
 
-/** Why this side says goodbye: it becomes the code with which the socket closes. */
-function reasonIn(frame: Uint8Array): PatchbayError {
+/**
+ * Why this side says goodbye: it becomes the code with which the socket closes.
+ *
+ * @param frame The goodbye.
+ */
+export function reasonIn(frame: Uint8Array): PatchbayError {
   return PatchbayError.fromWire(decodeControl(frame.subarray(HEADER_BYTES)));
 }

@@ -7,9 +7,9 @@
 import type { ListenerOptions, Listening } from "./listening.ts";
 import { PatchbayError } from "@patchbay/core";
 import { fromNotCapable } from "@patchbay/host";
-import { type Door, Doors, examine, type Handshake, LinkMaker } from "./admission.ts";
-import { isLoopback } from "./loopback.ts";
+import { type Door, Doors } from "./admission.ts";
 import { readPem } from "./pem.ts";
+import { serveWire } from "./wire_server.ts";
 
 /** A listener with what was in its files. */
 export interface ListenerSetup extends ListenerOptions {
@@ -90,14 +90,14 @@ export class WebSocketListener implements Listening, AsyncDisposable {
       clientCa: await readPem(clientCaFile),
     };
     const doors = new Doors();
-    const { guarded = !isLoopback(hostname), perMessageDeflate, port } = options;
+    const { perMessageDeflate, port } = options;
     let server: RunningServer;
     try {
-      if (guarded || perMessageDeflate === true || clientCaFile !== undefined) {
+      if (perMessageDeflate === true || clientCaFile !== undefined) {
         // Not literal: the package is fetched by who needs it, and by nobody else.
         const { serveNode } = await import(new URL("./node_server.ts", import.meta.url).href);
         server = await (serveNode as typeof import("./node_server.ts").serveNode)(setup, doors);
-      } else server = serveDeno(setup, doors);
+      } else server = serveWire(setup, doors);
     } catch (error) {
       const flag = `--allow-net=${hostname}:${port}`;
       const known = fromNotCapable(error, `nothing can listen on ${hostname}:${port}`, [flag]);
@@ -133,60 +133,3 @@ export class WebSocketListener implements Listening, AsyncDisposable {
     return this.close();
   }
 }
-
-/** Deno's own server: the quickest, and the one that waits for ever for the rest of a header. */
-function serveDeno(setup: ListenerSetup, doors: Doors): RunningServer {
-  const { hostname, port, cert, key } = setup;
-  const makers = new WeakMap<Door, LinkMaker>();
-  const handle = async (
-    request: Request,
-    info: Deno.ServeHandlerInfo<Deno.NetAddr>,
-  ): Promise<Response> => {
-    // Headers are read before the upgrade: afterwards they throw.
-    const handshake: Handshake = {
-      path: new URL(request.url).pathname,
-      headers: new Headers(request.headers),
-      remoteAddress: info.remoteAddr.hostname,
-    };
-    const door = doors.at(handshake.path);
-    const verdict = await examine(handshake, door);
-    if ("status" in verdict || door === undefined) {
-      const { status, text, headers } = "status" in verdict ? verdict : GONE;
-      doors.refused(door, status);
-      const all = { connection: "close", ...headers };
-      return new Response(`${text}\n`, { status, headers: all });
-    }
-    let maker = makers.get(door);
-    if (maker === undefined) makers.set(door, maker = new LinkMaker(door, false));
-    const links = maker;
-    const { socket, response } = Deno.upgradeWebSocket(request, {
-      protocol: verdict.protocol,
-      idleTimeout: Math.max(1, Math.ceil(door.pingTimeoutMs / 1000)),
-    });
-    // A throw between the upgrade and its response would stop the whole server.
-    try {
-      socket.binaryType = "arraybuffer";
-      socket.addEventListener("error", (event) => event.preventDefault());
-      const local = isLoopback(handshake.remoteAddress);
-      socket.addEventListener("open", () => links.take(socket, verdict, local));
-    } catch (error) {
-      door.onError(error);
-    }
-    return response;
-  };
-  const options = { hostname, port, cert, key, onListen() {} };
-  const server = Deno.serve(options as Deno.ServeTcpOptions, async (request, info) => {
-    try {
-      return await handle(request, info);
-    } catch (error) {
-      // What the HTTP layer refuses to upgrade: a broken key, a version we do not speak.
-      doors.refused(undefined, 400);
-      const message = error instanceof Error ? error.message : String(error);
-      return new Response(`${message}\n`, { status: 400, headers: { connection: "close" } });
-    }
-  });
-  return { port: server.addr.port, close: () => server.shutdown() };
-}
-
-/** What is told when the bay has closed between the look and the upgrade. */
-const GONE = { status: 503, text: "the bay has closed", headers: undefined };

@@ -5,10 +5,10 @@ import websocket, { WebSocketListener } from "./mod.ts";
 import { bay, counted, hubAt, refused, settled, until } from "./testdata/places.ts";
 import { JsonClient } from "./testdata/json_client.ts";
 
-for (const guarded of [false, true]) {
-  const kind = guarded ? "guarded" : "Deno's server";
+for (const perMessageDeflate of [false, true]) {
+  const kind = perMessageDeflate ? "npm:ws" : "our server";
   Deno.test(`listener: several bays share one, each at its path, with clients apart (${kind})`, async () => {
-    await using listener = await WebSocketListener.open({ port: 0, guarded });
+    await using listener = await WebSocketListener.open({ port: 0, perMessageDeflate });
     const at = (path: string) => ({ listen: { listener, path } });
     await using north = await bay("north", at("/north"));
     const south = await bay("south", { ...at("/south"), token: "open sesame" });
@@ -40,49 +40,100 @@ for (const guarded of [false, true]) {
   });
 }
 
-Deno.test("listener: a connection that never finishes its handshake is closed, with 408", async () => {
-  const { hub, url } = await hubAt({ listen: { guarded: true, handshakeMs: 300 } });
-  await using _ = hub;
-  await hub.serve("hub/echo", (v) => v);
-  await using client = await bay("client", { url });
-  const port = Number(new URL(url).port);
-  const slow = await Deno.connect({ hostname: "127.0.0.1", port });
-  await slow.write(new TextEncoder().encode("GET / HTTP/1.1\r\nHost: x\r\nUpgrade: webso"));
-  const silent = await Deno.connect({ hostname: "127.0.0.1", port });
-  const buffer = new Uint8Array(1024);
-  const answers = [slow, silent].map(async (conn) => {
-    let text = "";
-    for (;;) {
-      const read = await conn.read(buffer).catch(() => null);
-      if (read === null) break;
-      text += new TextDecoder().decode(buffer.subarray(0, read));
-    }
-    conn.close();
-    return text;
+for (const perMessageDeflate of [false, true]) {
+  const kind = perMessageDeflate ? "npm:ws" : "our server";
+  Deno.test(`listener: a connection that never finishes its handshake is closed, with 408 (${kind})`, async () => {
+    const { hub, url } = await hubAt({ listen: { perMessageDeflate, handshakeMs: 300 } });
+    await using _ = hub;
+    await hub.serve("hub/echo", (v) => v);
+    await using client = await bay("client", { url });
+    const port = Number(new URL(url).port);
+    const slow = await Deno.connect({ hostname: "127.0.0.1", port });
+    await slow.write(new TextEncoder().encode("GET / HTTP/1.1\r\nHost: x\r\nUpgrade: webso"));
+    const silent = await Deno.connect({ hostname: "127.0.0.1", port });
+    const answers = [slow, silent].map(remains);
+    // Others are served meanwhile.
+    assert.equal(await client.call("hub/echo", 1), 1);
+    assert.match(await settled("the slow one", answers[0]), /^HTTP\/1\.1 408/);
+    await settled("the silent one", answers[1]);
+    await until("it to be counted", () => (counted(hub).errors.deadline_exceeded ?? 0) >= 1);
+    // One that says hello for ever is no better.
+    const mute = await JsonClient.open(url, null);
+    await settled("the mute one", mute.closed);
+    assert.equal(await client.call("hub/echo", 2), 2);
   });
-  // Others are served meanwhile.
-  assert.equal(await client.call("hub/echo", 1), 1);
-  assert.match(await settled("the slow one", answers[0]), /^HTTP\/1\.1 408/);
-  await settled("the silent one", answers[1]);
-  await until("it to be counted", () => (counted(hub).errors.deadline_exceeded ?? 0) >= 1);
-  assert.equal(await client.call("hub/echo", 2), 2);
+}
+
+Deno.test("listener: requests that are none of HTTP's are refused with the right status", async () => {
+  const { hub, url } = await hubAt();
+  await using _ = hub;
+  const port = Number(new URL(url).port);
+  const good = [
+    "Host: x",
+    "Connection: keep-alive, Upgrade",
+    "Upgrade: WebSocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Protocol: patchbay.v1",
+  ];
+  const but = (name: string, ...more: string[]) => [
+    ...good.filter((line) => !line.toLowerCase().startsWith(name)),
+    ...more,
+  ];
+  const cases: [string, readonly string[], number][] = [
+    ["GET / HTTP/1.1", good, 101],
+    ["GET /?any=1 HTTP/1.1", good, 101],
+    ["POST / HTTP/1.1", good, 405],
+    ["GET / HTTP/1.0", good, 400],
+    ["GET http://x/ HTTP/1.1", good, 400],
+    ["GET  / HTTP/1.1", good, 400],
+    ["GET /", good, 400],
+    ["\x16\x03\x01 this is TLS", [], 400],
+    ["GET / HTTP/1.1", but("host"), 400],
+    ["GET / HTTP/1.1", [...good, "no colon"], 400],
+    ["GET / HTTP/1.1", [...good, "bad name: x"], 400],
+    ["GET / HTTP/1.1", [...good, " folded: x"], 400],
+    ["GET / HTTP/1.1", [...good, "Transfer-Encoding: chunked"], 400],
+    ["GET / HTTP/1.1", [...good, "Content-Length: 5"], 400],
+    ["GET / HTTP/1.1", [...good, `X: ${"x".repeat(20_000)}`], 431],
+    ["GET / HTTP/1.1", but("sec-websocket-version", "Sec-WebSocket-Version: 8"), 426],
+    ["GET / HTTP/1.1", but("sec-websocket-key", "Sec-WebSocket-Key: short"), 400],
+    ["GET / HTTP/1.1", but("connection", "Connection: close"), 400],
+    ["GET / HTTP/1.1", but("upgrade"), 426],
+    ["GET / HTTP/1.1", but("sec-websocket-protocol", "Sec-WebSocket-Protocol: chat"), 400],
+  ];
+  let refusals = 0;
+  for (const [first, lines, status] of cases) {
+    const conn = await Deno.connect({ hostname: "127.0.0.1", port });
+    await conn.write(new TextEncoder().encode([first, ...lines, "", ""].join("\r\n")));
+    if (status === 101) {
+      const buffer = new Uint8Array(1024);
+      const read = await settled("the upgrade", conn.read(buffer));
+      assert.match(new TextDecoder().decode(buffer.subarray(0, read ?? 0)), /^HTTP\/1\.1 101/);
+      conn.close();
+      continue;
+    }
+    refusals++;
+    const text = await settled(`the end of ${first}`, remains(conn));
+    assert.match(text, new RegExp(`^HTTP/1\\.1 ${status} [A-Z]`), `${first} ${lines.join()}`);
+    assert.match(text, /connection: close/);
+  }
+  const { errors } = counted(hub);
+  assert.equal(errors.protocol, refusals);
 });
 
-Deno.test("listener: a hub that the network reaches is guarded, unless it is told otherwise", async () => {
-  const { hub, url } = await hubAt({ token: "open sesame", listen: { hostname: "0.0.0.0" } });
-  await using _ = hub;
-  const port = Number(new URL(url).port);
-  const conn = await Deno.connect({ hostname: "127.0.0.1", port });
-  await conn.write(new TextEncoder().encode("NONSENSE\r\n\r\n"));
+/** All that comes until the connection is closed. */
+async function remains(conn: Deno.Conn): Promise<string> {
   const buffer = new Uint8Array(1024);
-  const read = await settled("the answer", conn.read(buffer));
-  assert.match(new TextDecoder().decode(buffer.subarray(0, read ?? 0)), /^HTTP\/1\.1 400/);
+  let text = "";
+  for (;;) {
+    const read = await conn.read(buffer).catch(() => null);
+    if (read === null) break;
+    text += new TextDecoder().decode(buffer.subarray(0, read));
+  }
   conn.close();
-  const local = `ws://127.0.0.1:${port}`;
-  await hub.serve("hub/echo", (v) => v);
-  await using client = await bay("client", { url: local, token: "open sesame" });
-  assert.equal(await client.call("hub/echo", 3), 3);
-});
+  return text;
+}
 
 Deno.test("listener: more clients than may come are turned away, and one may come when one goes", async () => {
   const { hub, url } = await hubAt({ maxConnections: 2 });

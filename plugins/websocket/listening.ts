@@ -16,19 +16,16 @@ export interface ListenerOptions {
   readonly certFile?: string;
   /** As {@link certFile}. */
   readonly keyFile?: string;
-  /** Clients must show a certificate that one of these, a PEM file, has signed. */
-  readonly clientCaFile?: string;
   /**
-   * Whether connections that do not get through their handshake are closed; default: where
-   * `hostname` is not the loopback interface. It is served by `npm:ws` then, as it is with
-   * `clientCaFile` or `perMessageDeflate`; else by Deno's own server.
+   * Clients must show a certificate that one of these, a PEM file, has signed. It is served by
+   * `npm:ws` then, as it is with `perMessageDeflate`: Deno's TLS cannot ask for certificates.
    */
-  readonly guarded?: boolean;
+  readonly clientCaFile?: string;
   /** Whether to agree on permessage-deflate (RFC 7692) with clients that offer it. */
   readonly perMessageDeflate?: boolean;
   /** Messages from this size on are compressed by it, in bytes; default 4096. */
   readonly compressionThreshold?: number;
-  /** How long a handshake may take where it is guarded, in milliseconds; default 10,000. */
+  /** How long a handshake may take before it is refused, in milliseconds; default 10,000. */
   readonly handshakeMs?: number;
   /** The largest message on the socket, in bytes; default 64 MiB. */
   readonly maxPayloadBytes?: number;

@@ -5,7 +5,8 @@
  * @module
  */
 
-import { type ErrorCode, PatchbayError } from "@patchbay/core";
+import type { PatchbayError } from "@patchbay/core";
+import { closeCodeOf, closedBy, closeReasonOf } from "./close_codes.ts";
 import { turns } from "./turn.ts";
 
 /** So much may be under way without counting: the next frames are made while these leave. */
@@ -18,8 +19,6 @@ const QUICK_LOOKS = 64;
 const LOOK_MS = 16;
 /** How long {@link SocketFlow.close} waits for the closing handshake, in milliseconds. */
 const CLOSE_MS = 1000;
-/** The longest reason of a close frame, in bytes (RFC 6455 section 5.5). */
-const MAX_REASON_BYTES = 123;
 
 const nextTurn = turns();
 
@@ -63,22 +62,6 @@ export interface SocketFacts {
   readonly keepsBytes?: boolean;
 }
 
-/** Close codes by error code (RFC 6455 section 7.4.1, and the registry's 1013). */
-const CLOSE_CODES: Readonly<Record<ErrorCode, number>> = {
-  closed: 1000,
-  protocol: 1002,
-  invalid: 1007,
-  unauthenticated: 1008,
-  forbidden: 1008,
-  too_large: 1009,
-  internal: 1011,
-  remote: 1011,
-  not_found: 1011,
-  unavailable: 1013,
-  overloaded: 1013,
-  deadline_exceeded: 1013,
-};
-
 /** An open WebSocket, as links see it. */
 export class SocketFlow {
   readonly #socket: AnySocket;
@@ -119,7 +102,7 @@ export class SocketFlow {
     this.#closedBy = closed;
     socket.binaryType = "arraybuffer";
     socket.addEventListener("close", (event: CloseEvent) => {
-      this.shut(event.wasClean !== false && event.code !== 1006 ? undefined : lost(event));
+      this.shut(closedBy(event.code, String(event.reason ?? "")));
       this.#gone.resolve();
     });
     // Nobody else hears it; the close that follows tells the session.
@@ -204,10 +187,10 @@ export class SocketFlow {
   }
 
   #sayClose(why: PatchbayError | undefined): void {
-    const code = CLOSE_CODES[why?.code ?? "closed"];
+    const code = closeCodeOf(why);
     // A page may say only this one (the standard's close(), step 1).
     if (this.#facts.accepted !== true || code === 1000) return this.#socket.close(1000);
-    this.#socket.close(code, reasonOf(why));
+    this.#socket.close(code, closeReasonOf(why));
   }
 
   #lookLater(): void {
@@ -237,17 +220,4 @@ export class SocketFlow {
     } else if (this.#pauseMs > 0) this.#pauseMs = Math.min(LOOK_MS, this.#pauseMs * 2);
     else if (++this.#vain > QUICK_LOOKS) this.#pauseMs = 1;
   }
-}
-
-function lost({ code, reason }: CloseEvent): PatchbayError {
-  const why = reason ? String(reason) : `code ${code}`;
-  return new PatchbayError("closed", `the connection broke: ${why}`, { details: { code } });
-}
-
-function reasonOf(why: PatchbayError | undefined): string {
-  const message = why?.message ?? "";
-  const bytes = new TextEncoder().encode(message);
-  if (bytes.length <= MAX_REASON_BYTES) return message;
-  // A character that is cut in two would be no UTF-8.
-  return new TextDecoder().decode(bytes.subarray(0, MAX_REASON_BYTES - 3)).replace(/\uFFFD+$/, "");
 }

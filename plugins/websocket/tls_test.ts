@@ -12,10 +12,10 @@ const CLIENT = { certFile: file("client.pem"), keyFile: file("client.key") };
 const STRANGER = { certFile: file("stranger.pem"), keyFile: file("stranger.key") };
 const MIB = 1024 * 1024;
 
-for (const guarded of [false, true]) {
-  const kind = guarded ? "guarded" : "Deno's server";
+for (const perMessageDeflate of [false, true]) {
+  const kind = perMessageDeflate ? "npm:ws" : "our server";
   Deno.test(`tls: wss with an authority of one's own; without it nothing is trusted (${kind})`, async () => {
-    const { hub, url } = await hubAt({ listen: { ...SERVER, guarded } });
+    const { hub, url } = await hubAt({ listen: { ...SERVER, perMessageDeflate } });
     await using _ = hub;
     assert.match(url, /^wss:/);
     await hub.serve("hub/echo", (v) => v);
@@ -75,13 +75,13 @@ Deno.test("tls: client certificates are asked for, verified, and say who it is",
   assert.equal(await client.call("hub/who", 1), "arm");
 });
 
-for (const guarded of [false, true]) {
-  const kind = guarded ? "guarded" : "Deno's server";
+for (const perMessageDeflate of [false, true]) {
+  const kind = perMessageDeflate ? "npm:ws" : "our server";
   Deno.test(`handshake: a hook says who a client is by headers and path (${kind})`, async () => {
     const reports: PatchbayError[] = [];
     const asked: Handshake[] = [];
     const { hub, url } = await hubAt({
-      listen: { path: "/arm", guarded },
+      listen: { path: "/arm", perMessageDeflate },
       authenticate: async (handshake) => {
         asked.push(handshake);
         await Promise.resolve();
@@ -115,7 +115,7 @@ for (const guarded of [false, true]) {
   });
 
   Deno.test(`handshake: a page shows the token as a sub-protocol (${kind})`, async () => {
-    const { hub, url } = await hubAt({ token: "öffne dich", listen: { guarded } });
+    const { hub, url } = await hubAt({ token: "öffne dich", listen: { perMessageDeflate } });
     await using _ = hub;
     await hub.serve("hub/echo", (v) => v);
     const shown = (token: string) => {

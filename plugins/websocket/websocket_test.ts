@@ -10,6 +10,7 @@ import {
 import { SUBPROTOCOL } from "./link.ts";
 import { createWebSocket, type WebSocketConfig } from "./plugin.ts";
 import { CuttingProxy, freePort } from "./proxy.ts";
+import { HubProcess } from "./testdata/hub_process.ts";
 import { bay, counted, hubAt, refused, settled, until } from "./testdata/places.ts";
 
 /** The first line of what an HTTP server answers to these headers. */
@@ -358,56 +359,6 @@ Deno.test("websocket: after so many attempts a client gives up, and says so", as
   assert.match(error.message, /given up after 3 attempts/);
 });
 
-/** A hub in a process of its own. */
-class HubProcess {
-  readonly #child: Deno.ChildProcess;
-  readonly #lines: AsyncGenerator<unknown, void, void>;
-
-  constructor(port: number, shouts = 0) {
-    this.#child = new Deno.Command(Deno.execPath(), {
-      args: [
-        "run",
-        "--quiet",
-        "--no-check",
-        "-A",
-        new URL("./testdata/hub.ts", import.meta.url).href,
-        String(port),
-        String(shouts),
-      ],
-      stdin: "piped",
-      stdout: "piped",
-      stderr: "inherit",
-    }).spawn();
-    this.#lines = this.#read();
-  }
-
-  async *#read(): AsyncGenerator<unknown, void, void> {
-    let rest = "";
-    for await (const chunk of this.#child.stdout) {
-      const lines = (rest + new TextDecoder().decode(chunk)).split("\n");
-      rest = lines.pop() ?? "";
-      for (const line of lines) yield JSON.parse(line);
-    }
-  }
-
-  async says(): Promise<unknown> {
-    return (await settled("a word of the hub", this.#lines.next())).value;
-  }
-
-  async tell(word: string): Promise<void> {
-    const writer = this.#child.stdin.getWriter();
-    await writer.write(new TextEncoder().encode(`${word}\n`));
-    writer.releaseLock();
-  }
-
-  async kill(): Promise<void> {
-    this.#child.kill("SIGKILL");
-    await this.#lines.next();
-    await this.#child.status;
-    await this.#child.stdin.close().catch(() => {});
-  }
-}
-
 Deno.test("websocket: the hub is killed and started again: clients come back by themselves", async () => {
   const port = freePort();
   const url = `ws://127.0.0.1:${port}`;
@@ -451,25 +402,4 @@ Deno.test("websocket: the hub is killed and started again: clients come back by 
   await until("the retained value", () => late.length > 0);
   assert.equal(late[0], n);
   await hub.kill();
-});
-
-Deno.test("websocket: a client that does not read does not grow the hub", async () => {
-  const port = freePort();
-  // 400 MB of shouts.
-  const hub = new HubProcess(port, 100_000);
-  assert.equal(await hub.says(), "ready");
-  const proxy = new CuttingProxy(port);
-  const url = `ws://127.0.0.1:${proxy.port}`;
-  const deaf = await bay("deaf", { url, pingTimeoutMs: 120_000 });
-  await deaf.listen("hub/flood", () => {});
-  proxy.stall();
-  await hub.tell("flood");
-  const told = await hub.says() as { grownBytes: number; drops: Record<string, number> };
-  assert.ok(told.drops.overflow_oldest > 90_000, `dropped: ${JSON.stringify(told.drops)}`);
-  // 4 MiB wait by the listener's own bound; the rest is what V8 leaves lying about.
-  assert.ok(told.grownBytes < 100 * 1024 * 1024, `grown by ${told.grownBytes} bytes`);
-  proxy.cut();
-  await hub.kill();
-  await deaf.close();
-  await proxy.close();
 });

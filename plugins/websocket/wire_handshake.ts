@@ -1,6 +1,6 @@
 /**
  * The opening handshake of a WebSocket, from the client's side (RFC 6455 section 4.1), over a
- * connection of Deno.
+ * connection of Deno; and what the server's side has in common with it.
  *
  * @module
  */
@@ -37,18 +37,35 @@ function base64(bytes: Uint8Array): string {
   return btoa(String.fromCharCode(...bytes));
 }
 
-async function expectedAccept(key: string): Promise<string> {
+/**
+ * What a server answers to a key (section 1.3).
+ *
+ * @param key The client's key.
+ */
+export async function acceptOf(key: string): Promise<string> {
   const bytes = new TextEncoder().encode(key + GUID);
   return base64(new Uint8Array(await crypto.subtle.digest("SHA-1", bytes)));
 }
 
-async function writeAll(conn: Deno.Conn, bytes: Uint8Array): Promise<void> {
+/**
+ * Writes all of it.
+ *
+ * @param conn Where to.
+ * @param bytes What.
+ */
+export async function writeAll(conn: Deno.Conn, bytes: Uint8Array): Promise<void> {
   for (let at = 0; at < bytes.length;) at += await conn.write(bytes.subarray(at));
 }
 
-/** Where the empty line ends, or −1. */
-function endOfHead(bytes: Uint8Array, length: number): number {
-  for (let at = 3; at < length; at++) {
+/**
+ * Where the empty line ends, or −1.
+ *
+ * @param bytes What came.
+ * @param length How much of it.
+ * @param from What was looked at before.
+ */
+export function endOfHead(bytes: Uint8Array, length: number, from = 0): number {
+  for (let at = Math.max(3, from); at < length; at++) {
     if (bytes[at] === 10 && bytes[at - 1] === 13 && bytes[at - 2] === 10) return at + 1;
   }
   return -1;
@@ -108,7 +125,7 @@ export async function upgrade(
   const protocol = answer.get("sec-websocket-protocol") ?? "";
   if (
     answer.get("upgrade")?.toLowerCase() !== "websocket" ||
-    answer.get("sec-websocket-accept") !== await expectedAccept(key) ||
+    answer.get("sec-websocket-accept") !== await acceptOf(key) ||
     !protocols.includes(protocol) || answer.has("sec-websocket-extensions")
   ) throw new HandshakeRefused(0, "what answers there is no WebSocket of ours");
   return { protocol, rest: buffer.slice(end, length) };

@@ -209,6 +209,8 @@ int main(int argc, char **argv) {
       test_msgs_msg_dds__Keyed_ k = {number, 0};
       if (verb[0] == 'd') dds_dispose(find(name)->entity, &k);
       else dds_unregister_instance(find(name)->entity, &k);
+    } else if (strcmp(verb, "say") == 0) {
+      if (sscanf(line, "%*s %31s", name) == 1) SAY("%s", name);
     } else if (strcmp(verb, "close") == 0) {
       if (sscanf(line, "%*s %31s", name) < 1) continue;
       dds_delete(find(name)->entity);

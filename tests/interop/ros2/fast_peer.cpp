@@ -186,6 +186,8 @@ int main(int argc, char **argv) {
       auto *w = endpoints[name]->writer;
       auto done = verb == "dispose" ? w->dispose(&k, HANDLE_NIL) : w->unregister_instance(&k, HANDLE_NIL);
       if (done != ReturnCode_t::RETCODE_OK) say("error ", verb);
+    } else if (verb == "say") {
+      say(name);
     } else if (verb == "close") {
       auto &e = endpoints[name];
       if (e->writer) publisher->delete_datawriter(e->writer);

@@ -7,7 +7,7 @@
  *     writer NAME TOPIC string|bytes|keyed RELIABLE TRANSIENT_LOCAL DEPTH
  *     reader NAME TOPIC string|bytes|keyed RELIABLE TRANSIENT_LOCAL DEPTH [WRITER to echo to]
  *     write NAME NUMBER SIZE [TIMES]
- *     dispose NAME ID · unregister NAME ID · close NAME
+ *     dispose NAME ID · unregister NAME ID · close NAME · say WORD
  *
  * @module
  */
@@ -82,6 +82,7 @@ export class Peer implements AsyncDisposable {
   readonly #input: WritableStreamDefaultWriter<Uint8Array>;
   readonly #reading: Promise<void>;
   #wake: (() => void)[] = [];
+  #words = 0;
   /** What it has printed. */
   readonly lines: string[] = [];
 
@@ -120,6 +121,13 @@ export class Peer implements AsyncDisposable {
   /** Tells it something. */
   async tell(line: string): Promise<void> {
     await this.#input.write(new TextEncoder().encode(`${line}\n`));
+  }
+
+  /** Waits until it has done what it was told so far. */
+  async done(): Promise<void> {
+    const word = `done${++this.#words}`;
+    await this.tell(`say ${word}`);
+    await this.until((line) => line === word);
   }
 
   /** Waits until `count` lines are as wanted, and gives the last of them. */
@@ -185,5 +193,7 @@ export function checksum(bytes: Uint8Array): number {
 
 /** As the peers fill it. */
 export function pattern(number: number, size: number): Uint8Array {
-  return Uint8Array.from({ length: size }, (_, i) => number * 31 + i * 7 + (i >> 8));
+  const bytes = new Uint8Array(size);
+  for (let i = 0; i < size; i++) bytes[i] = number * 31 + i * 7 + (i >> 8);
+  return bytes;
 }
