@@ -1,10 +1,13 @@
 /**
  * What makes a participant a ROS 2 node: names, QoS profiles, services in both implementations'
- * ways. Not finished: there are no nodes yet.
+ * ways, actions, `ros_discovery_info`. Not finished: there is no plugin yet that uses it.
  *
  * @module
  */
 
+export { ActionClient, type GoalResult } from "./action_client.ts";
+export type { ActionOptions } from "./action_messages.ts";
+export { type AcceptedGoal, ActionServer, type ActionServerOptions } from "./action_server.ts";
 export {
   DiscoveryInfo,
   type DiscoveryInfoOptions,

@@ -255,10 +255,13 @@ export class ServiceServer implements Disposable {
       const exact = readers.some((each) => each.guid === to) ? to : prefix;
       if (readers.length > 0) return send(reply, exact);
       // The request may be here before its client's reader is known.
-      if (this.#waiting.length >= MAX_WAITING) {
-        throw new PatchbayError("overloaded", `${MAX_WAITING} replies wait for their clients`);
-      }
       this.#waiting.push({ to: prefix, send: () => send(reply, prefix) });
+      if (this.#waiting.length <= MAX_WAITING) return;
+      const { to: gone } = this.#waiting.shift() as { to: string };
+      throw new PatchbayError(
+        "overloaded",
+        `${this.#options.name}: a reply to ${gone} was given up, as its client never came`,
+      );
     } catch (error) {
       this.#options.onReport(error);
     }

@@ -492,15 +492,6 @@ export class Participant implements AsyncDisposable {
     }
   }
 
-  /** Takes a datagram as if it had come from a socket: for tests. */
-  inject(bytes: Uint8Array, from: { hostname: string; port: number }): void {
-    const context = new Incoming();
-    context.bytes = bytes;
-    context.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    context.from = from;
-    this.#read(context);
-  }
-
   /** The readers that a submessage is for: one, or all. */
   #each(entity: number, call: (reader: RtpsReader) => void): void {
     if (entity !== Entity.unknown) {

@@ -127,6 +127,7 @@ export class ReaderProxy implements Closing {
     const { history } = this.#owner;
     if (this.#closed) return;
     if (!this.#ready) return this.#close(true);
+    const before = this.sent;
     for (;;) {
       const change = history.after(this.sent);
       if (change === undefined) break;
@@ -150,7 +151,8 @@ export class ReaderProxy implements Closing {
       this.#gap(this.sent + 1, history.last + 1);
       this.sent = history.last;
     }
-    this.#close(this.#window.answerDue());
+    // A heartbeat speaks of whole samples: in the middle of one it has nothing to say.
+    if (this.sent > before) this.#close(this.#window.answerDue());
   }
 
   #relevant(change: Change): boolean {

@@ -1,0 +1,237 @@
+/**
+ * The side of an action that does the work: takes goals, tells how far they are, keeps their
+ * results until they are fetched.
+ *
+ * @module
+ */
+
+import { PatchbayError } from "@patchbay/core/errors";
+import type { Participant, Writer } from "../rtps/mod.ts";
+import {
+  type ActionOptions,
+  type ActionParts,
+  actionParts,
+  CancelCode,
+  type GoalInfo,
+  GoalStatus,
+  idOf,
+  type Stamp,
+  stampNow,
+  type Uuid,
+  uuidOf,
+} from "./action_messages.ts";
+import { QOS_PROFILES } from "./qos_profiles.ts";
+import { ServiceServer } from "./service.ts";
+
+/** A goal that was accepted, for who works on it. */
+export interface AcceptedGoal {
+  /** Its id, 32 hexadecimal digits. */
+  readonly id: string;
+  /** What is to be done. */
+  readonly goal: unknown;
+  /** Aborted when somebody cancels it. */
+  readonly signal: AbortSignal;
+  /** Tells how far it has got. */
+  feedback(value: unknown): void;
+}
+
+/** What an action server is made with. */
+export interface ActionServerOptions extends ActionOptions {
+  /** Whether to accept a goal. Default: always. */
+  readonly accept?: (goal: unknown, id: string) => boolean | Promise<boolean>;
+  /** Whether a goal may be canceled. Default: always. */
+  readonly acceptCancel?: (id: string) => boolean;
+  /**
+   * Does the work and gives the result. When it throws, the goal is aborted; when it throws or
+   * returns after the signal was aborted, the goal is canceled.
+   */
+  readonly execute: (goal: AcceptedGoal) => unknown;
+}
+
+interface Goal {
+  readonly id: string;
+  readonly stamp: Stamp;
+  readonly controller: AbortController;
+  status: number;
+  result: unknown;
+  readonly done: PromiseWithResolvers<void>;
+}
+
+/** How many goals that have ended are remembered, so that late questions find their results. */
+const MAX_ENDED = 256;
+/** How many goals are worked on at once. */
+const MAX_ACTIVE = 1024;
+
+const hasEnded = ({ status }: Goal) => status >= GoalStatus.succeeded;
+
+/** Serves one action. */
+export class ActionServer implements Disposable {
+  readonly #options: ActionServerOptions;
+  readonly #parts: ActionParts;
+  readonly #goals = new Map<string, Goal>();
+  readonly #services: ServiceServer[];
+  readonly #feedback: Writer;
+  readonly #status: Writer;
+  #closed = false;
+
+  /**
+   * Makes its endpoints.
+   *
+   * @param participant Where.
+   * @param options Name, type, and who does the work.
+   */
+  constructor(participant: Participant, options: ActionServerOptions) {
+    this.#options = options;
+    const parts = this.#parts = actionParts(options);
+    const { type } = options;
+    this.#feedback = participant.createWriter({
+      topic: parts.feedbackTopic,
+      type: type.feedbackMessage.ddsName,
+      qos: QOS_PROFILES.default,
+    });
+    this.#status = participant.createWriter({
+      topic: parts.statusTopic,
+      type: parts.statusType.ddsName,
+      qos: QOS_PROFILES.action_status,
+    });
+    this.#services = [
+      new ServiceServer(participant, parts.sendGoal, (request) => this.#sendGoal(request)),
+      new ServiceServer(participant, parts.getResult, (request) => this.#getResult(request)),
+      new ServiceServer(participant, parts.cancelGoal, (request) => this.#cancelGoal(request)),
+    ];
+    this.#publish();
+  }
+
+  #publish(): void {
+    if (this.#closed) return;
+    this.#status.write(this.#parts.statusType.encode({
+      status_list: Array.from(this.#goals.values(), ({ id, stamp, status }) => ({
+        goal_info: { goal_id: uuidOf(id), stamp },
+        status,
+      })),
+    }));
+  }
+
+  async #sendGoal(request: Uint8Array): Promise<Uint8Array> {
+    const { sendGoal } = this.#options.type;
+    const { goal_id, goal } = sendGoal.request.decode(request) as { goal_id: Uuid; goal: unknown };
+    const id = idOf(goal_id);
+    const stamp = stampNow();
+    const active = [...this.#goals.values()].filter((each) => !hasEnded(each)).length;
+    // An id that is known is no new goal.
+    const accepted = !this.#closed && !this.#goals.has(id) && active < MAX_ACTIVE &&
+      await (this.#options.accept?.(goal, id) ?? true) && !this.#goals.has(id);
+    if (accepted) this.#begin(id, stamp, goal);
+    return sendGoal.response.encode({ accepted, stamp });
+  }
+
+  #begin(id: string, stamp: Stamp, value: unknown): void {
+    const goal: Goal = {
+      id,
+      stamp,
+      controller: new AbortController(),
+      status: GoalStatus.accepted,
+      result: undefined,
+      done: Promise.withResolvers(),
+    };
+    this.#goals.set(id, goal);
+    this.#publish();
+    void this.#work(goal, value);
+  }
+
+  async #work(goal: Goal, value: unknown): Promise<void> {
+    const { id, controller } = goal;
+    // Its answer leaves before its first feedback.
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    if (goal.status === GoalStatus.accepted) goal.status = GoalStatus.executing;
+    this.#publish();
+    const { type, execute, onReport } = this.#options;
+    const feedback = (value: unknown) => {
+      if (this.#closed || hasEnded(goal)) return;
+      this.#feedback.write(type.feedbackMessage.encode({ goal_id: uuidOf(id), feedback: value }));
+    };
+    let status: number = GoalStatus.succeeded;
+    try {
+      const { signal } = controller;
+      goal.result = await execute({ id, goal: value, signal, feedback });
+      // It is encoded here, so that a bad one aborts the goal instead of each question for it.
+      type.result.encode(goal.result ?? {});
+    } catch (error) {
+      goal.result = undefined;
+      status = GoalStatus.aborted;
+      if (!controller.signal.aborted) onReport(error);
+    }
+    goal.status = controller.signal.aborted ? GoalStatus.canceled : status;
+    goal.done.resolve();
+    this.#publish();
+    this.#forget();
+  }
+
+  #forget(): void {
+    const ended = [...this.#goals.values()].filter(hasEnded);
+    for (const { id } of ended.slice(0, -MAX_ENDED)) this.#goals.delete(id);
+  }
+
+  async #getResult(request: Uint8Array): Promise<Uint8Array> {
+    const { getResult } = this.#options.type;
+    const { goal_id } = getResult.request.decode(request) as { goal_id: Uuid };
+    const goal = this.#goals.get(idOf(goal_id));
+    if (goal === undefined) return getResult.response.encode({ status: GoalStatus.unknown });
+    await goal.done.promise;
+    return getResult.response.encode({ status: goal.status, result: goal.result });
+  }
+
+  #cancelGoal(request: Uint8Array): Uint8Array {
+    const { cancelType } = this.#parts;
+    const { goal_info } = cancelType.request.decode(request) as { goal_info: GoalInfo };
+    const id = idOf(goal_info.goal_id);
+    const { stamp } = goal_info;
+    const named = /^0+$/.test(id) ? undefined : id;
+    const before = stamp.sec === 0 && stamp.nanosec === 0 ? undefined : stamp;
+    // No id and no time mean all; a time means all that were accepted until then.
+    const meant = [...this.#goals.values()].filter((goal) =>
+      goal.id === named || (named === undefined && before === undefined) ||
+      (before !== undefined && (goal.stamp.sec < before.sec ||
+        goal.stamp.sec === before.sec && goal.stamp.nanosec <= before.nanosec))
+    );
+    const running = meant.filter((goal) => !hasEnded(goal));
+    const canceled = running.filter((goal) => this.#options.acceptCancel?.(goal.id) ?? true);
+    const code = canceled.length > 0
+      ? CancelCode.none
+      : running.length > 0
+      ? CancelCode.rejected
+      : meant.length > 0
+      ? CancelCode.terminated
+      : named === undefined
+      ? CancelCode.none
+      : CancelCode.unknownGoal;
+    for (const goal of canceled) goal.status = GoalStatus.canceling;
+    if (canceled.length > 0) this.#publish();
+    for (const goal of canceled) {
+      goal.controller.abort(new PatchbayError("closed", "the goal was canceled"));
+    }
+    return cancelType.response.encode({
+      return_code: code,
+      goals_canceling: canceled.map(({ id, stamp }) => ({ goal_id: uuidOf(id), stamp })),
+    });
+  }
+
+  /** Cancels what is worked on, and ends it. Idempotent. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const goal of this.#goals.values()) {
+      if (!hasEnded(goal)) {
+        goal.controller.abort(new PatchbayError("closed", "the action server was closed"));
+      }
+    }
+    for (const service of this.#services) service.close();
+    this.#feedback.close();
+    this.#status.close();
+  }
+
+  /** As `close()`. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

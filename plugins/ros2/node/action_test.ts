@@ -1,0 +1,133 @@
+/**
+ * Actions between two participants of ours. Programs on other stacks have not judged them yet.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { Types } from "../types/mod.ts";
+import { type Faults, Place } from "../rtps/testdata/place.ts";
+import { type AcceptedGoal, ActionClient, ActionServer, type ActionServerOptions } from "./mod.ts";
+
+const types = new Types();
+const type = types.action("example_interfaces/Fibonacci");
+
+async function fibonacci({ goal, signal, feedback }: AcceptedGoal): Promise<unknown> {
+  const { order } = goal as { order: number };
+  if (order === 13) throw new Error("unlucky");
+  const sequence = [0, 1];
+  while (sequence.length <= order) {
+    sequence.push(sequence.at(-1)! + sequence.at(-2)!);
+    feedback({ sequence: [...sequence] });
+    // Goals that are canceled in these tests have no end of their own.
+    if (order >= 40) {
+      await new Promise<void>((resolve) =>
+        signal.addEventListener("abort", () => resolve(), { once: true })
+      );
+    }
+    if (signal.aborted) break;
+  }
+  return { sequence };
+}
+
+async function pair(
+  place: Place,
+  options: Partial<ActionServerOptions> = {},
+  faults?: Faults,
+) {
+  const [a, b] = [await place.participant({}, faults), await place.participant({}, faults)];
+  const reports: unknown[] = [];
+  const common = {
+    name: "/fibonacci",
+    type,
+    types,
+    onReport: (error: unknown) => reports.push(error),
+  };
+  const server = new ActionServer(a, { ...common, execute: fibonacci, ...options });
+  const client = new ActionClient(b, common);
+  await client.untilServed(AbortSignal.timeout(20_000));
+  return { server, client, reports, a, b };
+}
+
+for (const loss of [0, 0.25]) {
+  Deno.test(`action: goals are done, with feedback and result, ${loss * 100} % of datagrams lost`, async () => {
+    await using place = new Place();
+    const { client, reports } = await pair(place, {}, { loss });
+    const heard: number[] = [];
+    const id = await client.send({ order: 5 }, (value) => {
+      heard.push((value as { sequence: number[] }).sequence.length);
+      place.touch();
+    });
+    assert.notEqual(id, undefined);
+    assert.deepEqual(await client.result(id!), {
+      status: "succeeded",
+      result: { sequence: [0, 1, 1, 2, 3, 5] },
+    });
+    // Asked again, it is still known.
+    assert.equal((await client.result(id!)).status, "succeeded");
+    assert.deepEqual(heard.slice(0, 4), [3, 4, 5, 6].slice(0, heard.length));
+    assert.deepEqual(reports, []);
+  });
+}
+
+Deno.test("action: several goals at once, one refused, one aborted, one unknown", async () => {
+  await using place = new Place();
+  const accept = (goal: unknown) => (goal as { order: number }).order >= 0;
+  const { client, reports } = await pair(place, { accept });
+  assert.equal(await client.send({ order: -1 }), undefined);
+  const ids = await Promise.all([2, 3, 13].map((order) => client.send({ order })));
+  const results = await Promise.all(ids.map((id) => client.result(id!)));
+  assert.deepEqual(results.map(({ status }) => status), ["succeeded", "succeeded", "aborted"]);
+  assert.equal((await client.result("ab".repeat(16))).status, "unknown");
+  assert.deepEqual(reports.map(String), ["Error: unlucky"]);
+});
+
+Deno.test("action: a goal is canceled, unless the server refuses", async () => {
+  await using place = new Place();
+  let refuse = true;
+  const { client } = await pair(place, { acceptCancel: () => !refuse });
+  const started = Promise.withResolvers<void>();
+  const id = await client.send({ order: 40 }, () => started.resolve());
+  await started.promise;
+  await assert.rejects(client.cancel(id!), { code: "forbidden" });
+  refuse = false;
+  await client.cancel(id!);
+  assert.deepEqual(await client.result(id!), {
+    status: "canceled",
+    result: { sequence: [0, 1, 1] },
+  });
+  // Once more, after the end: no error.
+  await client.cancel(id!);
+  await assert.rejects(client.cancel("ab".repeat(16)), { code: "not_found" });
+});
+
+Deno.test("action: its states are told, also to who comes late", async () => {
+  await using place = new Place();
+  const { client, b, server } = await pair(place);
+  const id = await client.send({ order: 2 });
+  await client.result(id!);
+  const statusType = types.message("action_msgs/GoalStatusArray");
+  let list: { status: number }[] = [];
+  b.createReader({
+    topic: "rt/fibonacci/_action/status",
+    type: statusType.ddsName,
+    qos: { durability: "transient_local", depth: 1 },
+    onSample: ({ payload }) => {
+      list = (statusType.decode(payload) as { status_list: { status: number }[] }).status_list;
+      place.touch();
+    },
+  });
+  await place.until(() => list.length === 1 && list[0].status === 4, "its success");
+  // Closing cancels what is still worked on.
+  const ended = Promise.withResolvers<void>();
+  await client.send({ order: 40 }, () => ended.resolve());
+  await ended.promise;
+  server.close();
+});
+
+Deno.test("action: nobody there is not_found", async () => {
+  await using place = new Place();
+  const participant = await place.participant();
+  using client = new ActionClient(participant, { name: "/dig", type, types, onReport: () => {} });
+  await assert.rejects(client.send({ order: 1 }), { code: "not_found" });
+});
