@@ -404,7 +404,8 @@ export class Consumption extends TimerEntry implements Dependent {
         if (topic.open.has(id) || topic.failed.has(id)) continue;
         // Already done with: its acknowledgement was lost. Or trimmed meanwhile.
         if (flat === null || (again && !isAfter(id, topic.handed))) topic.acks.push(id);
-        else this.#hand(topic, id, flat, again);
+        // What was lost on the way here is as new as the rest: nobody has seen it.
+        else this.#hand(topic, id, flat, false);
       }
     }
     if (this.#topicsWithAcks()) this.#flushSoon();

@@ -140,8 +140,11 @@ export const CALLABLE: readonly Case[] = ofPattern("callable", [
       await near.call("far/echo", 0);
       const startedMs = performance.now();
       const call = near.call("far/hang", 1, { timeoutMs: 100 });
+      // On a busy machine it may come before the others have been answered.
+      const end = refused(call, "deadline_exceeded", "a hung call");
+      end.catch(() => {});
       for (const n of range(1, 50)) await near.call("far/echo", n, { timeoutMs: 5000 });
-      await refused(wait("the deadline", call), "deadline_exceeded", "a hung call");
+      await wait("the deadline", end);
       ok(performance.now() - startedMs >= 100, "the deadline fired early");
     },
   },
