@@ -13,6 +13,7 @@ export { builtins } from "./builtins.ts";
 export {
   type AnyContract,
   Bay,
+  type BytesView,
   Callable,
   type CallableContract,
   type CallOptions,
@@ -41,6 +42,7 @@ export {
   type SpeakerContract,
   type SpeakOptions,
   type StandardSchema,
+  type ViewOptions,
 } from "@patchbay/core";
 export { onShutdown, serveMetrics } from "@patchbay/host";
 

@@ -12,7 +12,20 @@ import { isMet, markdownTable, type Result, type Row, textTable } from "./report
 import { pinned, type Placement, type Suite } from "./suite.ts";
 
 /** In the order in which they run. */
-const SUITES = ["in_process", "uds", "redis", "open", "telemetry", "codecs"];
+const SUITES = [
+  "in_process",
+  "uds",
+  "worker",
+  "open",
+  "telemetry",
+  "codecs",
+  "bridge",
+  "shared_memory",
+  "websocket",
+  "rest",
+  "redis",
+  "ros2",
+];
 
 const THOROUGH: Effort = { rounds: 5, roundMs: 200 };
 const QUICK: Effort = { rounds: 3, roundMs: 100 };

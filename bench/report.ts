@@ -27,7 +27,7 @@ export interface Side {
 }
 
 /** A figure's unit: times are shown with a fitting prefix. */
-export type Unit = "ns" | "/s" | "B" | "count";
+export type Unit = "ns" | "/s" | "B" | "B/s" | "count";
 
 /** One figure. */
 export interface Row {
@@ -84,6 +84,7 @@ export function withUnit(value: number, unit: Unit): string {
     if (value < 1000) return `${short(value)} /s`;
     return value < 1e6 ? `${short(value / 1e3)} k/s` : `${short(value / 1e6)} M/s`;
   }
+  if (unit === "B/s") return `${short(value / 1e9)} GB/s`;
   if (unit === "B") {
     return Math.abs(value) < 1000 ? `${short(value)} B` : `${short(value / 1e3)} KB`;
   }

@@ -104,13 +104,21 @@ export class Context implements Disposable {
     }
   }
 
-  /** Opens the command's bay. Its signals are the command's own affair. */
-  async openBay(): Promise<Bay> {
+  /**
+   * Opens the command's bay. Its signals are the command's own affair.
+   *
+   * @param more Its module's name, if not the command line's; settings of wires.
+   */
+  async openBay(
+    more: { module?: string; config?: Readonly<Record<string, unknown>> } = {},
+  ): Promise<Bay> {
     const { Patchbay } = await import("@patchbay/patchbay");
+    const { module = CLI_MODULE, config } = more;
     return await Patchbay.open({
       ...this.hostOptions(),
-      module: CLI_MODULE,
-      instance: `${CLI_MODULE}-${Deno.pid}`,
+      ...(config === undefined ? {} : { config }),
+      module,
+      instance: `${module}-${Deno.pid}`,
       handleSignals: false,
     });
   }

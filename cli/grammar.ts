@@ -6,7 +6,7 @@
  */
 
 import { Command, Option } from "commander";
-import { count, headers, list, positive } from "./arguments.ts";
+import { count, headers, list, port, positive } from "./arguments.ts";
 import { type CommonOptions, Context } from "./context.ts";
 import type { Io } from "./io.ts";
 import { paint } from "./paint.ts";
@@ -136,8 +136,54 @@ export function grammar(io: Io, color: boolean, outcome: Outcome): Command {
       (await import("./commands/job.ts")).job(...given),
   );
 
+  const bridge = add(program, "bridge", "join two wires until Ctrl-C, both ways", TALK)
+    .option("--from <wire>", "the one wire")
+    .option("--to <wire>", "the other wire")
+    .option("--match <pattern>", "the addresses, such as 'arm/**'; repeat it for more", list)
+    .option("--one-way", "only what is on --from is offered on --to")
+    .option("--patterns <patterns>", "callable, speaker, job (default: all)", list)
+    .addOption(
+      new Option("--overflow <policy>", "what happens to shouts that do not fit").choices([
+        "drop_oldest",
+        "drop_newest",
+        "block",
+      ]),
+    )
+    .option("--max-queue <n>", "the most shouts of one address that wait", count)
+    .option("--set <wire.key=value>", "a setting of a wire; repeat it for more", collect)
+    .addHelpText("after", BRIDGE_HELP);
+  runs(
+    common(bridge),
+    async (...given: Parameters<typeof import("./commands/bridge.ts").bridge>) =>
+      (await import("./commands/bridge.ts")).bridge(...given),
+  );
+
+  const bus = add(program, "bus", "the manager of a bus: routes frames between modules", MAKE)
+    .option("--host <name>", "the interface (default: 127.0.0.1)")
+    .option("--port <port>", "the port (default: 5000, unless --unix)", port)
+    .option("--unix <path>", "listen on a Unix socket; also on TCP if --port is given")
+    .option("--token <secret>", "what modules must show (default: PATCHBAY_BUS_TOKEN)")
+    .option("--unique", "refuse a module whose name another one has (default: number them)")
+    .enablePositionalOptions();
+  runs(
+    common(bus),
+    async (...given: Parameters<typeof import("./commands/bus.ts").bus>) =>
+      (await import("./commands/bus.ts")).bus(...given),
+  );
+  const top = add(bus, "top", "who is on a bus, what they hear, and how they keep up", LOOK)
+    .option("--url <url>", "the manager (default: tcp://127.0.0.1:5000)")
+    .option("--token <secret>", "the secret of the bus (default: PATCHBAY_BUS_TOKEN)")
+    .option("--interval <ms>", "how often to look (default: 1000)", positive)
+    .option("--once", "look once");
+  runs(
+    common(top),
+    async (...given: Parameters<typeof import("./commands/bus.ts").busTop>) =>
+      (await import("./commands/bus.ts")).busTop(...given),
+  );
+
   const listing = add(program, "list", "live modules, their endpoints, wires and counters", LOOK)
-    .option("-w, --watch", "show changes until Ctrl-C");
+    .option("-w, --watch", "show changes until Ctrl-C")
+    .option("--wires", "the counters of each wire, too");
   runs(
     common(listing),
     async (...given: Parameters<typeof import("./commands/list.ts").list>) =>
@@ -191,7 +237,8 @@ export function grammar(io: Io, color: boolean, outcome: Outcome): Command {
     LOOK,
   )
     .option("-v, --verbose", "more: where it comes from, and its configuration")
-    .option("--config-table", "the configuration of every wire");
+    .option("--config-table", "the configuration of every wire")
+    .option("--clean", "remove what dead processes have left");
   runs(
     common(doctor),
     async (...given: Parameters<typeof import("./commands/doctor.ts").doctor>) =>
@@ -217,6 +264,20 @@ export function grammar(io: Io, color: boolean, outcome: Outcome): Command {
       (await import("./commands/run.ts")).run(...given),
   );
 
+  const fleet = add(
+    program,
+    "up <file>",
+    "start the modules of a file, and keep them running",
+    MAKE,
+  )
+    .option("--check", "only read the file")
+    .addHelpText("after", UP_HELP);
+  runs(
+    common(fleet),
+    async (...given: Parameters<typeof import("./commands/up.ts").up>) =>
+      (await import("./commands/up.ts")).up(...given),
+  );
+
   const make = add(program, "new", "begin a module or a plugin", MAKE).usage("<what> <name>")
     .helpCommand(false);
   const newModule = add(make, "module <name>", "a folder modules/NAME: code, test, README", MAKE);
@@ -236,12 +297,24 @@ const TALK = "Talk:";
 const LOOK = "Look:";
 const MAKE = "Make and run:";
 
+const UP_HELP = `
+The file, in YAML or JSON:
+  env: { PATCHBAY_BUS: "tcp://127.0.0.1:5000" }
+  restart: on_failure            # or always, never
+  modules:
+    led: modules/led             # a file, or a folder with a main.ts
+    controller: { run: modules/controller, after: [led], flags: ["--allow-net"] }`;
 const RUN_HELP = `
 MODULE is a file, or a folder with a main.ts. It runs with exactly the permissions that a bay of its
 name needs here: the runtime directory, its own socket, and those of every --peer (Deno grants Unix
 sockets by their exact path only). What the module itself needs besides is granted with --deno, or
 everything with -A. Its own options follow after --. SIGINT, SIGTERM and SIGQUIT are passed on to it; after 10 s it is killed. Its exit
 code is passed on.`;
+
+const BRIDGE_HELP = `
+What modules serve, shout and perform on the one wire is there on the other, as long as it is there.
+  patchbay bridge --from uds --to websocket --match 'arm/**' --set websocket.listen.port=8080
+Two bridges side by side, or in a circle, are safe: one carries, the others stand by.`;
 
 function collect(text: string, before: readonly string[] = []): string[] {
   return [...before, text];

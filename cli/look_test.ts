@@ -24,6 +24,21 @@ Deno.test("list: nobody, then a module with its endpoints, wires and counters", 
   assert.deepEqual([none.code, none.stdout], [0, ""]);
 });
 
+Deno.test("list --wires: what each wire has carried", async () => {
+  await using place = new Place();
+  await place.arm();
+  assert.equal((await place.patchbay(["call", "arm/add", '{"a":1,"b":2}'])).code, 0);
+  // Published once a second.
+  let shown = "";
+  while (!/\nuds +arm +healthy +\d+ +\d+ +[1-9]/.test(shown)) {
+    shown = (await place.patchbay(["list", "--wires"])).stdout;
+    assert.match(shown, /\nWIRE +OF +HEALTH +CONN +AGAIN +IN +OUT +.*DROP\n|no wire has published/);
+  }
+  assert.match(shown, /\nin_process +arm +healthy /);
+  const one = await place.patchbay(["list", "--wires", "--via", "uds"]);
+  assert.doesNotMatch(one.stdout, /\nin_process/);
+});
+
 Deno.test("list --watch: shows who comes, with published counters, until Ctrl-C", async () => {
   await using place = new Place();
   const watch = place.start(["list", "--watch", "--json"]);
@@ -217,6 +232,25 @@ Deno.test("doctor: fails only for a wire that was named", async () => {
   const misspelt = await doctor("udz");
   assert.equal(misspelt.code, 1);
   assert.equal(misspelt.stderr, 'patchbay: there is no wire "udz". Did you mean uds?\n');
+});
+
+Deno.test("doctor: shows what the dead have left, and removes it when told to", async () => {
+  await using place = new Place();
+  const arm = await place.arm();
+  arm.signal("SIGKILL");
+  await arm.ended;
+  const left = ["arm.json", "arm.lock", "arm.sock"].map((name) => join(place.run, name));
+  const shown = await place.patchbay(["doctor", "uds"]);
+  assert.equal(shown.code, 0, shown.stderr);
+  for (const path of left) assert.match(shown.stdout, new RegExp(`\n {4}${path} +of arm`));
+  assert.match(shown.stdout, /removed by +patchbay doctor --clean/);
+  const before = values((await place.patchbay(["doctor", "uds", "--json"])).stdout);
+  assert.deepEqual(before.flatMap(({ stale }) => stale ?? []).map(({ what }) => what), left);
+  const cleaned = values((await place.patchbay(["doctor", "uds", "--clean", "--json"])).stdout);
+  assert.deepEqual(cleaned.flatMap(({ removed }) => removed ?? []), left);
+  assert.deepEqual(cleaned.flatMap(({ stale }) => stale ?? []), []);
+  const after = await place.patchbay(["doctor", "uds", "--clean"]);
+  assert.doesNotMatch(after.stdout, /left by|removed/);
 });
 
 Deno.test("doctor: --json, --verbose and --config-table", async () => {

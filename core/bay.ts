@@ -5,6 +5,8 @@
  */
 
 import { checkAddress, checkPattern } from "./address.ts";
+import type { Bridge } from "./bridge/bridge.ts";
+import type { BridgeOptions } from "./bridge/options.ts";
 import {
   Callable,
   type CallBinding,
@@ -13,8 +15,9 @@ import {
   type CallRouter,
   type ServeOptions,
 } from "./callable.ts";
-import { CallableEndpoint } from "./callable_endpoint.ts";
+import type { CallableEndpoint } from "./callable_endpoint.ts";
 import { allOrNone, type Closable, within } from "./all_or_none.ts";
+import type { BytesView } from "./bytes_view.ts";
 import type { Explanation, ExtrasOf, Via, WaitOptions, WireStatus, WithVia } from "./bay_types.ts";
 import { choose, noWire, usable, type Wire } from "./choice.ts";
 import {
@@ -24,19 +27,20 @@ import {
   defineJob,
   defineSpeaker,
   type JobContract,
+  type NativeNames,
   type SpeakerContract,
 } from "./contract.ts";
 import type { Directory, DirectoryEndpoint } from "./directory.ts";
 import { PatchbayError, type Pattern } from "./errors.ts";
-import { type ExecuteOptions, JobHandle, PendingJob } from "./job.ts";
-import { JobEndpoint, type JobHandler, type PerformOptions } from "./job_endpoint.ts";
-import { type ListenCallback, Listener, ListenerEndpoint, type ListenOptions } from "./listener.ts";
+import type { ExecuteOptions, JobHandle } from "./job.ts";
+import type { JobEndpoint, JobHandler, PerformOptions } from "./job_endpoint.ts";
+import type { ListenCallback, Listener, ListenOptions, ViewOptions } from "./listener.ts";
+import { Parts } from "./parts.ts";
 import type { BayIdentity, Plugin, Registration, Transport } from "./plugin.ts";
 import { applySchema } from "./schema.ts";
 import { Claims, Served } from "./served.ts";
-import { waitForWire } from "./wait_for_wire.ts";
 import type { Epoch } from "./epoch.ts";
-import { Speaker, SpeakerEndpoint, type SpeakOptions } from "./speaker.ts";
+import type { Speaker, SpeakOptions } from "./speaker.ts";
 import type { Statistics } from "./statistics.ts";
 import type { TimerWheel } from "./timer_wheel.ts";
 
@@ -73,7 +77,10 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
   readonly #counters = new Map<string, { sequence: number }>();
   /** The callers behind {@link call}, so that calling by contract binds once. */
   readonly #callers = new Map<unknown, Callable<never, unknown>>();
+  /** What this bay itself serves, speaks and performs. */
+  readonly #own = new Set<DirectoryEndpoint>();
   readonly #abort = new AbortController();
+  readonly #loaded = new Parts();
   #closing: Promise<void> | undefined;
   /** Whether closing is over. */
   #done = false;
@@ -86,7 +93,7 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
         return parts.epoch.value;
       },
       timers: parts.timers,
-      bindCall: (address, via) => this.#bindCall(address, via),
+      bindCall: (address, via, native) => this.#bindCall(address, via, native),
       release: (binding) => {
         binding.port.close();
         parts.statistics.remove(binding.statistics);
@@ -176,6 +183,7 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     options: WithVia<ServeOptions, Plugins, "callable"> = {},
   ): Promise<Served> {
     const known = typeof contract === "string" ? defineCallable({ address: contract }) : contract;
+    const { CallableEndpoint } = await this.#loaded.serving();
     const wires = this.#usable("callable", options.via);
     const endpoint = new CallableEndpoint(
       known,
@@ -231,8 +239,9 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     contract: SpeakerContract<ValueIn, ValueOut> | string,
     options: WithVia<SpeakOptions, Plugins, "speaker"> = {},
   ): Promise<Speaker<ValueIn>> {
-    this.#live();
     const known = typeof contract === "string" ? defineSpeaker({ address: contract }) : contract;
+    const { Speaker, SpeakerEndpoint } = await this.#loaded.speaking();
+    this.#live();
     const wires = this.#usable("speaker", options.via);
     let counter = this.#counters.get(known.address);
     if (counter === undefined) this.#counters.set(known.address, counter = { sequence: 0 });
@@ -244,18 +253,34 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
       this.#count("speaker", "speaker", known.address, wires),
     );
     const ports = await allOrNone(wires, (wire) => wire.transport?.speak?.(endpoint));
-    const entry = this.#entry("speaker", "speaker", known.address, wires);
+    const { retain } = endpoint;
+    const entry = this.#entry("speaker", "speaker", known.address, wires, false, retain);
     const speaker: Speaker<ValueIn> = new Speaker(endpoint, ports, () => {
       this.#children.delete(speaker);
+      this.#own.delete(entry);
       this.#parts.statistics.remove(endpoint.statistics);
       return this.#parts.directory?.remove(entry);
     }, () => this.closed && !this.#done);
     this.#children.add(speaker);
+    this.#own.add(entry);
     await this.#parts.directory?.add(entry);
     await Promise.all(ports.map((port) => port.ready?.()));
     return speaker;
   }
 
+  /**
+   * Listens to bare bytes without a copy of its own for each shout; resolves as the others do.
+   *
+   * @param contract The contract (without a schema), or an address or pattern.
+   * @param callback Called with a view that is valid until it returns.
+   * @param options With `views: true`.
+   * @throws {PatchbayError} `invalid`: the contract has a schema.
+   */
+  listen(
+    contract: SpeakerContract<Uint8Array, Uint8Array> | string,
+    callback: ListenCallback<BytesView>,
+    options: WithVia<ViewOptions, Plugins, "speaker">,
+  ): Promise<Listener<BytesView>>;
   /**
    * Listens to an address or pattern with a callback; resolves when the speakers known now have
    * acknowledged, so that what they shout afterwards is delivered.
@@ -284,6 +309,7 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     second?: ListenCallback<ValueOut> | WithVia<ListenOptions, Plugins, "speaker">,
     third?: WithVia<ListenOptions, Plugins, "speaker">,
   ): Promise<Listener<ValueOut>> {
+    const { Listener, ListenerEndpoint } = await this.#loaded.listening();
     this.#live();
     const callback = typeof second === "function" ? second : undefined;
     const options = (typeof second === "function" ? third : second) ?? {};
@@ -344,6 +370,7 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     options: WithVia<PerformOptions<GoalOut>, Plugins, "job"> = {},
   ): Promise<Served> {
     const known = typeof contract === "string" ? defineJob({ address: contract }) : contract;
+    const { JobEndpoint } = await this.#loaded.performing();
     const wires = this.#usable("job", options.via);
     const endpoint = new JobEndpoint(
       known,
@@ -382,7 +409,8 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     const known = typeof contract === "string" ? defineJob({ address: contract }) : contract;
     const address = checkAddress(known.address);
     if (known.goal !== undefined) await applySchema(known.goal, goal, "goal");
-    const wire = await this.#choose("job", address, options.via);
+    const { JobHandle, PendingJob } = await this.#loaded.executing();
+    const wire = await this.#choose("job", address, options.via, known.native);
     options.signal?.throwIfAborted();
     const port = wire.transport?.executor?.(address);
     if (port === undefined) throw new PatchbayError("internal", `${wire.plugin.name}: no executor`);
@@ -413,6 +441,60 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     job.start();
     await job.whenAccepted;
     return new JobHandle(job);
+  }
+
+  /**
+   * Joins two wires: what others serve, speak and perform on the one is there on the other, both
+   * ways; resolves when what is there now is.
+   *
+   * Guaranteed: what comes and goes on the one side comes and goes on the other; no message goes
+   * round in a circle of bridges; every queue is bounded, and what is dropped is counted in
+   * {@link statistics}, with the reason.
+   *
+   * @param options The wires, the addresses, and the limits.
+   * @throws {PatchbayError} `invalid`: the options; `unavailable`: a wire is not open here.
+   *
+   * @example
+   * ```ts
+   * import { Patchbay } from "@patchbay/patchbay";
+   * import inProcess, { Room } from "@patchbay/in_process";
+   *
+   * const parent = await Deno.makeTempDir();
+   * const runtimeDirectory = `${parent}/run`;
+   * const config = { in_process: { room: new Room() } };
+   * {
+   *   // The arm is reached in this process only, the desk over uds only.
+   *   await using arm = await Patchbay.open({ module: "arm", runtimeDirectory, config });
+   *   await arm.serve("arm/move", (to) => `at ${to}`, { via: ["in_process"] });
+   *   await using joint = await Patchbay.open({ module: "joint", runtimeDirectory, config });
+   *   await using _ = await joint.bridge({ from: "in_process", to: "uds", match: "arm/**" });
+   *   await using desk = await Patchbay.open({ module: "desk", runtimeDirectory });
+   *   console.log(await desk.call("arm/move", 3)); // at 3
+   * }
+   * await Deno.remove(parent, { recursive: true });
+   * ```
+   */
+  async bridge(
+    options: BridgeOptions<Plugins[number]["name"]>,
+  ): Promise<Bridge> {
+    this.#live();
+    const { identity, wires, timers, statistics, directory, epoch, report } = this.#parts;
+    const own = (wire: string, pattern: Pattern, address: string) => {
+      for (const one of this.#own) {
+        if (one.pattern === pattern && one.address === address && one.wires.includes(wire)) {
+          return true;
+        }
+      }
+      return false;
+    };
+    const host = { identity, wires, timers, statistics, directory, epoch, report, own };
+    // What a page hardly ever needs is loaded when it is used.
+    const { Bridge } = await import("./bridge/bridge.ts");
+    this.#live();
+    const bridge: Bridge = new Bridge(host, options, () => this.#children.delete(bridge));
+    this.#children.add(bridge);
+    await bridge.open();
+    return bridge;
   }
 
   /**
@@ -452,6 +534,7 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
    * ```
    */
   async waitFor(contract: AnyContract, options: WaitOptions = {}): Promise<void> {
+    const { waitForWire } = await import("./wait_for_wire.ts");
     await waitForWire(this.#parts, contract, options, () => this.#live());
   }
 
@@ -483,14 +566,16 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
   async #close(): Promise<void> {
     const { directory, wires, timers } = this.#parts;
     // Speakers last: what is still being served may shout until it has drained.
-    const speaks = (child: Closable) => child instanceof Speaker;
+    const speaks = (child: Closable) => "shout" in child;
     const children = [...this.#children];
     const others = children.filter((child) => !speaks(child));
     const closings = await Promise.allSettled(others.map((child) => child.close()));
     const speakers = children.filter(speaks);
     closings.push(...await Promise.allSettled(speakers.map((child) => child.close())));
-    closings.push(...await Promise.allSettled([directory?.close()]));
+    // Nobody finds this bay any more; its name is free when its wires have gone.
+    closings.push(...await Promise.allSettled([directory?.leave?.()]));
     for (const wire of wires) closings.push(...await Promise.allSettled([wire.transport?.close()]));
+    closings.push(...await Promise.allSettled([directory?.close()]));
     timers.close();
     this.#done = true;
     this.#parts.onClose?.();
@@ -541,24 +626,31 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     address: string,
     wires: readonly Wire[],
     shared = false,
+    retain?: boolean,
   ): DirectoryEndpoint {
-    return { pattern, role, address, wires: wires.map((wire) => wire.plugin.name), shared };
+    const names = wires.map((wire) => wire.plugin.name);
+    return { pattern, role, address, wires: names, shared, ...(retain ? { retain } : {}) };
   }
 
   async #choose(
     pattern: Pattern,
     address: string,
     via: readonly string[] | undefined,
+    native: NativeNames | undefined,
   ): Promise<Wire> {
     this.#live();
-    const choice = await choose(this.#parts.wires, pattern, address, via);
+    const choice = await choose(this.#parts.wires, pattern, address, via, native);
     this.#live();
     if (choice.wire === undefined) throw noWire(pattern, address, choice.considered);
     return choice.wire;
   }
 
-  async #bindCall(address: string, via: readonly string[] | undefined): Promise<CallBinding> {
-    const wire = await this.#choose("callable", address, via);
+  async #bindCall(
+    address: string,
+    via: readonly string[] | undefined,
+    native: NativeNames | undefined,
+  ): Promise<CallBinding> {
+    const wire = await this.#choose("callable", address, via, native);
     const port = wire.transport?.caller?.(address);
     if (port === undefined) throw new PatchbayError("internal", `${wire.plugin.name}: no caller`);
     return {
@@ -580,11 +672,13 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     this.#live();
     this.#claims.claim(pattern, address, shared);
     const entry = this.#entry(pattern, "server", address, wires, shared);
+    this.#own.add(entry);
     let registrations: Registration[] = [];
     const withdraw = async () => {
+      this.#own.delete(entry);
       await this.#parts.directory?.remove(entry);
       await within(endpoint.drain(), DRAIN_MS);
-      if (endpoint instanceof JobEndpoint) endpoint.giveUp();
+      if ("giveUp" in endpoint) endpoint.giveUp();
       for (const registration of registrations) await registration.close();
       this.#parts.statistics.remove(endpoint.statistics);
       this.#claims.release(pattern, address);

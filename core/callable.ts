@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { CallableContract } from "./contract.ts";
+import type { CallableContract, NativeNames } from "./contract.ts";
 import { PatchbayError } from "./errors.ts";
 import type { CallPort, Peer } from "./plugin.ts";
 import { applySchema, type StandardSchema } from "./schema.ts";
@@ -27,6 +27,8 @@ export interface HandlerContext {
   readonly address: string;
   /** How long the caller will still wait, in milliseconds; `Infinity` if it does not say. */
   readonly remainingMs: number;
+  /** 0–255, as the caller said; absent where the wire does not tell. */
+  readonly priority?: number;
 }
 
 /** Answers a call: with the response or a promise of it; what it throws reaches the caller. */
@@ -55,6 +57,8 @@ export interface CallOptions {
   signal?: AbortSignal;
   /** 0–255, higher first when a queue forms. Default: the contract's, or 128. */
   priority?: number;
+  /** What a wire calls it this once, by plugin name. Default: the contract's. */
+  native?: NativeNames;
 }
 
 /** Where the outcome of a call goes. */
@@ -97,6 +101,8 @@ export interface OutboundCall extends CallSink {
   readonly priority: number;
   /** Whether a second execution does no harm. */
   readonly idempotent: boolean;
+  /** What wires call it instead of its address, by plugin name: the call's, else the contract's. */
+  readonly native?: NativeNames;
   /** The caller's counters: the port adds the bytes. */
   readonly statistics: EndpointStatistics;
   /** For the port: whatever it must find again in `cancel`. */
@@ -122,7 +128,11 @@ export interface CallRouter {
   /** The bay's timer. */
   readonly timers: TimerWheel;
   /** Chooses a wire and binds to it. */
-  bindCall(address: string, via: readonly string[] | undefined): Promise<CallBinding>;
+  bindCall(
+    address: string,
+    via: readonly string[] | undefined,
+    native: NativeNames | undefined,
+  ): Promise<CallBinding>;
   /** Gives a binding back that has been replaced. */
   release(binding: CallBinding): void;
 }
@@ -204,10 +214,16 @@ class PendingCall extends TimerEntry implements OutboundCall {
     return this.#contract.idempotent === true;
   }
 
+  get native(): NativeNames | undefined {
+    return this.#options.native ?? this.#contract.native;
+  }
+
   get remainingMs(): number {
+    const givenMs = this.timeoutMs - this.#spentMs;
+    // The wheel turns in steps: what it says may be a step too much.
     return this.wheelList === undefined
-      ? this.timeoutMs - this.#spentMs
-      : this.#timers.remainingMs(this);
+      ? givenMs
+      : Math.min(givenMs, this.#timers.remainingMs(this));
   }
 
   start(): void {
@@ -356,6 +372,7 @@ export class Callable<RequestIn, ResponseOut> {
     if (binding === undefined || this.#epoch !== this.#router.epoch) {
       return this.#bindAndCall(request, options);
     }
+    if (options.native !== undefined) return this.#callByName(request, options);
     return this.#start(binding, request, options, 0);
   }
 
@@ -412,6 +429,7 @@ export class Callable<RequestIn, ResponseOut> {
 
   async #bindAndCall(request: RequestIn, options: CallOptions): Promise<ResponseOut> {
     options.signal?.throwIfAborted();
+    if (options.native !== undefined) return await this.#callByName(request, options);
     const beganMs = performance.now();
     const binding = await this.#bind();
     // The choice of a wire takes of the caller's time, too.
@@ -430,16 +448,30 @@ export class Callable<RequestIn, ResponseOut> {
     return await this.#start(binding, request, options, spentMs);
   }
 
+  /** A name for this call alone may lead elsewhere: it gets a binding for itself. */
+  async #callByName(request: RequestIn, options: CallOptions): Promise<ResponseOut> {
+    options.signal?.throwIfAborted();
+    const router = this.#router;
+    const binding = await router.bindCall(this.address, this.#via, options.native);
+    try {
+      return await this.#start(binding, request, options, 0);
+    } finally {
+      router.release(binding);
+    }
+  }
+
   async #bind(): Promise<CallBinding> {
     const epoch = this.#router.epoch;
     if (this.#binding !== undefined && this.#epoch === epoch) return this.#binding;
     // What is bound now answers only for the epoch in which the choice began.
-    this.#binds ??= this.#router.bindCall(this.address, this.#via).then((binding) => {
-      if (this.#binding !== undefined) this.#router.release(this.#binding);
-      this.#binding = binding;
-      this.#epoch = epoch;
-      return binding;
-    }).finally(() => {
+    this.#binds ??= this.#router.bindCall(this.address, this.#via, this.#contract.native).then(
+      (binding) => {
+        if (this.#binding !== undefined) this.#router.release(this.#binding);
+        this.#binding = binding;
+        this.#epoch = epoch;
+        return binding;
+      },
+    ).finally(() => {
       this.#binds = undefined;
     });
     return await this.#binds;

@@ -7,6 +7,7 @@
 import type { CallHandler, CallSink, HandlerContext, ServeOptions } from "./callable.ts";
 import type { CallableContract } from "./contract.ts";
 import { PatchbayError } from "./errors.ts";
+import type { Bridged } from "./offers.ts";
 import { applySchema } from "./schema.ts";
 import type { EndpointStatistics } from "./statistics.ts";
 
@@ -21,6 +22,8 @@ export class CallableEndpoint {
   readonly shared: boolean;
   /** The server's counters. */
   readonly statistics: EndpointStatistics;
+  /** How it came over bridges; `undefined` if this bay itself serves it. */
+  bridged: Bridged | undefined = undefined;
   #handler: CallHandler<never, unknown>;
   readonly #maxConcurrent: number;
   #active = 0;

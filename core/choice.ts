@@ -5,6 +5,7 @@
  */
 
 import { nearest } from "./address.ts";
+import type { NativeNames } from "./contract.ts";
 import { PatchbayError, type Pattern } from "./errors.ts";
 import type { Finding, Plugin, Scope, Transport } from "./plugin.ts";
 
@@ -112,12 +113,14 @@ function rejection(wire: Wire, pattern: Pattern): Consideration | undefined {
  * @param pattern What is wanted.
  * @param address Where.
  * @param via The names asked for, in order.
+ * @param native What wires call it, if the contract or call says.
  */
 export async function choose(
   wires: readonly Wire[],
   pattern: Pattern,
   address: string,
   via: readonly string[] | undefined,
+  native?: NativeNames,
 ): Promise<Choice> {
   const considered: Consideration[] = [];
   let chosen: Wire | undefined;
@@ -129,7 +132,7 @@ export async function choose(
       considered.push(no as Consideration);
       continue;
     }
-    const finding = await find(wire.transport, pattern, address);
+    const finding = await find(wire.transport, pattern, address, native);
     if (finding.found === false) {
       considered.push({
         transport,
@@ -162,8 +165,13 @@ export async function choose(
   return { wire: chosen, considered };
 }
 
-async function find(transport: Transport, pattern: Pattern, address: string): Promise<Finding> {
-  const finding = transport.find(pattern, address);
+async function find(
+  transport: Transport,
+  pattern: Pattern,
+  address: string,
+  native: NativeNames | undefined,
+): Promise<Finding> {
+  const finding = transport.find(pattern, address, native);
   if (!(finding instanceof Promise)) return finding;
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<Finding>((resolve) => {

@@ -48,8 +48,7 @@ export interface Codec {
    */
   encodeBehind?(value: unknown, headroom: number, likelyBytes: number): Uint8Array;
   /**
-   * As {@link encode}, as text: for codecs whose bytes are UTF-8, and wires that take text sooner
-   * than bytes. A codec that lacks it works all the same.
+   * As {@link encode}, as text, for wires that send text anyway; only codecs that are text have it.
    *
    * @param value A portable value.
    * @throws {PatchbayError} `invalid`, naming the path of what this codec cannot carry.

@@ -11,6 +11,12 @@ import type { InputOf, OutputOf, StandardSchema } from "./schema.ts";
 /** JSON Schema documents of a contract's values, where the schema library cannot make them. */
 export type JsonSchemas = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
 
+/**
+ * What wires call an endpoint instead of its address, by plugin name, so that it meets a foreign
+ * peer: `{ rest: { method: "GET", path: "/users/:id" } }`. Each plugin's README says what it takes.
+ */
+export type NativeNames = Readonly<Record<string, unknown>>;
+
 /** What all contracts may say. */
 export interface ContractOptions {
   /** Where the endpoint is: `module/endpoint`. */
@@ -23,6 +29,8 @@ export interface ContractOptions {
   priority?: number;
   /** JSON Schemas by value name (`request`, `response`, `value`, `goal`, …), for documents. */
   jsonSchema?: JsonSchemas;
+  /** What wires call it instead of its address, by plugin name. */
+  native?: NativeNames;
 }
 
 /** What a callable's contract may say besides its schemas. */
@@ -99,7 +107,7 @@ const KEYS = {
   speaker: ["retain", "maxSilenceMs", "value"],
   job: ["timeoutMs", "goal", "feedback", "result"],
 } as const;
-const COMMON = ["address", "description", "codec", "priority", "jsonSchema"];
+const COMMON = ["address", "description", "codec", "priority", "jsonSchema", "native"];
 
 function build<T>(pattern: keyof typeof KEYS, options: ContractOptions): T {
   const known: readonly string[] = [...COMMON, ...KEYS[pattern]];

@@ -79,8 +79,10 @@ export function deriveJobs<Extras>(
     listen: listen.bind(transport),
   });
   const base = wrapTransport(transport, {
-    find: (pattern, address, next) =>
-      pattern === "job" ? next("callable", goalAddress(address)) : next(pattern, address),
+    find: (pattern, address, native, next) =>
+      pattern === "job"
+        ? next("callable", goalAddress(address), native)
+        : next(pattern, address, native),
     close: async (next) => {
       await owner.close();
       await next();

@@ -5,6 +5,7 @@
  */
 
 import type { Pattern } from "./errors.ts";
+import type { Bridged } from "./offers.ts";
 import type { BayIdentity } from "./plugin.ts";
 
 /** What a module offers or wants at an address. */
@@ -19,6 +20,10 @@ export interface DirectoryEndpoint {
   readonly wires: readonly string[];
   /** Whether several servers may share the address. */
   readonly shared?: boolean;
+  /** Of a speaker: whether it keeps its last value. */
+  readonly retain?: boolean;
+  /** How it came over bridges; absent if the bay itself has it. */
+  readonly bridged?: Bridged;
 }
 
 /** One live bay. */
@@ -66,6 +71,11 @@ export interface Directory {
    * @returns Ends it.
    */
   watch(changed: () => void): () => void;
-  /** Takes this bay's entry out and ends all watching. Idempotent. */
+  /**
+   * Takes this bay's entry out and ends all watching; its wires close next, then {@link close} is
+   * called. Idempotent.
+   */
+  leave?(): Promise<void>;
+  /** As {@link leave}, and gives this bay's name free. Idempotent. */
   close(): Promise<void>;
 }

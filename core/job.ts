@@ -5,7 +5,7 @@
  */
 
 import type { Headers } from "./callable.ts";
-import type { JobContract } from "./contract.ts";
+import type { JobContract, NativeNames } from "./contract.ts";
 import { PatchbayError } from "./errors.ts";
 import type { JobPort } from "./plugin.ts";
 import { Inbox, type Overflow } from "./queue.ts";
@@ -52,6 +52,8 @@ export interface OutboundJob {
   readonly codec: string | undefined;
   /** 0–255. */
   readonly priority: number;
+  /** What wires call it instead of its address, by plugin name. */
+  readonly native?: NativeNames;
   /** How long the owner waits without feedback, in milliseconds. */
   readonly timeoutMs: number;
   /** The number of the last feedback or progress that came: an attachment goes on behind it. */
@@ -173,6 +175,10 @@ export class PendingJob extends TimerEntry implements OutboundJob {
 
   get priority(): number {
     return this.#options.priority ?? this.#contract.priority ?? 128;
+  }
+
+  get native(): NativeNames | undefined {
+    return this.#contract.native;
   }
 
   get isAccepted(): boolean {

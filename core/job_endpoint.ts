@@ -7,6 +7,7 @@
 import type { HandlerContext, Headers } from "./callable.ts";
 import type { JobContract } from "./contract.ts";
 import { PatchbayError } from "./errors.ts";
+import type { Bridged } from "./offers.ts";
 import type { Peer } from "./plugin.ts";
 import { Fifo } from "./queue.ts";
 import { applySchema } from "./schema.ts";
@@ -50,12 +51,20 @@ export interface PerformOptions<GoalOut = unknown> {
    */
   accept?: (
     goal: GoalOut,
-    context: { headers: Headers; peer: Peer },
+    context: GoalDecision,
   ) => boolean | string | void | Promise<boolean | string | void>;
   /** How long a job goes on without its owner, in milliseconds, before it is cancelled. 10 s. */
   orphanMs?: number;
   /** How long the outcome is kept for an owner that reconnects, in milliseconds. 60 s. */
   retainMs?: number;
+}
+
+/** What decides on a goal besides the goal. */
+export interface GoalDecision extends GoalContext {
+  /** The job's id. */
+  readonly id: string;
+  /** Aborted when the owner has given up meanwhile. */
+  readonly signal: AbortSignal;
 }
 
 /** Where the messages of a job go. */
@@ -78,6 +87,8 @@ export interface GoalContext {
   readonly headers: Headers;
   /** Whose job it is. */
   readonly peer: Peer;
+  /** 0–255, as the owner said; absent where the wire does not tell. */
+  readonly priority?: number;
 }
 
 /** How many feedback values are kept for an owner that reconnects. */
@@ -187,7 +198,11 @@ export class JobRun extends TimerEntry {
     try {
       const contract = this.#endpoint.contract;
       if (contract.goal !== undefined) goal = await applySchema(contract.goal, goal, "goal");
-      const verdict = accept === undefined ? true : await accept(goal, this.#context);
+      const verdict = accept === undefined ? true : await accept(goal, {
+        ...this.#context,
+        id: this.id,
+        signal: this.#abort.signal,
+      });
       if (verdict === false || typeof verdict === "string") {
         throw new PatchbayError("remote", verdict || "the goal was rejected", {
           details: { rejected: true },
@@ -228,6 +243,7 @@ export class JobRun extends TimerEntry {
       signal: this.#abort.signal,
       headers: this.#context.headers,
       peer: this.#context.peer,
+      priority: this.#context.priority,
       address: endpoint.address,
       remainingMs: Infinity,
       feedback: (value) => {
@@ -295,6 +311,8 @@ export class JobEndpoint {
   readonly shared: boolean;
   /** The worker's counters. */
   readonly statistics: EndpointStatistics;
+  /** How it came over bridges; `undefined` if this bay itself performs it. */
+  bridged: Bridged | undefined = undefined;
   /** @ignore */
   readonly timers: TimerWheel;
   /** How long a job goes on without its owner, in milliseconds. */

@@ -40,6 +40,7 @@ export type TransportChanges = {
 const METHODS: Readonly<Record<Exclude<keyof Transport, "extras">, true>> = {
   health: true,
   find: true,
+  watch: true,
   serve: true,
   caller: true,
   speak: true,

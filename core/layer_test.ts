@@ -26,15 +26,15 @@ class Half implements Transport<{ readonly own: string }> {
 Deno.test("layer: what is not changed is passed on, what is lacking stays lacking", async () => {
   const asked: string[] = [];
   const wrapped = wrapTransport(new Half(), {
-    find: (pattern, address, next) => {
+    find: (pattern, address, native, next) => {
       asked.push(address);
-      return next(pattern, `${address}/inner`);
+      return next(pattern, `${address}/inner`, native);
     },
     serve: (endpoint, next) => next(endpoint),
   });
   assert.equal(wrapped.extras.own, "mine");
   assert.deepEqual(wrapped.health(), { status: "healthy", reason: "mine" });
-  assert.deepEqual(await wrapped.find("callable", "a/b"), {
+  assert.deepEqual(await wrapped.find("callable", "a/b", undefined), {
     found: true,
     detail: "mine callable a/b/inner",
   });

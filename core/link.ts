@@ -6,6 +6,7 @@
  */
 
 import type { PatchbayError } from "./errors.ts";
+import type { SlotReader, SlotWriter } from "./latest_slot.ts";
 
 /** What a link tells its session. */
 export interface LinkHandler {
@@ -25,6 +26,24 @@ export interface LinkHandler {
   malformed(error: PatchbayError): void;
   /** The link is closed; nothing more comes. Called once. */
   closed(error: PatchbayError | undefined): void;
+  /** Nothing has come, and the link looks for more: what takes time can be done meanwhile. */
+  idle?(): void;
+  /** Whether an answer is waited for: looking for it a while costs less than being woken. */
+  readonly expectsAnswer?: boolean;
+}
+
+/** Slots for newest values in memory that both sides of a link share. */
+export interface LinkSlots {
+  /** The longest frame that a slot holds, in bytes. */
+  readonly capacity: number;
+  /** Takes a slot of this side; `undefined` if all are taken. */
+  take(): number | undefined;
+  /** Gives a slot back. */
+  give(index: number): void;
+  /** Writes to a slot of this side. */
+  writer(index: number): SlotWriter;
+  /** Reads a slot of the other side; `undefined` if there is no such. */
+  reader(index: number, seen: number): SlotReader | undefined;
 }
 
 /** A duplex channel of frames: ordered, lossless while it lives, bounded frames. */
@@ -33,8 +52,18 @@ export interface Link {
   readonly local: boolean;
   /** Whether the death of the peer closes the link by itself; otherwise the session heartbeats. */
   readonly detectsClose: boolean;
-  /** The largest frame, in bytes; at least 17 KiB. */
+  /**
+   * The largest frame, in bytes; at least {@link import("./session/envelope.ts").MAX_FRAME_BYTES}.
+   * Where it is more, messages go in larger pieces, up to a quarter of the peer's window.
+   */
   readonly maxFrameBytes: number;
+  /**
+   * Whether the peer can still change the bytes of a frame that has come: the session then looks at
+   * nothing twice.
+   */
+  readonly shared?: boolean;
+  /** Slots for newest values, where both sides share memory. */
+  readonly slots?: LinkSlots;
   /** Who the peer has proved to be, where the wire can prove that. */
   readonly identity?: string;
   /** Where {@link claim} makes room. Read it anew after each claim. */
@@ -51,12 +80,14 @@ export interface Link {
   start(handler: LinkHandler): void;
   /**
    * Makes room for one frame in {@link buffer}. Until {@link commit}, everything from there to the
-   * end of the buffer may be overwritten.
+   * end of the buffer may be overwritten, unless the claim is exact.
    *
    * @param bytes How much room at least, at most {@link maxFrameBytes}.
+   * @param exact Nothing behind these bytes is touched, and all of them are committed: where the
+   * wire can, the room lies in its own memory.
    * @returns Where the frame begins.
    */
-  claim(bytes: number): number;
+  claim(bytes: number, exact?: boolean): number;
   /**
    * Sends the claimed frame, soon: at the end of the current turn at the latest.
    *

@@ -5,13 +5,19 @@
  */
 
 import { matches } from "./address.ts";
-import type { SpeakerContract } from "./contract.ts";
+import { BytesView, lender } from "./bytes_view.ts";
+import type { NativeNames, SpeakerContract } from "./contract.ts";
 import { PatchbayError } from "./errors.ts";
 import type { BayIdentity, Peer, Registration } from "./plugin.ts";
 import { Fifo, Inbox, type Overflow } from "./queue.ts";
 import { applySchema } from "./schema.ts";
 import type { EndpointStatistics } from "./statistics.ts";
+import { readStamp } from "./bridge/stamp.ts";
+import { SequenceWindow } from "./sequence_window.ts";
 import { TimerEntry, type TimerWheel } from "./timer_wheel.ts";
+
+/** So many pairs of origin and address are remembered, to tell what has come twice. */
+const MAX_ORIGINS = 4096;
 
 /** What a listener learns about a shout besides its value. */
 export interface EventContext {
@@ -47,12 +53,29 @@ export interface ListenOptions {
   maxQueue?: number;
   /** Also get the last value of each speaker that retains it. */
   retained?: boolean;
+  /**
+   * Only the newest value of each address counts, as for a state: one that waits gives way to a newer
+   * one, which is counted as `overwritten`, and {@link Listener.latest} looks for what is newest now.
+   * Where memory is shared the values go through slots there, and cost the listener nothing until it
+   * looks. With overflow `drop_oldest` (the default) only. Default false.
+   */
+  latest?: boolean;
   /** Ends the listener. */
   signal?: AbortSignal;
   /** Call `onSilent` when nothing came for so long, in milliseconds; default: the contract's. */
   maxSilenceMs?: number;
   /** Called once for each silence. */
   onSilent?: () => void;
+}
+
+/** How to listen to bytes without a copy of them. */
+export interface ViewOptions extends ListenOptions {
+  /**
+   * Get bytes as a {@link BytesView} on the memory in which they came: with no copy on wires that
+   * have the trait `zeroCopy`, and valid until the callback returns. For values that are bare bytes,
+   * and contracts without a schema; needs a callback.
+   */
+  views: true;
 }
 
 /** What a listener needs of its bay. */
@@ -66,8 +89,8 @@ export interface ListenerHost {
 }
 
 interface Item {
-  readonly value: unknown;
-  readonly context: EventContext;
+  value: unknown;
+  context: EventContext;
   readonly source: ListenerSource;
 }
 
@@ -75,6 +98,8 @@ interface Item {
 export class ListenerSource {
   /** Set by the port: `count` messages have left the queue, the publisher may send as many more. */
   onConsumed: ((count: number) => void) | undefined = undefined;
+  /** Set by the port: delivers at once what is newer than what was delivered last. */
+  onPull: (() => void) | undefined = undefined;
   /**
    * Set by the port: the listener is done with the message that was delivered with this context. Its
    * callback has returned or rejected, its reader has asked for the next one, or it was dropped.
@@ -166,6 +191,33 @@ interface Held {
   readonly resolve: () => void;
 }
 
+function checkViews(
+  callback: unknown,
+  contract: SpeakerContract<never, unknown> | undefined,
+): void {
+  const problem = callback === undefined
+    ? "a listener that is iterated gets no views: each lasts for one callback"
+    : contract?.value === undefined
+    ? undefined
+    : "a listener whose contract has a schema gets no views: what is validated is a value";
+  if (problem === undefined) return;
+  throw new PatchbayError("invalid", problem, {
+    pattern: "speaker",
+    details: { path: "options.views" },
+    remedy: "pass a callback, and an address or a contract without a schema; or omit views",
+  });
+}
+
+function checkLatest(overflow: Overflow, views: boolean): void {
+  if (overflow === "drop_oldest" && !views) return;
+  const other = views ? "views" : `overflow ${overflow}`;
+  throw new PatchbayError("invalid", `latest does not go with ${other}`, {
+    pattern: "speaker",
+    details: { path: "options.latest" },
+    remedy: "a newer value takes the place of an older one, and may be kept: omit the other option",
+  });
+}
+
 class SilenceWatch extends TimerEntry {
   readonly #onSilent: () => void;
   readonly #threw: (error: unknown) => void;
@@ -195,6 +247,10 @@ export class ListenerEndpoint {
   readonly maxQueue: number;
   /** Whether it wants retained values. */
   readonly retained: boolean;
+  /** Whether only the newest value counts. */
+  readonly latest: boolean;
+  /** Whether it wants bytes lent, as {@link BytesView}. */
+  readonly views: boolean;
   /** The listener's counters. */
   readonly statistics: EndpointStatistics;
   /** Whether events may come twice because several wires lead to one speaker. */
@@ -203,7 +259,13 @@ export class ListenerEndpoint {
   #callback: ListenCallback<never> | undefined;
   readonly #host: ListenerHost;
   readonly #inbox: Inbox<Item>;
-  readonly #seen = new Map<string, number>();
+  /** What has come, by origin and address. */
+  readonly #seen = new Map<string, SequenceWindow>();
+  /** With `latest`: the number of the newest, by origin and address. */
+  readonly #newestOf = new Map<string, number>();
+  /** With `latest`: what waits, by address. */
+  readonly #waiting = new Map<string, Item>();
+  #newest: { value: unknown; context: EventContext } | undefined;
   readonly #silence: SilenceWatch | undefined;
   readonly #maxSilenceMs: number;
   readonly #sources = new Set<ListenerSource>();
@@ -218,7 +280,7 @@ export class ListenerEndpoint {
     pattern: string,
     contract: SpeakerContract<never, unknown> | undefined,
     callback: ListenCallback<never> | undefined,
-    options: ListenOptions,
+    options: ListenOptions & { readonly views?: boolean },
     host: ListenerHost,
     statistics: EndpointStatistics,
     several: boolean,
@@ -229,6 +291,10 @@ export class ListenerEndpoint {
     this.overflow = options.overflow ?? "drop_oldest";
     this.maxQueue = options.maxQueue ?? 1024;
     this.retained = options.retained ?? false;
+    this.views = options.views ?? false;
+    if (this.views) checkViews(callback, contract);
+    this.latest = options.latest ?? false;
+    if (this.latest) checkLatest(this.overflow, this.views);
     this.statistics = statistics;
     this.#several = several;
     this.#host = host;
@@ -238,6 +304,9 @@ export class ListenerEndpoint {
         if (reason !== "overflow_fail") item.source.onHandled?.(item.context);
       },
       left: (item) => {
+        if (this.latest && this.#waiting.get(item.context.address) === item) {
+          this.#waiting.delete(item.context.address);
+        }
         item.source.waiting--;
         item.source.released();
       },
@@ -250,6 +319,11 @@ export class ListenerEndpoint {
       );
       host.timers.arm(this.#silence, this.#maxSilenceMs);
     }
+  }
+
+  /** What wires call the speaker instead of its address, by plugin name. */
+  get native(): NativeNames | undefined {
+    return this.#contract?.native;
   }
 
   /** How many messages wait. */
@@ -288,7 +362,7 @@ export class ListenerEndpoint {
 
   /** @ignore */
   detach(source: ListenerSource): void {
-    source.onConsumed = undefined;
+    source.onConsumed = source.onPull = undefined;
     source.onHandled = undefined;
     this.#sources.delete(source);
   }
@@ -297,10 +371,12 @@ export class ListenerEndpoint {
   deliver(value: unknown, context: EventContext, source: ListenerSource): void {
     this.statistics.messagesIn++;
     if (this.#silence !== undefined) this.#host.timers.arm(this.#silence, this.#maxSilenceMs);
-    if (this.#several && this.#hadAlready(context)) {
+    const stamped = context.headers !== undefined;
+    if ((this.#several || this.latest || stamped) && this.#hadAlready(context)) {
       source.onHandled?.(context);
       return source.released();
     }
+    if (this.views) return this.#lend(value, context, source);
     const schema = this.#contract?.value;
     if (schema !== undefined) {
       try {
@@ -359,7 +435,26 @@ export class ListenerEndpoint {
     return next;
   }
 
+  /** Hands bytes over as a view that is over when the callback has returned. */
+  #lend(value: unknown, context: EventContext, source: ListenerSource): void {
+    let view = value;
+    if (value instanceof Uint8Array) view = lender.lend(value, 0, value.length);
+    if (!(view instanceof BytesView)) {
+      const problem = "the value is not bare bytes, and the listener asks for views";
+      const remedy = "shout a Uint8Array, or listen without views";
+      return this.#refuse(new PatchbayError("invalid", problem, { remedy }), context, source);
+    }
+    if (this.#running) {
+      // What waits for its turn outlives the memory that it lies in.
+      lender.keep(view);
+      return this.#hand(view, context, source);
+    }
+    this.#hand(view, context, source);
+    lender.expire(view);
+  }
+
   #hand(value: unknown, context: EventContext, source: ListenerSource): void {
+    if (this.latest) this.#newest = { value, context };
     const callback = this.#callback;
     if (callback !== undefined && !this.#running && !this.#inbox.ended) {
       try {
@@ -377,8 +472,27 @@ export class ListenerEndpoint {
       source.onConsumed?.(1);
       return;
     }
+    if (this.latest && this.#replaces(value, context)) return source.released();
     source.waiting++;
-    if (!this.#inbox.push({ value, context, source })) this.#overflowed(context);
+    const item = { value, context, source };
+    if (this.latest) this.#waiting.set(context.address, item);
+    if (!this.#inbox.push(item)) this.#overflowed(context);
+  }
+
+  /** A newer value takes the place of one that waits. */
+  #replaces(value: unknown, context: EventContext): boolean {
+    const waiting = this.#waiting.get(context.address);
+    if (waiting === undefined) return false;
+    this.statistics.countDrop("overwritten");
+    waiting.value = value;
+    waiting.context = context;
+    return true;
+  }
+
+  /** @ignore What is newest now. */
+  pull(): { value: unknown; context: EventContext } | undefined {
+    for (const source of this.#sources) source.onPull?.();
+    return this.#newest;
   }
 
   /** An asynchronous callback runs: the messages that wait go to it one after the other. */
@@ -394,8 +508,11 @@ export class ListenerEndpoint {
     source.released();
     for (let item = this.#inbox.take(); item !== undefined; item = this.#inbox.take()) {
       try {
-        await this.#settle(callback(item.value as never, item.context), item.context);
+        const done = callback(item.value as never, item.context);
+        if (this.views) lender.expire(item.value as BytesView);
+        await this.#settle(done, item.context);
       } catch (error) {
+        if (this.views) lender.expire(item.value as BytesView);
         this.#threw(error, item.context);
       }
       item.source.onHandled?.(item.context);
@@ -428,17 +545,36 @@ export class ListenerEndpoint {
     this.#validating = mine;
   }
 
+  /** Whether it came before: over another of several wires, or over a bridge besides. */
   #hadAlready(context: EventContext): boolean {
+    const stamp = readStamp(context.headers);
+    const { origin, sequence } = stamp ?? context;
+    if (origin === "") return false;
+    const key = `${origin} ${context.address}`;
     // A bay's own shouts come over in_process alone.
-    if (context.origin === "" || context.origin === this.#host.identity.id) return false;
-    const key = `${context.origin} ${context.address}`;
-    const last = this.#seen.get(key) ?? 0;
-    if (context.sequence <= last) {
-      this.statistics.countDrop("duplicate");
-      return true;
+    if (this.latest && origin !== this.#host.identity.id) {
+      const last = this.#newestOf.get(key) ?? 0;
+      if (sequence <= last) {
+        // Of states an older one may come after a newer one that was quicker through its slot.
+        this.statistics.countDrop(sequence === last ? "duplicate" : "overwritten");
+        return true;
+      }
+      if (this.#newestOf.size >= MAX_ORIGINS) {
+        this.#newestOf.delete(this.#newestOf.keys().next().value ?? "");
+      }
+      this.#newestOf.set(key, sequence);
+      return false;
     }
-    this.#seen.set(key, context.sequence);
-    return false;
+    if (stamp === undefined && !this.#several) return false;
+    let seen = this.#seen.get(key);
+    if (seen === undefined) {
+      if (this.#seen.size >= MAX_ORIGINS) this.#seen.delete(this.#seen.keys().next().value ?? "");
+      this.#seen.set(key, seen = new SequenceWindow());
+    }
+    if (seen.add(sequence)) return false;
+    // The speaker's last value, once more: after a connection was lost and made anew.
+    if (!context.retained) this.statistics.countDrop("duplicate");
+    return true;
   }
 
   #refuse(error: unknown, context: EventContext, source: ListenerSource): void {
@@ -502,6 +638,24 @@ export class Listener<ValueOut> implements AsyncIterable<ValueOut>, AsyncDisposa
   /** How many messages wait to be read. */
   get queued(): number {
     return this.#endpoint.queued;
+  }
+
+  /**
+   * The newest value that there is now, whole, with what came along with it; where the wire has slots
+   * in shared memory, also one that no turn of the event loop has brought yet. What it finds is
+   * delivered as usual, too. For listeners with `latest: true`.
+   *
+   * @returns `undefined` if nothing has come yet.
+   * @throws {PatchbayError} `invalid`: the listener does not ask for `latest`.
+   */
+  latest(): { value: ValueOut; context: EventContext } | undefined {
+    if (this.#endpoint.latest) {
+      return this.#endpoint.pull() as { value: ValueOut; context: EventContext } | undefined;
+    }
+    throw new PatchbayError("invalid", `${this.pattern}: the listener does not keep the newest`, {
+      pattern: "speaker",
+      remedy: "listen with latest: true",
+    });
   }
 
   /** How many messages were dropped on this side, for whatever reason. */

@@ -8,6 +8,11 @@
 export * from "./address.ts";
 export * from "./bay.ts";
 export * from "./bay_types.ts";
+export type { Bridge, BridgeDirectionStatus } from "./bridge/bridge.ts";
+export type { CarriedStatus } from "./bridge/direction.ts";
+export type { BridgeOptions } from "./bridge/options.ts";
+export { BRIDGE_TTL, STAMP_HEADER } from "./bridge/stamp.ts";
+export { BytesView } from "./bytes_view.ts";
 export type { Epoch } from "./epoch.ts";
 export { Served } from "./served.ts";
 export {
@@ -47,7 +52,9 @@ export * from "./layers/chaos.ts";
 export * from "./layers/forwarded.ts";
 export * from "./layers/retry.ts";
 export * from "./layers/tracing.ts";
+export { slotBytes, type SlotPlace, SlotReader, SlotWriter } from "./latest_slot.ts";
 export * from "./listener.ts";
+export * from "./offers.ts";
 export * from "./open.ts";
 export * from "./plugin.ts";
 export * from "./prometheus.ts";

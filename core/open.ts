@@ -15,7 +15,6 @@ import { checkConfig } from "./config.ts";
 import type { Directory } from "./directory.ts";
 import { PatchbayError } from "./errors.ts";
 import type { Layer } from "./layer.ts";
-import { tracing } from "./layers/tracing.ts";
 import type {
   Authorize,
   Availability,
@@ -47,11 +46,11 @@ export interface OpenOptions<Plugins extends readonly Plugin[] = readonly Plugin
   /** Wrapped around every wire, the first outermost: retry, tracing, chaos. */
   layers?: readonly Layer[];
   /**
-   * Makes spans of calls, shouts and jobs: the {@link tracing} layer, inside all `layers`, so that
+   * Makes spans of calls, shouts and jobs: the `tracing` layer, inside all `layers`, so that
    * each attempt of a retry has a span of its own. Default: none, at no cost.
    */
   telemetry?: Telemetry;
-  /** The largest message, in bytes. Default 10 MiB. */
+  /** The largest message, in bytes. Default 10 MiB, unless a wire has a default of its own. */
   maxMessageBytes?: number;
   /** Called once when the bay has closed. */
   onClose?: () => void;
@@ -183,7 +182,11 @@ export async function open<const Plugins extends readonly Plugin[]>(
   const directory = await options.directory?.(identity);
   const table = new CodecTable();
   const layers = [...options.layers ?? []];
-  if (options.telemetry !== undefined) layers.push(tracing(options.telemetry));
+  if (options.telemetry !== undefined) {
+    // Most pages go without, and need not load it.
+    const { tracing } = await import("./layers/tracing.ts");
+    layers.push(tracing(options.telemetry));
+  }
 
   const openWire = async (plugin: Plugin, config: unknown): Promise<Wire> => {
     const counters = statistics.transport(plugin.name);
@@ -201,7 +204,8 @@ export async function open<const Plugins extends readonly Plugin[]>(
       directory,
       statistics: counters,
       authorize: options.authorize,
-      maxMessageBytes: options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES,
+      maxMessageBytes: options.maxMessageBytes ?? plugin.defaultMaxMessageBytes ??
+        DEFAULT_MAX_MESSAGE_BYTES,
       routesChanged: () => epoch.next(),
       report,
     };

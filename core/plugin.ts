@@ -8,6 +8,7 @@
  */
 
 import type { CodecTable } from "./codec.ts";
+import type { NativeNames } from "./contract.ts";
 import type { ConfigFields } from "./config.ts";
 import type { Directory } from "./directory.ts";
 import type { PatchbayError, Pattern } from "./errors.ts";
@@ -16,6 +17,7 @@ import type { CallableEndpoint } from "./callable_endpoint.ts";
 import type { OutboundJob } from "./job.ts";
 import type { JobEndpoint } from "./job_endpoint.ts";
 import type { EventContext, ListenerEndpoint } from "./listener.ts";
+import type { Watching } from "./offers.ts";
 import type { StandardSchema } from "./schema.ts";
 import type { SpeakerEndpoint } from "./speaker.ts";
 import type { TransportStatistics } from "./statistics.ts";
@@ -76,6 +78,16 @@ export type Availability =
     /** A command to run, a flag to pass, a setting to change. */
     readonly remedy: string;
   };
+
+/** Something that a dead process has left, outside the runtime directory. */
+export interface Leftover {
+  /** Where it is, as people find it: a path, a name in the kernel. */
+  readonly what: string;
+  /** How much memory it holds, in bytes, where that is known. */
+  readonly bytes?: number;
+  /** Removes it; answers whether it did. It asks once more whether its owner is dead. */
+  remove(): boolean;
+}
 
 /** How a transport is doing. */
 export interface Health {
@@ -185,8 +197,20 @@ export interface Transport<Extras = unknown> {
   readonly extras: Extras;
   /** How it is doing. Cheap: called by every look at the statistics. */
   health(): Health;
-  /** Whether somebody is there for an address. Answers within a second. */
-  find(pattern: Pattern, address: string): Finding | Promise<Finding>;
+  /**
+   * Whether somebody is there for an address. Answers within a second. `native` is what a contract or
+   * call says that wires call it: it may lead to a foreign peer.
+   */
+  find(
+    pattern: Pattern,
+    address: string,
+    native?: NativeNames,
+  ): Finding | Promise<Finding>;
+  /**
+   * Watches what others offer at the addresses of a pattern; resolves when those known now are
+   * told. Absent where the wire cannot know. What bridges need: see decision 0007.
+   */
+  watch?(match: string, changed: () => void): Promise<Watching>;
   /** Puts a callable on the wire; resolves when it can be called. */
   serve?(endpoint: CallableEndpoint): Promise<Registration>;
   /** Binds a caller to an address. Must not wait: what takes time happens in `start`. */
@@ -265,12 +289,19 @@ export interface Plugin<
   readonly rank: number;
   /** What it really gives. */
   readonly traits: Traits;
+  /** The largest message where neither the bay nor the wire is told one, in bytes; default 10 MiB. */
+  readonly defaultMaxMessageBytes?: number;
   /** The configuration's schema; a {@link ConfigFields} table lets `doctor` print it. */
   readonly config: StandardSchema<Partial<Config>, Config> & { readonly fields?: ConfigFields };
   /** The Deno permission flags it needs, for `doctor` and `run --print-permissions`. */
   permissions?(config: Config, identity: BayIdentity): readonly string[];
   /** Whether it can be used here; within a second; never throws. */
   available(config: Config): Availability | Promise<Availability>;
+  /**
+   * What dead processes have left of it outside the runtime directory, for `doctor` and
+   * `cleanStale`. A wire whose things vanish with their process has none.
+   */
+  leftovers?(): readonly Leftover[] | Promise<readonly Leftover[]>;
   /** Opens it. */
   open(context: TransportContext, config: Config): Promise<Transport<Extras>>;
 }

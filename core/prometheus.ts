@@ -12,6 +12,7 @@ import {
   SIZE_SCALE,
 } from "./histogram.ts";
 import type {
+  BridgeSnapshot,
   EndpointSnapshot,
   HealthStatus,
   StatisticsSnapshot,
@@ -65,8 +66,9 @@ export const PROMETHEUS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8
 
 const HEALTH: Readonly<Record<HealthStatus, number>> = { healthy: 1, degraded: 0.5, down: 0 };
 
+// A page that never asks for them need not carry them: hence the note for bundlers.
 /** The metrics, in the order in which they are written. */
-export const METRICS: readonly (NumberFamily | HistogramFamily)[] = [
+export const METRICS: readonly (NumberFamily | HistogramFamily)[] = /* @__PURE__ */ (() => [
   {
     name: "patchbay_calls_total",
     type: "counter",
@@ -198,7 +200,44 @@ export const METRICS: readonly (NumberFamily | HistogramFamily)[] = [
     unit: "1",
     samples: transports((t) => [[{}, HEALTH[t.health]]]),
   },
-];
+  {
+    name: "patchbay_bridge_carried_total",
+    type: "counter",
+    help: "Calls, shouts, jobs and feedback that a bridge has carried. Exact.",
+    unit: "{message}",
+    samples: bridges(({ calls, shouts, jobs, feedback }) =>
+      labelled("what", { calls, shouts, jobs, feedback })
+    ),
+  },
+  {
+    name: "patchbay_bridge_pending",
+    type: "gauge",
+    help: "Calls and jobs in flight over a bridge now.",
+    unit: "{call}",
+    samples: bridges((b) => [[{}, b.pending]]),
+  },
+  {
+    name: "patchbay_bridge_offers",
+    type: "gauge",
+    help: "Addresses that a bridge offers on its far wire now.",
+    unit: "{address}",
+    samples: bridges((b) => [[{}, b.offers]]),
+  },
+  {
+    name: "patchbay_bridge_errors_total",
+    type: "counter",
+    help: "Calls and jobs that failed over a bridge, by error code. Exact.",
+    unit: "{error}",
+    samples: bridges((b) => labelled("code", b.errors)),
+  },
+  {
+    name: "patchbay_bridge_drops_total",
+    type: "counter",
+    help: "Messages that a bridge did not carry, by reason. Exact.",
+    unit: "{message}",
+    samples: bridges((b) => labelled("reason", b.drops)),
+  },
+])();
 
 /** What {@link prometheusText} may be told. */
 export interface PrometheusOptions {
@@ -208,7 +247,19 @@ export interface PrometheusOptions {
 
 /** Names that the metrics themselves use. */
 const OWN_LABELS: ReadonlySet<string> = new Set(
-  ["pattern", "role", "address", "transport", "direction", "code", "reason", "le"],
+  [
+    "pattern",
+    "role",
+    "address",
+    "transport",
+    "direction",
+    "code",
+    "reason",
+    "le",
+    "from",
+    "to",
+    "what",
+  ],
 );
 
 /**
@@ -337,6 +388,18 @@ function transports<Value>(
     snapshot.transports.flatMap((transport) =>
       read(transport).map(([more, value]) => ({
         labels: { transport: transport.name, ...more },
+        value,
+      }))
+    );
+}
+
+function bridges<Value>(
+  read: (bridge: BridgeSnapshot) => Labelled<Value>,
+): (snapshot: StatisticsSnapshot) => MetricSample<Value>[] {
+  return (snapshot) =>
+    (snapshot.bridges ?? []).flatMap((bridge) =>
+      read(bridge).map(([more, value]) => ({
+        labels: { from: bridge.from, to: bridge.to, ...more },
         value,
       }))
     );

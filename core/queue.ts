@@ -20,9 +20,13 @@ export type Overflow = "block" | "drop_oldest" | "drop_newest" | "fail";
 /** Every overflow policy. */
 export const OVERFLOWS: readonly Overflow[] = ["block", "drop_oldest", "drop_newest", "fail"];
 
+/** The room of a queue that was never used. */
+const NOTHING: undefined[] = [];
+
 /** A first-in-first-out ring that grows by doubling and never shrinks; its user bounds it. */
 export class Fifo<T> {
-  #items: (T | undefined)[] = new Array(8);
+  /** Most queues of a connection are never used: they cost no room until then. */
+  #items: (T | undefined)[] = NOTHING;
   #head = 0;
   #length = 0;
 
@@ -59,12 +63,12 @@ export class Fifo<T> {
 
   /** Drops everything. */
   clear(): void {
-    this.#items = new Array(8);
+    this.#items = NOTHING;
     this.#head = this.#length = 0;
   }
 
   #grow(): void {
-    const bigger: (T | undefined)[] = new Array(this.#items.length * 2);
+    const bigger: (T | undefined)[] = new Array(this.#items.length * 2 || 8);
     for (let i = 0; i < this.#length; i++) {
       bigger[i] = this.#items[(this.#head + i) & (this.#items.length - 1)];
     }

@@ -8,6 +8,7 @@ import { checkPriority } from "./callable.ts";
 import type { SpeakerContract } from "./contract.ts";
 import { PatchbayError } from "./errors.ts";
 import type { EventContext } from "./listener.ts";
+import type { Bridged } from "./offers.ts";
 import type { SpeakerPort } from "./plugin.ts";
 import { applySchema } from "./schema.ts";
 import type { EndpointStatistics } from "./statistics.ts";
@@ -42,6 +43,8 @@ export class SpeakerEndpoint {
   readonly statistics: EndpointStatistics;
   /** The number of the last shout at this address from this bay; shared by its speakers. */
   readonly counter: { sequence: number };
+  /** How it came over bridges; `undefined` if this bay itself speaks. */
+  bridged: Bridged | undefined = undefined;
   /** The last value with its context, if it is kept and there was one. */
   last: { readonly value: unknown; readonly context: EventContext } | undefined = undefined;
 

@@ -29,6 +29,12 @@ export type DropReason =
   | "chaos"
   /** The same message had arrived before. */
   | "duplicate"
+  /** A bridge met a call or job that it was carrying already. */
+  | "loop"
+  /** A bridge carries that address the other way, and the wire cannot tell its own echo. */
+  | "echo"
+  /** A newer value has taken its place. */
+  | "overwritten"
   // Keeps the known words in completion while any other is accepted.
   | (string & Record<never, never>);
 
@@ -108,6 +114,32 @@ export interface TransportSnapshot {
   health: HealthStatus;
   /** Why it is not healthy. */
   healthReason?: string;
+  /** What people should know of it although it works; `patchbay doctor` prints it. */
+  notes?: string[];
+}
+
+/** The counters of one direction of a bridge at one moment, as plain JSON. */
+export interface BridgeSnapshot {
+  /** The wire that messages come from, by plugin name. */
+  from: string;
+  /** The wire they go to, by plugin name. */
+  to: string;
+  /** Calls carried. */
+  calls: number;
+  /** Shouts carried. */
+  shouts: number;
+  /** Jobs carried. */
+  jobs: number;
+  /** Feedback and progress of jobs, carried back. */
+  feedback: number;
+  /** Calls and jobs in flight now. */
+  pending: number;
+  /** Addresses offered on the far wire now. */
+  offers: number;
+  /** Calls and jobs that failed, by code. */
+  errors: Partial<Record<ErrorCode, number>>;
+  /** Messages not carried, by reason. */
+  drops: Record<string, number>;
 }
 
 /** All counters of a bay at one moment, as plain JSON. */
@@ -118,6 +150,8 @@ export interface StatisticsSnapshot {
   transports: TransportSnapshot[];
   /** One entry per pattern, role, address and transport: no two are alike in all four. */
   endpoints: EndpointSnapshot[];
+  /** One entry for each direction of a bridge; absent where there was never one. */
+  bridges?: BridgeSnapshot[];
 }
 
 /** The address under which the counters of removed endpoints go on. */
@@ -353,6 +387,8 @@ export class TransportStatistics {
   /** Asked at each snapshot how the transport does. */
   askHealth: (() => { readonly status: HealthStatus; readonly reason?: string }) | undefined =
     undefined;
+  /** Asked at each snapshot what people should know although it works. */
+  askNotes: (() => readonly string[]) | undefined = undefined;
   /** Failures by code. */
   readonly errors: Map<ErrorCode, number> = new Map();
   /** Messages not delivered, by reason. */
@@ -403,7 +439,71 @@ export class TransportStatistics {
       health: status,
     };
     if (reason !== undefined) snapshot.healthReason = reason;
+    const notes = this.askNotes?.() ?? [];
+    if (notes.length > 0) snapshot.notes = [...notes];
     return snapshot;
+  }
+}
+
+/** The counters of one direction of a bridge. */
+export class BridgeStatistics {
+  /** The wire that messages come from, by plugin name. */
+  readonly from: string;
+  /** The wire they go to, by plugin name. */
+  readonly to: string;
+  /** Calls carried. */
+  calls = 0;
+  /** Shouts carried. */
+  shouts = 0;
+  /** Jobs carried. */
+  jobs = 0;
+  /** Feedback and progress of jobs, carried back. */
+  feedback = 0;
+  /** Calls and jobs in flight now. */
+  pending = 0;
+  /** Addresses offered on the far wire now. */
+  offers = 0;
+  /** Calls and jobs that failed, by code. */
+  readonly errors: Map<ErrorCode, number> = new Map();
+  /** Messages not carried, by reason. */
+  readonly drops: Map<DropReason, number> = new Map();
+
+  /**
+   * Starts at zero.
+   *
+   * @param from The wire that messages come from.
+   * @param to The wire they go to.
+   */
+  constructor(from: string, to: string) {
+    this.from = from;
+    this.to = to;
+  }
+
+  /**
+   * Counts a failure.
+   *
+   * @param code Its code.
+   */
+  countError(code: ErrorCode): void {
+    add(this.errors, code, 1);
+  }
+
+  /**
+   * Counts messages that were not carried.
+   *
+   * @param reason Why.
+   * @param n How many.
+   */
+  countDrop(reason: DropReason, n = 1): void {
+    add(this.drops, reason, n);
+  }
+
+  /** The counters now, as plain JSON. */
+  snapshot(): BridgeSnapshot {
+    const { from, to, calls, shouts, jobs, feedback, pending, offers } = this;
+    const errors = Object.fromEntries(this.errors);
+    const drops = Object.fromEntries(this.drops);
+    return { from, to, calls, shouts, jobs, feedback, pending, offers, errors, drops };
   }
 }
 
@@ -439,6 +539,7 @@ export class Statistics {
   /** {@link REMOVED} and {@link OTHERS}: at most two per pattern, role and transport. */
   readonly #shared = new Map<string, EndpointStatistics>();
   readonly #transports = new Map<string, TransportStatistics>();
+  readonly #bridges = new Map<string, BridgeStatistics>();
 
   /**
    * Starts empty.
@@ -487,6 +588,19 @@ export class Statistics {
       this.#transports.set(name, transport);
     }
     return transport;
+  }
+
+  /**
+   * The counters of one direction of a bridge: the same object for the same two wires.
+   *
+   * @param from The wire that messages come from, by plugin name.
+   * @param to The wire they go to.
+   */
+  bridge(from: string, to: string): BridgeStatistics {
+    const key = `${from} ${to}`;
+    let bridge = this.#bridges.get(key);
+    if (bridge === undefined) this.#bridges.set(key, bridge = new BridgeStatistics(from, to));
+    return bridge;
   }
 
   /**
@@ -545,6 +659,9 @@ export class Statistics {
       takenAtMs: nowMs,
       transports: Array.from(this.#transports.values(), (transport) => transport.snapshot()),
       endpoints: Array.from(unique.values(), (endpoint) => endpoint.snapshot()),
+      ...(this.#bridges.size === 0
+        ? {}
+        : { bridges: Array.from(this.#bridges.values(), (bridge) => bridge.snapshot()) }),
     };
   }
 

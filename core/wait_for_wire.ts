@@ -24,7 +24,7 @@ export async function waitForWire(
   options: WaitOptions,
   live: () => void,
 ): Promise<void> {
-  const { pattern, address } = contract;
+  const { pattern, address, native } = contract;
   const { timeoutMs = Infinity, signal, via } = options;
   signal?.throwIfAborted();
   let changed = Promise.withResolvers<void>();
@@ -34,7 +34,7 @@ export async function waitForWire(
   const onAbort = () => given.reject(signal?.reason);
   signal?.addEventListener("abort", onAbort);
   const timer = timeoutMs === Infinity ? undefined : setTimeout(async () => {
-    const { considered } = await choose(parts.wires, pattern, address, via);
+    const { considered } = await choose(parts.wires, pattern, address, via, native);
     const { message, details, remedy } = noWire(pattern, address, considered);
     given.reject(
       new PatchbayError("deadline_exceeded", `after ${timeoutMs} ms still nobody: ${message}`, {
@@ -49,7 +49,7 @@ export async function waitForWire(
     for (;;) {
       live();
       changed = Promise.withResolvers<void>();
-      const choice = await choose(parts.wires, pattern, address, via);
+      const choice = await choose(parts.wires, pattern, address, via, native);
       if (choice.wire !== undefined) return;
       await Promise.race([changed.promise, given.promise]);
     }

@@ -38,6 +38,7 @@ export {
   type SemaphoreCreateOptions,
   type SemaphoreWaitOptions,
 } from "./semaphore.ts";
+export type { OrphanedSegment } from "./segment_owner.ts";
 export { SharedMemory, type SharedMemoryOpenOptions } from "./shared_memory.ts";
 export { POSIX } from "./symbols_posix.ts";
 export { LINUX } from "./symbols_linux.ts";

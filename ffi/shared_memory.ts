@@ -7,30 +7,23 @@ import { PatchbayError } from "@patchbay/core/errors";
 import { errnoError, errnoName } from "./errno.ts";
 import { type Libc, type LibcOptions, libcOrOwn } from "./libc.ts";
 import { objectName } from "./names.ts";
+import {
+  createLocked,
+  ifOrphaned,
+  type OrphanedSegment,
+  segmentNames,
+  statOf,
+  unlinkName,
+} from "./segment_owner.ts";
 import type { Calls } from "./system.ts";
 
 const PROT_READ_WRITE = 3; // PROT_READ | PROT_WRITE
 const MAP_SHARED = 1;
-const OWNER_ONLY = 0o600;
 const OTHERS = 0o077;
-
 /** How a segment is opened. */
 export interface SharedMemoryOpenOptions extends LibcOptions {
   /** How large it must be, in bytes. Default: any size. */
   bytes?: number;
-}
-
-/** What the kernel knows of an open file. */
-function statOf(calls: Calls, fd: number, what: string) {
-  const { stat } = calls.system;
-  const buffer = new Uint8Array(stat.bytes);
-  if (calls.fstat(fd, buffer) !== 0) throw errnoError("fstat", calls.errno(), what);
-  const view = new DataView(buffer.buffer);
-  return {
-    mode: stat.modeBytes === 2 ? view.getUint16(stat.mode, true) : view.getUint32(stat.mode, true),
-    uid: view.getUint32(stat.uid, true),
-    size: Number(view.getBigInt64(stat.size, true)),
-  };
 }
 
 /** Gives the segment its size, with memory behind every byte of it. */
@@ -57,7 +50,8 @@ function allocate(calls: Calls, fd: number, bytes: number, what: string): void {
  * - Its memory is taken from the system when it is created; a full `/dev/shm` is an error then, and
  *   no signal later. It never changes its size.
  * - Its name stays until {@link unlink}, whatever becomes of the processes. What is mapped stays
- *   mapped after that.
+ *   mapped after that. Its creator holds a lock on it, which dies with it: {@link reclaim} removes
+ *   what the dead have left.
  * - Disposing unmaps it and detaches {@link buffer}: every view made from it has length 0 from then
  *   on, and {@link buffer} throws `closed`.
  *
@@ -133,14 +127,12 @@ export class SharedMemory implements Disposable {
       });
     }
     return SharedMemory.#map(name, options, (calls, cName, what) => {
-      const { O_RDWR, O_CREAT, O_EXCL } = calls.system;
-      const fd = calls.shm_open(cName, O_RDWR | O_CREAT | O_EXCL, OWNER_ONLY);
-      if (fd < 0) throw errnoError("shm_open", calls.errno(), what);
+      const fd = createLocked(calls, cName, what);
       try {
         allocate(calls, fd, bytes, what);
       } catch (error) {
-        calls.posix.close(fd);
         calls.posix.shm_unlink(cName);
+        calls.posix.close(fd);
         throw error;
       }
       return { fd, bytes };
@@ -215,6 +207,62 @@ export class SharedMemory implements Disposable {
     }
   }
 
+  /**
+   * The segments whose creator is dead, or has let go of them, and whose name is still there.
+   *
+   * Other users' are left out. Linux only.
+   *
+   * @param prefix What their names begin with, with the slash.
+   * @param options How.
+   * @throws PatchbayError `unavailable` where segments cannot be listed, or without `--allow-ffi`.
+   *
+   * @example
+   * ```ts
+   * import { libcAvailability, SharedMemory } from "@patchbay/ffi";
+   *
+   * if (libcAvailability().available && Deno.build.os === "linux") {
+   *   const name = `/example-${Deno.pid}`;
+   *   using mine = SharedMemory.create(name, 4096);
+   *   if (SharedMemory.orphans(name).length !== 0) throw new Error("its creator lives");
+   *   mine[Symbol.dispose](); // as if its process had been killed
+   *   const [{ bytes }] = SharedMemory.orphans(name);
+   *   if (bytes !== 4096 || !SharedMemory.reclaim(name)) throw new Error("it was left");
+   * }
+   * ```
+   */
+  static orphans(prefix: string, options: LibcOptions = {}): OrphanedSegment[] {
+    const { libc, own } = libcOrOwn(options.libc);
+    try {
+      const { calls } = libc;
+      return segmentNames(calls, prefix).flatMap((name) => {
+        const bytes = ifOrphaned(calls, name, (fd, what) => statOf(calls, fd, what).size);
+        return bytes === undefined ? [] : [{ name, bytes }];
+      });
+    } finally {
+      if (own) libc[Symbol.dispose]();
+    }
+  }
+
+  /**
+   * Removes the name of a segment if its creator is dead or has let go of it. One whose creator has
+   * it, or that is another user's, stays. Whoever has mapped it keeps it.
+   *
+   * @param name Its name.
+   * @param options How.
+   * @returns Whether it was removed.
+   * @throws PatchbayError `unavailable` on macOS, where that cannot be known, or without
+   * `--allow-ffi`.
+   */
+  static reclaim(name: string, options: LibcOptions = {}): boolean {
+    const { libc, own } = libcOrOwn(options.libc);
+    try {
+      const { calls } = libc;
+      return ifOrphaned(calls, name, () => unlinkName(calls, name)) ?? false;
+    } finally {
+      if (own) libc[Symbol.dispose]();
+    }
+  }
+
   static #map(
     name: string,
     options: LibcOptions,
@@ -233,8 +281,8 @@ export class SharedMemory implements Disposable {
       try {
         return new SharedMemory(name, bytes, fd, libc, own);
       } catch (error) {
-        calls.posix.close(fd);
         if (created) calls.posix.shm_unlink(cName);
+        calls.posix.close(fd);
         throw error;
       }
     } catch (error) {
@@ -328,12 +376,4 @@ export class SharedMemory implements Disposable {
       throw new PatchbayError("closed", `shared memory ${this.name} was disposed of`);
     }
   }
-}
-
-function unlinkName(calls: Calls, name: string): boolean {
-  const cName = objectName("shared memory segment", name, calls.system.maxSharedMemoryName);
-  if (calls.posix.shm_unlink(cName) === 0) return true;
-  const errno = calls.errno();
-  if (errnoName(errno) === "ENOENT") return false;
-  throw errnoError("shm_unlink", errno, `shared memory ${name}`);
 }

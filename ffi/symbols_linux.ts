@@ -75,6 +75,24 @@ export const LINUX = {
     ],
     result: "i32", // int: the error number itself
   },
+  opendir: {
+    parameters: [
+      "buffer", // const char *dirname
+    ],
+    result: "pointer", // DIR *
+  },
+  readdir: {
+    parameters: [
+      "pointer", // DIR *dirp
+    ],
+    result: "pointer", // struct dirent *
+  },
+  closedir: {
+    parameters: [
+      "pointer", // DIR *dirp
+    ],
+    result: "i32", // int
+  },
   sem_open: {
     parameters: [
       "buffer", // const char *name
@@ -126,8 +144,10 @@ export const LINUX_SYSTEM: System = {
   MSG_NOSIGNAL: 0x4000,
   F_OFD_SETLK: 37,
   stat: ARM64
-    ? { bytes: 128, mode: 16, modeBytes: 4, uid: 24, size: 48 }
-    : { bytes: 144, mode: 24, modeBytes: 4, uid: 28, size: 48 },
+    ? { bytes: 128, mode: 16, modeBytes: 4, links: 20, linksBytes: 4, uid: 24, size: 48 }
+    : { bytes: 144, mode: 24, modeBytes: 4, links: 16, linksBytes: 8, uid: 28, size: 48 },
+  // d_ino and d_off of 8 bytes, d_reclen of 2, d_type of 1 (readdir(3)).
+  direntName: 19,
   // struct sockaddr_un: sa_family_t of two bytes, then 108 bytes of path (unix(7)).
   sockaddr: { bytes: 110, path: 2, pathBytes: 108, lengthFirst: false },
   maxSharedMemoryName: 255, // NAME_MAX, with the slash: shm_overview(7)

@@ -145,7 +145,8 @@ export const MACOS_SYSTEM: System = {
   MSG_DONTWAIT: 0x80,
   MSG_NOSIGNAL: 0, // SO_NOSIGPIPE instead
   F_OFD_SETLK: undefined, // shared memory objects take no locks there
-  stat: { bytes: 144, mode: 4, modeBytes: 2, uid: 16, size: 96 },
+  stat: { bytes: 144, mode: 4, modeBytes: 2, links: 6, linksBytes: 2, uid: 16, size: 96 },
+  direntName: 21, // unused: segments are in no folder there
   sockaddr: { bytes: 106, path: 2, pathBytes: 104, lengthFirst: true },
   maxSharedMemoryName: 31, // PSHMNAMLEN
   maxSemaphoreName: 31, // PSEMNAMLEN

@@ -5,6 +5,7 @@
  * @module
  */
 import { PatchbayError } from "@patchbay/core/errors";
+import { strangeness } from "./self_check.ts";
 import { LINUX, LINUX_SYSTEM } from "./symbols_linux.ts";
 import { MACOS_ARM64, MACOS_SYSTEM, MACOS_X86_64 } from "./symbols_macos.ts";
 import type { POSIX } from "./symbols_posix.ts";
@@ -40,9 +41,13 @@ export interface System {
     readonly bytes: number;
     readonly mode: number;
     readonly modeBytes: 2 | 4;
+    readonly links: number;
+    readonly linksBytes: 2 | 4 | 8;
     readonly uid: number;
     readonly size: number;
   };
+  /** Where the name begins in `struct dirent`. */
+  readonly direntName: number;
   /** `struct sockaddr_un`. */
   readonly sockaddr: {
     readonly bytes: number;
@@ -86,6 +91,12 @@ export interface Calls {
   readonly fcntl?: (fd: number, cmd: number, lock: Uint8Array<ArrayBuffer>) => number;
   /** `int posix_fallocate(int fd, off_t offset, off_t len)`: returns the error number. */
   readonly posix_fallocate?: (fd: number, offset: bigint, length: bigint) => number;
+  /** `DIR *opendir(const char *dirname)`. */
+  readonly opendir?: (dirname: Uint8Array<ArrayBuffer>) => Deno.PointerValue;
+  /** `struct dirent *readdir(DIR *dirp)`. */
+  readonly readdir?: (dirp: Deno.PointerValue) => Deno.PointerValue;
+  /** `int closedir(DIR *dirp)`. */
+  readonly closedir?: (dirp: Deno.PointerValue) => number;
   /** `int sem_init(sem_t *sem, int pshared, unsigned value)`. */
   readonly sem_init?: (sem: Deno.PointerValue, pshared: number, value: number) => number;
   /** `int sem_destroy(sem_t *sem)`. */
@@ -163,6 +174,9 @@ function openLinux(library: string): Opened {
       sem_open: symbols.sem_open,
       fcntl: symbols.fcntl,
       posix_fallocate: symbols.posix_fallocate,
+      opendir: symbols.opendir,
+      readdir: symbols.readdir,
+      closedir: symbols.closedir,
       sem_init: symbols.sem_init,
       sem_destroy: symbols.sem_destroy,
       sem_timedwait: symbols.sem_timedwait,
@@ -260,9 +274,15 @@ export function openCalls(): Opened {
     ? openMacosArm64
     : openMacosX86;
   const failures: string[] = [];
+  let strange = false;
   for (const library of candidates()) {
     try {
-      return openHere(library);
+      const opened = openHere(library);
+      const what = strangeness(opened.calls);
+      if (what === undefined) return opened;
+      opened.close();
+      strange = true;
+      failures.push(`${JSON.stringify(library)} is not as expected: ${what}`);
     } catch (error) {
       failures.push(`${JSON.stringify(library)}: ${(error as Error).message}`);
     }
@@ -270,6 +290,11 @@ export function openCalls(): Opened {
   throw new PatchbayError(
     "unavailable",
     `the C library cannot be opened: ${failures.join("; ")}`,
-    { remedy: "install the system's C library (glibc or musl)", retryable: false },
+    {
+      remedy: strange
+        ? "use a wire that needs no FFI, such as uds, and report this message as a defect"
+        : "install the system's C library (glibc or musl)",
+      retryable: false,
+    },
   );
 }

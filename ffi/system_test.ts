@@ -50,7 +50,7 @@ Deno.test("system: every table has what its system has, and nothing else", () =>
     "getpid getuid geteuid kill sched_yield close flock ftruncate mmap munmap shm_open shm_unlink " +
     "sem_open sem_close sem_unlink sem_post sem_trywait sem_wait socket connect send open fstat";
   const linux = "posix_fallocate fcntl sem_init sem_destroy sem_timedwait __errno_location " +
-    "gnu_get_libc_version __fxstat";
+    "opendir readdir closedir gnu_get_libc_version __fxstat";
   const macos = "__error setsockopt ioctl";
   const names = (table: object) => Object.keys(table).sort();
   const sorted = (text: string) => text.split(" ").sort();

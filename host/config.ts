@@ -114,19 +114,27 @@ export async function loadConfig(path?: string): Promise<LoadedConfig | undefine
   const named = path ?? readEnvironment("PATCHBAY_CONFIG");
   const found = named === undefined ? lookAround() : resolve(named);
   if (found === undefined) return undefined;
-  const text = read(found);
-  let value: unknown;
+  const value = await parseFile(found);
+  return { path: found, config: withAbsolutePaths(checkFile(found, value), dirname(found)) };
+}
+
+/** @ignore What a JSON, JSONC or YAML file holds. */
+export async function parseFile(path: string): Promise<unknown> {
+  const text = read(path);
   try {
-    value = await parse(found, text);
+    return await parse(path, text);
   } catch (error) {
     if (error instanceof PatchbayError) throw error;
     throw new PatchbayError(
       "invalid",
-      `${found}: ${error instanceof Error ? error.message : error}`,
-      { details: { path: found }, remedy: "correct the file's syntax", cause: error },
+      `${path}: ${error instanceof Error ? error.message : error}`,
+      {
+        details: { path },
+        remedy: "correct the file's syntax",
+        cause: error,
+      },
     );
   }
-  return { path: found, config: withAbsolutePaths(checkFile(found, value), dirname(found)) };
 }
 
 function lookAround(): string | undefined {

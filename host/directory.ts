@@ -80,6 +80,7 @@ export class HostDirectory implements Directory, AsyncDisposable {
   #watch: FolderWatch | undefined;
   #stopping: Promise<void> = Promise.resolve();
   #statistics: StatisticsFile | undefined;
+  #leaving: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
 
   private constructor(identity: BayIdentity, lock: FileLock, options: HostDirectoryOptions) {
@@ -156,7 +157,7 @@ export class HostDirectory implements Directory, AsyncDisposable {
    *   both share it; the message names it. `closed`: the directory is closed.
    */
   async add(endpoint: DirectoryEndpoint): Promise<void> {
-    if (this.#closing !== undefined) {
+    if (this.#leaving !== undefined) {
       throw new PatchbayError(
         "closed",
         `the directory entry of ${this.identity.instance} is closed`,
@@ -198,7 +199,7 @@ export class HostDirectory implements Directory, AsyncDisposable {
    * @returns Ends it. Idempotent.
    */
   watch(changed: () => void): () => void {
-    if (this.#closing !== undefined) return () => {};
+    if (this.#leaving !== undefined) return () => {};
     const watcher = { changed };
     this.#watchers.add(watcher);
     this.#watch ??= new FolderWatch(
@@ -217,32 +218,42 @@ export class HostDirectory implements Directory, AsyncDisposable {
    * @param take Takes a snapshot.
    */
   publishStatistics(take: () => StatisticsSnapshot): void {
-    if (this.#closing !== undefined) return;
+    if (this.#leaving !== undefined) return;
     this.#statistics?.[Symbol.dispose]();
     this.#statistics = new StatisticsFile(this.path, this.identity, this.#entryMode, take);
   }
 
-  /** Takes this bay's entry and lock out and ends all watching. Idempotent. */
-  close(): Promise<void> {
-    return this.#closing ??= (async () => {
+  /**
+   * Takes this bay's entry out and ends all watching: nobody finds who no longer answers. Its name
+   * stays taken until {@link close}, so that what its wires still have can be told from what the
+   * dead have left. Idempotent.
+   */
+  leave(): Promise<void> {
+    return this.#leaving ??= (async () => {
       this.#watchers.clear();
       this.#stopWatch();
       this.#statistics?.[Symbol.dispose]();
-      // The entry goes at once, in the first turn: nobody may find who no longer answers. The
-      // sockets stay; the wires that listen on them close next, and remove them.
+      // In the first turn.
       try {
         Deno.removeSync(entryPath(this.path, this.identity.instance));
       } catch (error) {
         if (!(error instanceof Deno.errors.NotFound)) this.#complain(error);
       }
+      await this.#stopping;
+      await Promise.all(this.#cleaning.values());
+      this.#view[Symbol.dispose]();
+    })();
+  }
+
+  /** Leaves, and gives the name free. Idempotent. */
+  close(): Promise<void> {
+    return this.#closing ??= (async () => {
+      await this.leave();
       try {
         this.#lock.remove();
       } catch (error) {
         this.#complain(error);
       }
-      await this.#stopping;
-      await Promise.all(this.#cleaning.values());
-      this.#view[Symbol.dispose]();
     })();
   }
 
@@ -253,7 +264,7 @@ export class HostDirectory implements Directory, AsyncDisposable {
 
   /** Looks at the folder; tells who watches; cleans up after the dead. */
   #look(): void {
-    if (this.#closing !== undefined) return;
+    if (this.#leaving !== undefined) return;
     const { changed, dead } = this.#view.look();
     for (const instance of dead) this.#clean(instance);
     if (!changed) return;
@@ -307,7 +318,8 @@ export class HostDirectory implements Directory, AsyncDisposable {
       const held = entry.endpoints.find((other) =>
         other.role === "server" && other.pattern === endpoint.pattern &&
         other.address === endpoint.address &&
-        this.#leavesProcess(other) && !(other.shared && endpoint.shared)
+        this.#leavesProcess(other) && !(other.shared && endpoint.shared) &&
+        meet(entry, other, endpoint)
       );
       if (held === undefined) continue;
       const who = `${entry.instance} (pid ${entry.pid})`;
@@ -324,7 +336,7 @@ export class HostDirectory implements Directory, AsyncDisposable {
   /** Changes the own entry and writes it; takes the change back if it cannot be written. */
   // deno-lint-ignore require-await
   async #change(change: () => unknown): Promise<void> {
-    if (this.#closing !== undefined) return;
+    if (this.#leaving !== undefined) return;
     const endpoints = [...this.#endpoints];
     const wires = [...this.#wires];
     change();
@@ -364,6 +376,15 @@ export class HostDirectory implements Directory, AsyncDisposable {
       );
     }
   }
+}
+
+/**
+ * Whether somebody could mistake one for the other. What a bridge offers is the very same on another
+ * wire, and which of the wires without a listening place are the same nobody can tell from here.
+ */
+function meet(entry: DirectoryEntry, held: DirectoryEndpoint, wanted: DirectoryEndpoint): boolean {
+  if (held.bridged === undefined && wanted.bridged === undefined) return true;
+  return held.wires.some((wire) => wanted.wires.includes(wire) && entry.wires[wire] !== undefined);
 }
 
 function nameTaken(folder: string, instance: string): PatchbayError {

@@ -4,7 +4,8 @@ import { type DirectoryEndpoint, type PatchbayError, TransportStatistics } from 
 import { HostDirectory } from "./directory.ts";
 import { MAX_ENTRY_BYTES } from "./entry.ts";
 import { FileLock } from "./lock.ts";
-import { byModule, cleanStale, isHeld, listModules, statisticsOf } from "./modules.ts";
+import { byModule, listModules, statisticsOf } from "./modules.ts";
+import { cleanStale, isHeld } from "./stale.ts";
 import { Child, exists, Folder, identity, rejection, until } from "./testdata/support.ts";
 
 function server(address: string, changes: Partial<DirectoryEndpoint> = {}): DirectoryEndpoint {

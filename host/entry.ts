@@ -5,7 +5,12 @@
  */
 
 import { join } from "./path.ts";
-import { type DirectoryEndpoint, type DirectoryEntry, PatchbayError } from "@patchbay/core";
+import {
+  type DirectoryEndpoint,
+  type DirectoryEntry,
+  PatchbayError,
+  readBridged,
+} from "@patchbay/core";
 
 /** The largest entry that is read or written, in bytes. */
 export const MAX_ENTRY_BYTES: number = 1024 * 1024;
@@ -14,6 +19,7 @@ export const MAX_ENTRY_BYTES: number = 1024 * 1024;
 const VERSION = 1;
 
 const ENTRY_NAME = /^([a-z0-9][a-z0-9_-]*)\.json$/;
+const LOCK_NAME = /^([a-z0-9][a-z0-9_-]*)\.lock$/;
 /** Any file that belongs to one instance; instance names have no dot, so the first one ends it. */
 const OWNED_NAME =
   /^(?:\.([a-z0-9][a-z0-9_-]*)\.json\.tmp|([a-z0-9][a-z0-9_-]*)\.(?:json|lock|(?:[a-z0-9_]+\.)?sock(?:\.aside)?))$/;
@@ -24,6 +30,14 @@ export const STATISTICS_FOLDER = "statistics";
 /** The instance whose entry a file name is; `undefined` for any other file. */
 export function instanceOfEntry(fileName: string): string | undefined {
   return ENTRY_NAME.exec(fileName)?.[1];
+}
+
+/**
+ * The instance whose entry or lock a file name is. A lock alone is of a bay that is opening or
+ * closing, or of one that died meanwhile.
+ */
+export function instanceOfLife(fileName: string): string | undefined {
+  return instanceOfEntry(fileName) ?? LOCK_NAME.exec(fileName)?.[1];
 }
 
 /** The instance a file belongs to; `undefined` for a file that is nobody's. */
@@ -81,12 +95,16 @@ export function writeAtomically(
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
   const file = Deno.openSync(temporary, { write: true, createNew: true, mode });
+  let whole = false;
   try {
     const bytes = new TextEncoder().encode(text);
     for (let at = 0; at < bytes.length;) at += file.writeSync(bytes.subarray(at));
     if (mtimeMs !== undefined) file.utimeSync(new Date(mtimeMs), new Date(mtimeMs));
+    whole = true;
   } finally {
     file.close();
+    // A full disk: what was written of it must not stay after its owner.
+    if (!whole) Deno.removeSync(temporary);
   }
   // The umask takes from the mode given to open.
   if ((mode & 0o077) !== 0 && Deno.build.os !== "windows") Deno.chmodSync(temporary, mode);
@@ -194,12 +212,20 @@ const ROLES: readonly unknown[] = ["server", "speaker", "listener"];
 
 function parseEndpoint(value: unknown): DirectoryEndpoint | undefined {
   if (!isRecord(value)) return undefined;
-  const { pattern, role, address, wires, shared } = value;
+  const { pattern, role, address, wires, shared, retain } = value;
   const right = PATTERNS.includes(pattern) && ROLES.includes(role) &&
     typeof address === "string" && address !== "" &&
     Array.isArray(wires) && wires.every((wire) => typeof wire === "string") &&
-    (shared === undefined || typeof shared === "boolean");
-  return right ? { pattern, role, address, wires, shared } as DirectoryEndpoint : undefined;
+    (shared === undefined || typeof shared === "boolean") &&
+    (retain === undefined || typeof retain === "boolean");
+  if (!right) return undefined;
+  const endpoint = { pattern, role, address, wires, shared, retain } as DirectoryEndpoint;
+  if (value.bridged === undefined) return endpoint;
+  try {
+    return { ...endpoint, bridged: readBridged(value.bridged) };
+  } catch {
+    return undefined;
+  }
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -9,8 +9,8 @@ import { type DirectoryEntry, PatchbayError } from "@patchbay/core";
 import {
   entryPath,
   fileMode,
-  instanceOfEntry,
   instanceOfFile,
+  instanceOfLife,
   lockPath,
   readEntry,
   statisticsPath,
@@ -89,12 +89,12 @@ export class FolderView implements Disposable {
     this.entries = [];
   }
 
-  #instances(): string[] {
-    const found: string[] = [];
+  #instances(): Iterable<string> {
+    const found = new Set<string>();
     try {
       for (const file of Deno.readDirSync(this.#folder)) {
-        const instance = instanceOfEntry(file.name);
-        if (instance !== undefined && instance !== this.#own) found.push(instance);
+        const instance = instanceOfLife(file.name);
+        if (instance !== undefined && instance !== this.#own) found.add(instance);
       }
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
@@ -176,26 +176,47 @@ function removeFile(path: string): boolean {
 }
 
 /**
- * Removes every file of an instance but its lock. The caller holds the instance's lock.
+ * Every file of an instance but its lock that is there now.
  *
- * Only names that derive from the instance are touched, whatever its entry says, so that a forged
+ * Only names that derive from the instance are listed, whatever its entry says, so that a forged
  * entry cannot make anybody delete the socket of another.
+ */
+function ownFilesOf(folder: string, instance: string): string[] {
+  const paths: string[] = [];
+  for (const file of Deno.readDirSync(folder)) {
+    if (instanceOfFile(file.name) !== instance || file.isDirectory) continue;
+    const path = join(folder, file.name);
+    if (path !== lockPath(folder, instance)) paths.push(path);
+  }
+  const statistics = statisticsPath(folder, instance);
+  return [...paths, ...[statistics, `${statistics}.tmp`].filter(isThere)];
+}
+
+/** Every file of an instance that is there now. */
+export function filesOf(folder: string, instance: string): string[] {
+  const lock = lockPath(folder, instance);
+  return [...ownFilesOf(folder, instance), ...isThere(lock) ? [lock] : []];
+}
+
+function isThere(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+/**
+ * Removes every file of an instance but its lock. The caller holds the instance's lock.
  *
  * @param folder The runtime directory.
  * @param instance The instance.
  * @returns The paths that were removed.
  */
 export function removeFilesOf(folder: string, instance: string): string[] {
-  const removed: string[] = [];
-  for (const file of Deno.readDirSync(folder)) {
-    if (instanceOfFile(file.name) !== instance || file.isDirectory) continue;
-    const path = join(folder, file.name);
-    if (path !== lockPath(folder, instance) && removeFile(path)) removed.push(path);
-  }
-  const statistics = statisticsPath(folder, instance);
-  if (removeFile(statistics)) removed.push(statistics);
-  removeFile(`${statistics}.tmp`);
-  return removed;
+  return ownFilesOf(folder, instance).filter(removeFile);
 }
 
 /**

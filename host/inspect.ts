@@ -19,6 +19,7 @@ import type { BrokenPlugin, LoadedPlugin } from "./loader.ts";
 import { defaultModuleName, type HostOpenOptions, prepare } from "./open.ts";
 import { mergeFlags } from "./permissions.ts";
 import { openRuntimeDir } from "./runtime_dir.ts";
+import { cleanStale, findStale, type Stale } from "./stale.ts";
 
 /** What is known about one plugin. */
 export interface PluginReport {
@@ -58,6 +59,16 @@ export interface HostReport {
   readonly runtimeDirectory?: string;
   /** Why it cannot, if it cannot: a `PatchbayError` with its remedy. */
   readonly runtimeProblem?: PatchbayError;
+  /** What dead processes have left and is still there; `cleanStale` removes it. */
+  readonly stale: readonly Stale[];
+  /** What was removed of it, if that was asked for: paths. */
+  readonly removed: readonly string[];
+}
+
+/** What to do besides looking. */
+export interface InspectExtras {
+  /** Remove what dead processes have left. */
+  readonly clean?: boolean;
 }
 
 /**
@@ -67,6 +78,7 @@ export interface HostReport {
  * the report up by a second at most once imported.
  *
  * @param options As for `open`.
+ * @param extras What to do besides looking.
  * @throws {PatchbayError} `invalid`: an unknown option or configuration key.
  *
  * @example
@@ -80,7 +92,10 @@ export interface HostReport {
  * }
  * ```
  */
-export async function inspect(options: HostOpenOptions = {}): Promise<HostReport> {
+export async function inspect(
+  options: HostOpenOptions = {},
+  extras: InspectExtras = {},
+): Promise<HostReport> {
   const { settings, file, found, config, pluginDirectories } = await prepare(options, false);
   const module = settings.module ?? defaultModuleName() ?? "module";
   const identity = { id: "0".repeat(16), module, instance: settings.instance ?? module };
@@ -99,8 +114,17 @@ export async function inspect(options: HostOpenOptions = {}): Promise<HostReport
       runtimeProblem = error instanceof PatchbayError ? error : PatchbayError.fromThrown(error);
     }
   }
+  const place = runtimeDirectory === undefined ? undefined : {
+    runtimeDir: runtimeDirectory,
+    plugins: found.plugins.map(({ plugin }) => plugin),
+    report: options.onReport,
+  };
+  const removed = place !== undefined && extras.clean === true ? await cleanStale(place) : [];
+  const stale = place === undefined ? [] : await findStale(place);
   return {
     plugins,
+    stale,
+    removed,
     broken: found.broken,
     configFile: file?.path,
     pluginDirectories,

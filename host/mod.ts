@@ -12,7 +12,9 @@ export {
   type HostDirectoryOptions,
   requireHostDirectory,
 } from "./directory.ts";
-export { type HostReport, inspect, type PluginReport } from "./inspect.ts";
+export { type FleetOptions, FleetRun, type FleetState, type FleetStatus } from "./fleet.ts";
+export { type Fleet, type FleetModule, readFleet, type RestartPolicy } from "./fleet_file.ts";
+export { type HostReport, inspect, type InspectExtras, type PluginReport } from "./inspect.ts";
 export {
   dialUnix,
   type DialUnixOptions,
@@ -29,14 +31,7 @@ export {
   projectFolder,
 } from "./loader.ts";
 export { type MetricsOptions, type MetricsServer, serveMetrics } from "./metrics.ts";
-export {
-  byModule,
-  type CleanOptions,
-  cleanStale,
-  isHeld,
-  listModules,
-  statisticsOf,
-} from "./modules.ts";
+export { byModule, listModules, statisticsOf } from "./modules.ts";
 export { defaultModuleName, type HostOpenOptions, open, type Opened } from "./open.ts";
 export {
   bayPermissions,
@@ -49,4 +44,5 @@ export { isPlugin, pluginFaults } from "./plugin_shape.ts";
 export { locateRuntimeDir, openRuntimeDir, type RuntimeDirOptions } from "./runtime_dir.ts";
 export { onShutdown, type ShutdownOptions, type ShutdownTarget } from "./signals.ts";
 export { checkSocketPath, MAX_SOCKET_PATH_BYTES, socketPath } from "./socket_path.ts";
+export { type CleanOptions, cleanStale, findStale, isHeld, type Stale } from "./stale.ts";
 export { LENGTH_BYTES, StreamLink } from "./stream_link.ts";

@@ -20,7 +20,7 @@ import {
 import { type HostConfig, loadConfig, type LoadedConfig } from "./config.ts";
 import { HostDirectory, hostDirectory, noteMissingDirectory } from "./directory.ts";
 import { discover, type Discovery, projectFolder } from "./loader.ts";
-import { isHeld } from "./modules.ts";
+import { isHeld } from "./stale.ts";
 import { isGranted } from "./permissions.ts";
 import { openRuntimeDir } from "./runtime_dir.ts";
 import { closeOnSignal } from "./signals.ts";

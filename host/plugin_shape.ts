@@ -46,6 +46,11 @@ const FIELDS: readonly (readonly [path: string, check: Check, must: string])[] =
   ["traits.backpressure", isBoolean, "must be true or false"],
   ["traits.noticesDeath", isBoolean, "must be true or false"],
   [
+    "defaultMaxMessageBytes",
+    (v) => v === undefined || (typeof v === "number" && v > 0),
+    "must be a number above 0, or absent",
+  ],
+  [
     "config",
     (v) => {
       // A Standard Schema may be a function (arktype) or an object (zod, valibot, configSchema).
@@ -58,6 +63,7 @@ const FIELDS: readonly (readonly [path: string, check: Check, must: string])[] =
   ],
   ["permissions", (v) => v === undefined || isFunction(v), "must be a function, or absent"],
   ["available", isFunction, "must be a function"],
+  ["leftovers", (v) => v === undefined || isFunction(v), "must be a function, or absent"],
   ["open", isFunction, "must be a function"],
 ];
 

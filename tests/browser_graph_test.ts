@@ -1,6 +1,6 @@
 /**
- * Holds that core runs in a browser as it stands: what it imports, what globals it names, and that
- * a bundle of it runs where there is no Deno, process or Buffer.
+ * Holds that core and what pages import run in a browser as they stand: what they import, what
+ * globals they name, and that a bundle of core runs where there is no Deno, process or Buffer.
  *
  * @module
  */
@@ -43,6 +43,13 @@ Deno.test("browser: core imports and names nothing that a browser lacks", async 
   const breaches = await browserBreaches(PROJECT_ROOT, "core/mod.ts");
   assert.ok(breaches.length === 0, breaches.join("\n"));
 });
+
+for (const entry of ["plugins/websocket/browser.ts", "plugins/worker/mod.ts"]) {
+  Deno.test(`browser: ${entry} imports and names nothing that a browser lacks`, async () => {
+    const breaches = await browserBreaches(PROJECT_ROOT, entry);
+    assert.ok(breaches.length === 0, breaches.join("\n"));
+  });
+}
 
 Deno.test("browser: a node: import, a foreign package and a Deno global are caught", async () => {
   await using tree = await syntheticTree({

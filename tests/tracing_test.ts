@@ -21,6 +21,7 @@ import {
 import { tracing } from "@patchbay/core";
 import { openTelemetry } from "@patchbay/core/open-telemetry";
 import { open } from "@patchbay/host";
+import inProcess, { Room } from "@patchbay/in_process";
 import uds from "@patchbay/uds";
 
 /** What `node:async_hooks` gives, as OpenTelemetry wants it. */
@@ -92,6 +93,50 @@ Deno.test("tracing: one trace shows both sides of a socket, for all three patter
     await heard.promise;
     linked("shout arm/pose", "listen arm/pose");
     await listener.close();
+  } finally {
+    await Deno.remove(runtimeDirectory, { recursive: true });
+  }
+});
+
+/** The one trace that all finished spans are of, and how many they are. */
+function oneTrace(): number {
+  const spans = exporter.getFinishedSpans();
+  const traces = new Set(spans.map((span) => span.spanContext().traceId));
+  assert.equal(traces.size, 1, spans.map((s) => `${s.name} ${s.spanContext().traceId}`).join("; "));
+  exporter.reset();
+  return spans.length;
+}
+
+Deno.test("tracing: calls and shouts over a bridge are of one trace, the bridge's own spans among it", async () => {
+  const runtimeDirectory = await Deno.makeTempDir({ prefix: "pb-" });
+  const config = { in_process: { room: new Room() } };
+  const common = {
+    plugins: [inProcess, uds],
+    discover: false,
+    configFile: false,
+    runtimeDirectory,
+    handleSignals: false,
+    publishStatistics: false,
+    layers: [tracing(openTelemetry())],
+    config,
+  } as const;
+  try {
+    await using arm = await open({ ...common, module: "arm" });
+    await using joint = await open({ ...common, module: "joint" });
+    await using desk = await open({ ...common, module: "desk", config: {} });
+    await arm.serve("arm/add", (n) => n as number + 1, { via: ["in_process"] });
+    const speaker = await arm.speaker("arm/pose", { via: ["in_process"] });
+    const bridge = await joint.bridge({ from: "in_process", to: "uds" });
+    const heard = Promise.withResolvers<void>();
+    await using _ = await desk.listen("arm/pose", () => heard.resolve());
+    await bridge.refresh();
+    exporter.reset();
+    assert.equal(await desk.call("arm/add", 41), 42);
+    assert.equal(oneTrace(), 4, "call and serve, on either wire");
+    await speaker.shout({ x: 1 });
+    await heard.promise;
+    await bridge.close();
+    assert.equal(oneTrace(), 4, "shout and listen, on either wire");
   } finally {
     await Deno.remove(runtimeDirectory, { recursive: true });
   }

@@ -16,6 +16,7 @@ import {
   Patchbay,
   PatchbayError,
 } from "@patchbay/patchbay";
+import { SharedMemory } from "@patchbay/ffi";
 import { openRuntimeDir } from "@patchbay/host";
 import uds from "@patchbay/uds";
 import { z } from "zod";
@@ -251,6 +252,24 @@ const PROVOCATIONS: Record<string, (place: Place) => Promise<unknown>> = {
     return PatchbayError.fromWire(JSON.parse(new TextDecoder().decode(stdout)));
   },
 
+  "unavailable: no permission for FFI": () =>
+    failureOfChild(
+      ["--allow-sys=uid", "--allow-read", "--allow-write"],
+      (place) =>
+        `import { Patchbay } from "@patchbay/patchbay";
+      import sharedMemory from "@patchbay/shared_memory";
+      const bay = await Patchbay.open({
+        module: "desk",
+        runtimeDirectory: "${place.path}",
+        plugins: [sharedMemory],
+        discover: false,
+      });
+      await bay.call("arm/move", 1, { via: ["shared_memory"] }).catch(${PRINT});
+      await bay.close();`,
+    ),
+  "unavailable: no shared memory is left": () =>
+    failure(() => SharedMemory.create(`/pbt-${Deno.pid}-full`, 2 ** 45)),
+
   "not_found: nobody serves the address": async (place) => {
     return await failure((await place.bay("desk")).call("arm/move", 1));
   },
@@ -468,6 +487,14 @@ const PROVOCATIONS: Record<string, (place: Place) => Promise<unknown>> = {
     return await failure(() => openRuntimeDir({ path: place.path }));
   },
 
+  "forbidden: a segment is open to others": async () => {
+    using memory = SharedMemory.create(`/pbt-${Deno.pid}-open`, 64);
+    await Deno.chmod(`/dev/shm${memory.name}`, 0o640);
+    const error = await failure(() => SharedMemory.open(memory.name));
+    memory.unlink();
+    return error;
+  },
+
   "remote: a handler threw": async (place) => {
     const desk = await place.bay("desk");
     await desk.serve("desk/greet", () => {
@@ -487,7 +514,7 @@ const PROVOCATIONS: Record<string, (place: Place) => Promise<unknown>> = {
   },
 };
 
-// What this system cannot do is not provoked there.
+// What this system cannot do is not provoked there: shared memory lies in a folder on Linux alone.
 const POSIX = Deno.build.os !== "windows";
 
 for (const [name, provoke] of Object.entries(PROVOCATIONS)) {

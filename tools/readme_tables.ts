@@ -27,8 +27,9 @@ const SCOPES: readonly Scope[] = ["process", "host", "network"];
  */
 export async function workspacePlugins(root: string = PROJECT_ROOT): Promise<FoundPlugin[]> {
   const found: FoundPlugin[] = [];
-  for (const { dir } of await packages(root)) {
-    if (!dir.startsWith("plugins/")) continue;
+  for (const { dir, exports } of await packages(root)) {
+    // One that has no entry yet is no plugin yet, for the loader neither.
+    if (!dir.startsWith("plugins/") || exports["."] === undefined) continue;
     const loaded: { default: Plugin } = await import(
       pathToFileURL(join(root, dir, "mod.ts")).href
     );

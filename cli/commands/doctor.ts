@@ -10,6 +10,7 @@ import type { CommonOptions, Context } from "../context.ts";
 import { EXIT } from "../complaint.ts";
 import type { Paint } from "../paint.ts";
 import { formatBytes } from "../units.ts";
+import { printNotes } from "./doctor_notes.ts";
 import { VERSION } from "../version.ts";
 
 /** The options of `doctor`. */
@@ -18,6 +19,8 @@ export interface DoctorCommandOptions extends CommonOptions {
   readonly verbose?: boolean;
   /** Print the configuration of every wire. */
   readonly configTable?: boolean;
+  /** Remove what dead processes have left. */
+  readonly clean?: boolean;
 }
 
 /**
@@ -37,7 +40,11 @@ export async function doctor(
     import("@patchbay/host"),
   ]);
   const { onReport: _, ...host } = context.hostOptions();
-  const report = await context.within("the examination", () => inspect({ ...host, builtins }));
+  const { clean } = options;
+  const report = await context.within(
+    "the examination",
+    () => inspect({ ...host, builtins }, { clean }),
+  );
   const wanted = [...names, ...options.via ?? []];
   const chosen = choose(report, wanted);
   const { runtimeDirectory } = report;
@@ -46,6 +53,7 @@ export async function doctor(
     : bayPermissions({ module: "module", runtimeDir: runtimeDirectory });
   if (context.screen.json) printJson(context, report, chosen, base);
   else print(context, report, chosen, base, wanted.length > 0, options);
+  if (runtimeDirectory !== undefined) await printNotes(context, runtimeDirectory, wanted);
   const failing = wanted.length === 0 ? [] : [
     ...chosen.plugins.flatMap(({ name, availability }) =>
       availability.available ? [] : [{ name, ...availability }]
@@ -107,6 +115,8 @@ function printJson({ screen }: Context, report: HostReport, chosen: Chosen, base
     screen.value({ plugin: { ...plugin, traits } });
   }
   for (const broken of chosen.broken) screen.value({ broken });
+  for (const stale of report.stale) screen.value({ stale });
+  for (const removed of report.removed) screen.value({ removed });
 }
 
 function print(
@@ -138,9 +148,32 @@ function print(
   }
   for (const plugin of chosen.plugins) printPlugin(context, plugin, options);
   for (const broken of chosen.broken) printBroken(context, broken);
+  printStale(context, report);
   const working = chosen.plugins.filter((one) => one.availability.available).length;
   const all = chosen.plugins.length + chosen.broken.length;
   if (!some) screen.line(`${working} of ${all} wires can be used here`);
+}
+
+function printStale({ screen }: Context, { stale, removed }: HostReport): void {
+  const { paint } = screen;
+  if (removed.length > 0) {
+    screen.line(`${paint.green("✓")} ${paint.bold("removed")}  ${paint.dim("what the dead left")}`);
+    screen.table(removed.map((what) => [what]), { indent: "    " });
+    screen.line();
+  }
+  if (stale.length === 0) return;
+  screen.line(`${paint.yellow("!")} ${paint.bold("left by dead processes")}`);
+  const rows = stale.map(({ what, bytes, instance, wire }) => [
+    what,
+    paint.dim(instance === undefined ? `${wire}` : `of ${instance}`),
+    bytes === undefined ? "" : formatBytes(bytes),
+  ]);
+  screen.table(rows, { indent: "    " });
+  const remedy = stale.some(({ wire }) => wire !== undefined)
+    ? "patchbay doctor --clean, or the next start of a module that uses the wire"
+    : "patchbay doctor --clean, or the next start of any module";
+  screen.table([[paint.dim("removed by"), paint.yellow(remedy)]], { indent: "    " });
+  screen.line();
 }
 
 function printPlugin(context: Context, plugin: PluginReport, options: DoctorCommandOptions): void {

@@ -21,6 +21,8 @@ import { until } from "../until.ts";
 export interface ListCommandOptions extends CommonOptions {
   /** Go on and show changes. */
   readonly watch?: boolean;
+  /** Show the counters of each wire, too. */
+  readonly wires?: boolean;
 }
 
 /** How often `--watch` looks, in milliseconds: counters are published once a second. */
@@ -54,7 +56,7 @@ export async function list(context: Context, options: ListCommandOptions): Promi
   let modules = await look();
   if (options.watch !== true) {
     if (screen.json) { for (const each of modules) screen.value(plain(each)); }
-    else draw(context, modules, runtimeDir);
+    else draw(context, modules, runtimeDir, options);
     return EXIT.ok;
   }
   const stop = context.interrupted;
@@ -67,7 +69,7 @@ export async function list(context: Context, options: ListCommandOptions): Promi
       } else {
         screen.clear();
         if (!screen.live && shown !== "") screen.line();
-        draw(context, modules, runtimeDir);
+        draw(context, modules, runtimeDir, options);
       }
       shown = now;
     }
@@ -137,7 +139,12 @@ function plain({ entry, statistics, rows }: Module): Record<string, unknown> {
   };
 }
 
-function draw({ screen }: Context, modules: readonly Module[], runtimeDir: string): void {
+function draw(
+  { screen }: Context,
+  modules: readonly Module[],
+  runtimeDir: string,
+  { wires, via }: ListCommandOptions,
+): void {
   const { paint } = screen;
   if (modules.length === 0) {
     screen.line(paint.dim(`nobody is there (${runtimeDir})`));
@@ -156,7 +163,58 @@ function draw({ screen }: Context, modules: readonly Module[], runtimeDir: strin
     for (const _ of cells) screen.line(lines.shift());
     if (cells.length === 0) screen.line(`  ${paint.dim("(no endpoints)")}`);
   }
+  if (wires === true) drawWires(screen, modules, via);
 }
+
+/** What each wire of each module has carried, as far as it was published. */
+function drawWires(
+  screen: Context["screen"],
+  modules: readonly Module[],
+  via: readonly string[] | undefined,
+): void {
+  const { paint } = screen;
+  const count = (n: number) => n === 0 ? paint.dim("0") : formatCount(n);
+  const faulty = (counts: Record<string, number>) => {
+    const all = Object.entries(counts).filter(([, n]) => n > 0);
+    const text = all.map(([reason, n]) => `${reason} ${formatCount(n)}`).join(", ");
+    return text === "" ? paint.dim("0") : paint.red(text);
+  };
+  const rows = modules.flatMap(({ entry, statistics }) =>
+    (statistics?.transports ?? []).filter(({ name }) => via?.includes(name) ?? true).map((wire) => [
+      paint.cyan(wire.name),
+      entry.instance,
+      wire.health === "healthy" ? paint.green(wire.health) : paint.red(wire.health),
+      count(wire.connections),
+      count(wire.reconnections),
+      count(wire.messagesIn),
+      count(wire.messagesOut),
+      formatBytes(wire.bytesIn),
+      formatBytes(wire.bytesOut),
+      faulty(wire.errors),
+      faulty(wire.drops),
+    ])
+  );
+  screen.line();
+  if (rows.length === 0) return screen.line(paint.dim("(no wire has published counters yet)"));
+  const head = WIRE_HEADINGS.map((each) => paint.dim(each));
+  for (const line of screen.layout([head, ...rows], { right: [3, 4, 5, 6, 7, 8] })) {
+    screen.line(line);
+  }
+}
+
+const WIRE_HEADINGS: readonly string[] = [
+  "WIRE",
+  "OF",
+  "HEALTH",
+  "CONN",
+  "AGAIN",
+  "IN",
+  "OUT",
+  "BYTES IN",
+  "BYTES OUT",
+  "ERR",
+  "DROP",
+];
 
 const HEADINGS: readonly string[] = [
   "ENDPOINT",

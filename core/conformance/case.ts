@@ -104,6 +104,29 @@ export function layoutsOf(one: Case, fixture: Fixture): readonly Layout[] {
   return (one.layouts ?? LAYOUTS).filter((layout) => fixture.layouts.includes(layout));
 }
 
+/** What changes who is there. */
+const CHANGES: ReadonlySet<unknown> = new Set(["serve", "perform", "speaker", "listen", "close"]);
+/** What finds who is there. */
+const FINDS: ReadonlySet<unknown> = new Set(["call", "execute"]);
+
+/** The same bay, where what one says is known to the others only after a moment. */
+function settling(bay: Bay, settle: () => Promise<void>): Bay {
+  return new Proxy(bay, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name, target);
+      if (typeof value !== "function") return value;
+      const call = (...args: unknown[]) => Reflect.apply(value, target, args);
+      if (FINDS.has(name)) return (...args: unknown[]) => settle().then(() => call(...args));
+      if (!CHANGES.has(name)) return call;
+      return async (...args: unknown[]) => {
+        const made = await call(...args);
+        await settle();
+        return made;
+      };
+    },
+  });
+}
+
 /** A promise that rejects when the signal is aborted, and how to let go of it. */
 function rejection(signal: AbortSignal): { promise: Promise<never>; release: () => void } {
   const { promise, reject } = Promise.withResolvers<never>();
@@ -156,10 +179,13 @@ export async function runCase(
     }
   };
   const onReport = (error: PatchbayError) => void reports.push(error);
+  const settle = async () => {
+    await meeting.settle?.();
+  };
   const openBay = async (module: string, overrides?: Overrides) => {
     const bay = await open({ ...meeting.options(module, overrides), onReport });
     deferred.push(() => bay.close());
-    return bay;
+    return meeting.settle === undefined ? bay : settling(bay, settle);
   };
   let far: FarSide | undefined;
   const failures: unknown[] = [];
@@ -179,7 +205,23 @@ export async function runCase(
       far,
       farModule: layout === "alone" ? near.identity.module : FAR_MODULE,
       reports,
-      play: (role, args) => wait(`the far ${role} to start`, opened.start(role, args)),
+      play: async (role, args) => {
+        await settle();
+        const playing = await wait(`the far ${role} to start`, opened.start(role, args));
+        await settle();
+        return {
+          ask: <T>(question: string, more?: Args) => {
+            const answer = settle().then(() => playing.ask<T>(question, more));
+            // Who asks a process that then dies may no longer be waiting.
+            answer.catch(() => {});
+            return answer;
+          },
+          close: async () => {
+            await playing.close();
+            await settle();
+          },
+        };
+      },
       wait,
       until: (what, check) => wait(what, until(check, watchdog.signal)),
       open: openBay,

@@ -106,7 +106,7 @@ const LIARS: readonly [what: string, lie: Lie, caughtBy: string][] = [
       caller: (address) => {
         const port = transport.caller?.(address);
         assert.ok(port);
-        const find = () => transport.find("callable", address) as { found: boolean };
+        const find = () => transport.find("callable", address, undefined) as { found: boolean };
         return {
           start: (call) => find().found ? port.start(call) : undefined,
           cancel: (call) => port.cancel(call),

@@ -15,6 +15,18 @@ export const equal: (actual: unknown, expected: unknown, message?: string) => vo
 ) => assert.deepEqual(actual, expected, message);
 
 /**
+ * The headers without those that Patchbay itself puts on: a bridge on the way does.
+ *
+ * @param headers What came.
+ */
+export function ownHeaders(
+  headers: Readonly<Record<string, string>> | undefined,
+): Record<string, string> {
+  const entries = Object.entries(headers ?? {});
+  return Object.fromEntries(entries.filter(([name]) => !name.startsWith("patchbay-")));
+}
+
+/**
  * A claim that must hold.
  *
  * @param claim The claim.

@@ -1,13 +1,14 @@
 /**
- * The far side of a case: a stage in this process, or in a child process that is told what to do in
- * lines of JSON.
+ * The far side of a case: a stage in this process, or in a program of its own that is told what to
+ * do in lines of JSON.
  *
  * @module
  */
 
 import type { Bay } from "../bay.ts";
-import { PatchbayError, type WireError } from "../errors.ts";
+import { PatchbayError } from "../errors.ts";
 import type { StatisticsSnapshot } from "../statistics.ts";
+import { FarProcess, type FarProgram, type Reply } from "./far_program.ts";
 import type { Fixture, Json, Meeting, Overrides } from "./plugin_fixture.ts";
 import { type Args, type Order, type RoleName, Stage } from "./roles.ts";
 
@@ -109,43 +110,23 @@ class FarHere extends Far {
   }
 }
 
-interface Reply {
-  readonly id: number;
-  readonly value?: Json;
-  readonly error?: WireError;
-}
-
-/** In a child process. */
+/** In a program of its own: a child process, or what the meeting starts instead. */
 class FarThere extends Far {
-  readonly #child: Deno.ChildProcess;
-  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #program: FarProgram;
   readonly #pending = new Map<number, PromiseWithResolvers<Json | undefined>>();
   readonly #reading: Promise<void>;
   #last = 0;
   #ended: Promise<number> | undefined;
   #killed = false;
 
-  constructor(fixture: Fixture, place: Json, overrides: Overrides) {
+  constructor(program: FarProgram, overrides: Overrides) {
     super(overrides);
-    const main = new URL("./process_main.ts", import.meta.url).href;
-    this.#child = new Deno.Command(Deno.execPath(), {
-      args: ["run", "--quiet", "--no-check", "-A", main, fixture.url, JSON.stringify(place)],
-      stdin: "piped",
-      stdout: "piped",
-      stderr: "inherit",
-    }).spawn();
-    this.#writer = this.#child.stdin.getWriter();
+    this.#program = program;
     this.#reading = this.#read();
   }
 
   async #read(): Promise<void> {
-    let rest = "";
-    const decoder = new TextDecoder();
-    for await (const chunk of this.#child.stdout) {
-      const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
-      rest = lines.pop() ?? "";
-      for (const line of lines) this.#answered(JSON.parse(line) as Reply);
-    }
+    for await (const line of this.#program.lines) this.#answered(JSON.parse(line) as Reply);
     for (const { reject } of this.#pending.values()) {
       reject(new Error("the far process has ended"));
     }
@@ -163,21 +144,24 @@ class FarThere extends Far {
     const id = ++this.#last;
     const pending = Promise.withResolvers<Json | undefined>();
     this.#pending.set(id, pending);
-    await this.#writer.write(new TextEncoder().encode(JSON.stringify({ id, order }) + "\n"));
+    pending.promise.catch(() => {});
+    try {
+      await this.#program.tell(JSON.stringify({ id, order }));
+    } catch {
+      pending.reject(new Error("the far process has ended"));
+    }
     return await pending.promise;
   }
 
   async kill(): Promise<void> {
     this.#killed = true;
-    this.#child.kill("SIGKILL");
+    await this.#program.kill();
     await this.end();
   }
 
   end(): Promise<number> {
     this.#ended ??= (async () => {
-      // The end of its input tells the child to close its bay; it then ends by itself.
-      await this.#writer.close().catch(() => {});
-      const { code } = await this.#child.status;
+      const code = await this.#program.end();
       await this.#reading;
       return this.#killed ? 0 : code;
     })();
@@ -202,9 +186,10 @@ export async function openFarSide(
   overrides: Overrides,
 ): Promise<FarSide> {
   if (layout === "alone") return new FarHere(new Stage(meeting, near), overrides);
-  const far = layout === "same_process"
-    ? new FarHere(new Stage(meeting), overrides)
-    : new FarThere(fixture, meeting.place ?? null, overrides);
+  const far = layout === "same_process" ? new FarHere(new Stage(meeting), overrides) : new FarThere(
+    await meeting.program?.() ?? new FarProcess(fixture.url, meeting.place ?? null),
+    overrides,
+  );
   try {
     await far.reopen();
   } catch (error) {

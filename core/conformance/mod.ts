@@ -10,6 +10,7 @@
 export * from "./case.ts";
 export * from "./plugin_fixture.ts";
 export { CASES } from "./cases/mod.ts";
+export { type FarProgram, obeyLines } from "./far_program.ts";
 export type { FarRole, FarSide } from "./far_side.ts";
 export { type Args, type RoleName } from "./roles.ts";
 export * from "./stranger.ts";
@@ -68,7 +69,8 @@ export function conformance(fixture: Fixture, cases: readonly Case[] = CASES): v
   }
   for (const one of cases) {
     for (const layout of layoutsOf(one, fixture)) {
-      Deno.test(`${name}: ${one.name} [${TITLE[layout]}]`, () => runCase(one, fixture, layout));
+      const where = layout === "two_processes" ? fixture.apart ?? TITLE[layout] : TITLE[layout];
+      Deno.test(`${name}: ${one.name} [${where}]`, () => runCase(one, fixture, layout));
     }
   }
 }

@@ -7,6 +7,7 @@
 
 import type { OpenOptions } from "../open.ts";
 import type { Plugin } from "../plugin.ts";
+import type { FarProgram } from "./far_program.ts";
 
 /** Where the far side of a case lives: in the same bay, in another bay here, in another process. */
 export type Layout = "alone" | "same_process" | "two_processes";
@@ -48,6 +49,13 @@ export interface Meeting extends AsyncDisposable {
   options(module: string, overrides?: Overrides): OpenOptions;
   /** What another process needs to come here, given to {@link Fixture.join}. */
   readonly place?: Json;
+  /** Starts the other program of `two_processes`, where it is no process: a worker, say. */
+  program?(): Promise<FarProgram>;
+  /**
+   * Resolves when what was served or withdrawn on one side is known on the other, where that takes a
+   * moment: behind a bridge. Asked for after each change.
+   */
+  settle?(): Promise<void>;
   /** Cuts every connection between the bays abruptly. They may connect again at once. */
   sever?(): Promise<void>;
   /**
@@ -99,6 +107,8 @@ export interface Fixture {
   readonly url: string;
   /** The layouts in which its wire can be used. */
   readonly layouts: readonly Layout[];
+  /** What the tests call the layout `two_processes`; default: that. */
+  readonly apart?: string;
   /** Why a means is not there: one sentence each. */
   readonly lacks?: Readonly<Partial<Record<Means, string>>>;
   /** The largest payload that the suite sends, in bytes; 16 MiB where the wire can. */

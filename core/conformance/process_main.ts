@@ -8,22 +8,11 @@
  * @module
  */
 
-import { PatchbayError } from "../errors.ts";
+import { linesOf, obeyLines } from "./far_program.ts";
 import type { Fixture, Json } from "./plugin_fixture.ts";
-import { type Order, Stage } from "./roles.ts";
 
-async function* lines(): AsyncGenerator<string, void, void> {
-  let rest = "";
-  const decoder = new TextDecoder();
-  for await (const chunk of Deno.stdin.readable) {
-    const parts = (rest + decoder.decode(chunk, { stream: true })).split("\n");
-    rest = parts.pop() ?? "";
-    yield* parts;
-  }
-}
-
-function writeLine(value: unknown): void {
-  const bytes = new TextEncoder().encode(JSON.stringify(value) + "\n");
+function writeLine(line: string): void {
+  const bytes = new TextEncoder().encode(`${line}\n`);
   for (let sent = 0; sent < bytes.length;) sent += Deno.stdout.writeSync(bytes.subarray(sent));
 }
 
@@ -31,15 +20,7 @@ async function main(url: string, place: Json): Promise<void> {
   const { default: fixture } = await import(url) as { default: Fixture };
   if (fixture.join === undefined) throw new Error(`${url} has no join()`);
   await using meeting = await fixture.join(place);
-  const stage = new Stage(meeting);
-  for await (const line of lines()) {
-    const { id, order } = JSON.parse(line) as { id: number; order: Order };
-    stage.obey(order).then(
-      (value) => writeLine({ id, value }),
-      (error) => writeLine({ id, error: PatchbayError.fromThrown(error).toWire() }),
-    );
-  }
-  await stage.obey({ do: "end" });
+  await obeyLines(meeting, linesOf(Deno.stdin.readable), writeLine);
 }
 
 if (import.meta.main) await main(Deno.args[0], JSON.parse(Deno.args[1]) as Json);

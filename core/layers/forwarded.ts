@@ -6,6 +6,7 @@
  */
 
 import type { Headers, OutboundCall, ServerSchemas } from "../callable.ts";
+import type { NativeNames } from "../contract.ts";
 import type { OutboundJob } from "../job.ts";
 import type { EndpointStatistics } from "../statistics.ts";
 
@@ -108,6 +109,11 @@ export class ForwardedCall implements OutboundCall {
     return this.origin.priority;
   }
 
+  /** As {@link OutboundCall.native}. */
+  get native(): NativeNames | undefined {
+    return this.origin.native;
+  }
+
   /** As {@link OutboundCall.idempotent}. */
   get idempotent(): boolean {
     return this.origin.idempotent;
@@ -171,6 +177,11 @@ export class ForwardedJob implements OutboundJob {
   /** As {@link OutboundJob.priority}. */
   get priority(): number {
     return this.origin.priority;
+  }
+
+  /** As {@link OutboundJob.native}. */
+  get native(): NativeNames | undefined {
+    return this.origin.native;
   }
 
   /** As {@link OutboundJob.timeoutMs}. */

@@ -52,6 +52,7 @@ export const Kind: {
   readonly unregister: 10;
   readonly find: 11;
   readonly presence: 12;
+  readonly watch: 13;
   readonly request: 16;
   readonly response: 17;
   readonly error: 18;
@@ -62,6 +63,7 @@ export const Kind: {
   readonly unsubscribe: 34;
   readonly event: 35;
   readonly broadcast: 36;
+  readonly latest: 37;
   readonly goal: 48;
   readonly accepted: 49;
   readonly feedback: 50;
@@ -82,6 +84,7 @@ export const Kind: {
   unregister: 10,
   find: 11,
   presence: 12,
+  watch: 13,
   request: 16,
   response: 17,
   error: 18,
@@ -92,6 +95,7 @@ export const Kind: {
   unsubscribe: 34,
   event: 35,
   broadcast: 36,
+  latest: 37,
   goal: 48,
   accepted: 49,
   feedback: 50,

@@ -1,6 +1,6 @@
 /**
  * Puts messages together again that came in fragments. Memory grows with what has arrived, never
- * with what was announced nor with the number of pieces.
+ * far beyond it for what was announced, nor with the number of pieces.
  *
  * @module
  */
@@ -11,28 +11,33 @@ import { FRAGMENT_BYTES } from "./envelope.ts";
 /** The most messages of one connection that may be in pieces at once. */
 export const MAX_PARTIAL = 64;
 
-/** The room a message begins with: one fragment of ours. */
+/** The room of a message whose size is not known begins with one fragment of ours, and doubles. */
 const FIRST_BYTES = FRAGMENT_BYTES;
-
-/** Further room comes in blocks of this size. */
-const BLOCK_BYTES = 64 * 1024;
+/** What is announced is believed up to this size, and beyond it eight times what has arrived. */
+const BELIEVED_BYTES = 1024 * 1024;
+const BELIEVED_FACTOR = 8;
+/** The largest body that is kept for the next one. */
+const MAX_SPARE_BYTES = 4 * 1024 * 1024;
 
 interface Partial {
-  /** Blocks that are full. */
-  readonly full: Uint8Array[];
-  /** The block that is being filled. */
-  block: Uint8Array;
-  /** How much of it is. */
+  /** The first bytes of the message, kept apart. */
+  readonly head: Uint8Array;
+  /** The rest, and room for more. */
+  body: Uint8Array<ArrayBuffer>;
+  /** How much of the body has come. */
   used: number;
-  /** All that has come. */
-  bytes: number;
+  /** How large the body will be; 0: not announced. */
+  readonly announced: number;
 }
 
 /** The messages of one connection that are still in pieces. */
 export class Reassembly {
+  /** The head of the message that {@link add} gave last. */
+  head: Uint8Array = new Uint8Array(0);
   readonly #maxBytes: number;
   readonly #partial = new Map<number, Partial>();
   #bytes = 0;
+  #spare: Uint8Array<ArrayBuffer> | undefined;
 
   /**
    * @param maxBytes The largest message, its frame header included.
@@ -46,27 +51,38 @@ export class Reassembly {
     return this.#bytes;
   }
 
+  /** Whether a message has begun, and not ended. */
+  has(id: number): boolean {
+    return this.#partial.has(id);
+  }
+
   /**
    * Adds a fragment.
    *
    * @param id The message's number.
    * @param bytes The fragment; it is copied.
    * @param last Whether it is the last.
-   * @returns The whole message after its last fragment.
-   * @throws {PatchbayError} `too_large`: the message; `protocol`: too many messages at once.
+   * @param total How large the message will be, as its first fragment says; 0: it does not.
+   * @param headBytes How much of a first fragment belongs to the {@link head}.
+   * @returns The whole message without its head after its last fragment. If its size was announced,
+   * it has a buffer of its own.
+   * @throws {PatchbayError} `too_large`: the message; `protocol`: too many messages at once, or
+   * another size than announced.
    */
-  add(id: number, bytes: Uint8Array, last: boolean): Uint8Array | undefined {
+  add(
+    id: number,
+    bytes: Uint8Array,
+    last: boolean,
+    total = 0,
+    headBytes = 0,
+  ): Uint8Array<ArrayBuffer> | undefined {
     let partial = this.#partial.get(id);
-    if (partial === undefined) {
-      if (this.#partial.size >= MAX_PARTIAL) {
-        throw new PatchbayError("protocol", `over ${MAX_PARTIAL} messages in fragments at once`);
-      }
-      this.#partial.set(
-        id,
-        partial = { full: [], block: new Uint8Array(FIRST_BYTES), used: 0, bytes: 0 },
-      );
+    const isFirst = partial === undefined;
+    if (isFirst && this.#partial.size >= MAX_PARTIAL) {
+      throw new PatchbayError("protocol", `over ${MAX_PARTIAL} messages in fragments at once`);
     }
-    const size = partial.bytes + bytes.length;
+    const arrived = partial === undefined ? 0 : partial.head.length + partial.used;
+    const size = Math.max(arrived + bytes.length, isFirst ? total : 0);
     if (size > this.#maxBytes || this.#bytes + bytes.length > this.#maxBytes * 4) {
       throw new PatchbayError(
         "too_large",
@@ -77,40 +93,69 @@ export class Reassembly {
     if (bytes.length === 0 && !last) {
       throw new PatchbayError("protocol", "an empty fragment");
     }
-    append(partial, bytes);
+    if (partial === undefined) {
+      if (bytes.length < headBytes || (total !== 0 && !(total >= headBytes))) {
+        throw new PatchbayError("protocol", "a first fragment is too short");
+      }
+      const announced = total === 0 ? 0 : total - headBytes;
+      const room = announced === 0 ? FIRST_BYTES : believed(announced, bytes.length);
+      partial = {
+        head: bytes.slice(0, headBytes),
+        body: this.#room(room),
+        used: 0,
+        announced,
+      };
+      this.#partial.set(id, partial);
+    }
+    append(partial, isFirst && headBytes > 0 ? bytes.subarray(headBytes) : bytes);
     this.#bytes += bytes.length;
     if (!last) return undefined;
     this.#partial.delete(id);
-    this.#bytes -= size;
-    return joined(partial);
+    this.#bytes -= arrived + bytes.length;
+    const { body, used, announced } = partial;
+    if (announced !== 0 && used !== announced) throw notAsAnnounced(used, announced);
+    this.head = partial.head;
+    return used === body.length ? body : body.subarray(0, used);
+  }
+
+  /**
+   * Takes a body back that nobody else has: the next one of its size needs no new memory, which
+   * costs more than the copy into it.
+   *
+   * @param body What {@link add} gave.
+   */
+  recycle(body: Uint8Array<ArrayBuffer>): void {
+    if (body.length <= MAX_SPARE_BYTES) this.#spare = body;
+  }
+
+  #room(bytes: number): Uint8Array<ArrayBuffer> {
+    const spare = this.#spare;
+    this.#spare = undefined;
+    return spare?.length === bytes ? spare : new Uint8Array(bytes);
   }
 }
 
-/** Gathers pieces in blocks: tiny ones must not cost an object each, nor all be copied again. */
+function believed(announced: number, arrived: number): number {
+  return Math.min(announced, Math.max(BELIEVED_BYTES, arrived * BELIEVED_FACTOR));
+}
+
+function notAsAnnounced(found: number, expected: number): PatchbayError {
+  return new PatchbayError("protocol", "a message in fragments has not the size it announced", {
+    details: { found, expected },
+  });
+}
+
+/** Adds a piece; tiny ones must not cost an object each, nor all be copied again. */
 function append(partial: Partial, bytes: Uint8Array): void {
-  partial.bytes += bytes.length;
-  let rest = bytes;
-  while (rest.length > 0) {
-    if (partial.used === partial.block.length) {
-      partial.full.push(partial.block);
-      partial.block = new Uint8Array(BLOCK_BYTES);
-      partial.used = 0;
-    }
-    const part = rest.subarray(0, partial.block.length - partial.used);
-    partial.block.set(part, partial.used);
-    partial.used += part.length;
-    rest = rest.subarray(part.length);
+  const used = partial.used + bytes.length;
+  const { announced } = partial;
+  if (used > partial.body.length) {
+    if (announced !== 0 && used > announced) throw notAsAnnounced(used, announced);
+    const room = announced === 0
+      ? Math.max(used, partial.body.length * 2)
+      : Math.max(used, believed(announced, used));
+    partial.body = new Uint8Array(partial.body.buffer.transfer(room));
   }
-}
-
-function joined(partial: Partial): Uint8Array {
-  if (partial.full.length === 0) return partial.block.subarray(0, partial.used);
-  const whole = new Uint8Array(partial.bytes);
-  let at = 0;
-  for (const block of partial.full) {
-    whole.set(block, at);
-    at += block.length;
-  }
-  whole.set(partial.block.subarray(0, partial.used), at);
-  return whole;
+  partial.body.set(bytes, partial.used);
+  partial.used = used;
 }

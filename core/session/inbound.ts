@@ -4,254 +4,22 @@
  * @module
  */
 
-import { checkAddress, checkPattern } from "../address.ts";
-import type { CallSink, HandlerContext, Headers } from "../callable.ts";
+import { checkPattern } from "../address.ts";
 import { PatchbayError } from "../errors.ts";
-import type { GoalContext, JobSink } from "../job_endpoint.ts";
-import type { Authorize, Peer, Verb } from "../plugin.ts";
+import type { GoalContext } from "../job_endpoint.ts";
+import type { Peer } from "../plugin.ts";
 import { OVERFLOWS } from "../queue.ts";
-import type { EndpointStatistics } from "../statistics.ts";
 import { decodeControl, Flag, Kind } from "./envelope.ts";
 import type { Frame } from "./frame.ts";
+import { InboundCall, InboundJob, NO_HEADERS } from "./inbound_call.ts";
 import type { Origin } from "./passing.ts";
-import { Publication, type PublicationHost } from "./publication.ts";
+import { Publication } from "./publication.ts";
+import type { InboundRoute } from "./route.ts";
+import type { InboundHost, RunTarget } from "./targets.ts";
+import { Verdicts } from "./verdicts.ts";
 
-/** Where calls of a peer go: a callable of this bay, or the way to another bay. */
-export interface CallTarget {
-  /** Whether values are passed on as they came, as {@link import("./passing.ts").Passing}. */
-  readonly passes?: true;
-  /** The address. */
-  readonly address: string;
-  /** The codec of responses that are bare bytes. */
-  readonly contract: { readonly codec?: string };
-  /** Its counters. */
-  readonly statistics: EndpointStatistics;
-  /** As {@link import("../callable_endpoint.ts").CallableEndpoint.handle}. */
-  handle(value: unknown, context: HandlerContext, sink: CallSink): void;
-  /** As {@link import("../callable_endpoint.ts").CallableEndpoint.abandon}. */
-  abandon(sink: CallSink): void;
-}
-
-/** A job that a peer has begun here. */
-export interface RunTarget {
-  /** Asks it to stop. */
-  cancel(reason?: string): void;
-  /** The owner's connection is lost; ignored if the owner is back over another than `sink`. */
-  detach(sink?: JobSink): void;
-  /** The owner is back. */
-  attach(sink: JobSink, after: number): void;
-  /** The owner wants no outcome; default: detached, then cancelled. */
-  abandon?(reason?: string): void;
-}
-
-/** Where jobs of a peer go: a job of this bay, or the way to another bay. */
-export interface JobTarget {
-  /** As {@link CallTarget.passes}. */
-  readonly passes?: true;
-  /** The address. */
-  readonly address: string;
-  /** The codec of feedback and result. */
-  readonly contract: { readonly codec?: string };
-  /** Its counters. */
-  readonly statistics: EndpointStatistics;
-  /** As {@link import("../job_endpoint.ts").JobEndpoint.start}. */
-  start(id: string, goal: unknown, context: GoalContext, sink: JobSink): RunTarget | undefined;
-  /** As {@link import("../job_endpoint.ts").JobEndpoint.find}. */
-  find(id: string): RunTarget | undefined;
-}
-
-/** Who serves and publishes on this side. */
-export interface SessionHost {
-  /** Changes whenever a lookup may come out otherwise. */
-  readonly version: number;
-  /** The callable served at an address, for a peer. */
-  callable(address: string, from: InboundHost): CallTarget | undefined;
-  /** The job performed at an address, for a peer. */
-  job(address: string, from: InboundHost): JobTarget | undefined;
-  /** Before a subscription is acknowledged: what else has to acknowledge it. Never rejects. */
-  joining?(publication: Publication): Promise<void> | undefined;
-  /** A frame of the hub came: register, register-ack, unregister, find or presence. */
-  hubFrame?(from: InboundHost, kind: number, id: number, body: Record<string, unknown>): void;
-  /** The peer has subscribed: publish to it from now on. */
-  subscribed(publication: Publication): void;
-  /** The peer has unsubscribed, or is gone. */
-  unsubscribed(publication: Publication): void;
-}
-
-/** What this half asks of its session. */
-export interface InboundHost extends PublicationHost {
-  /** Who serves and publishes here. */
-  readonly host: SessionHost;
-  /** Who is on the other side. */
-  readonly peer: Peer;
-  /** Who may do what. */
-  readonly authorize: Authorize | undefined;
-  /** The record of an address that the peer has bound to a number. */
-  inboundRoute(route: number): InboundRoute;
-  /** The peer does not read its answers: the session must end. */
-  overloaded(): void;
-  /** Reports what nobody awaits. */
-  report(error: PatchbayError): void;
-}
-
-/** An address that the peer has bound to a number, and what it leads to. */
-export class InboundRoute {
-  /** The address. */
-  readonly address: string;
-  /** The host's version when the lookups were made. */
-  version = -1;
-  /** What is served there. */
-  callable: CallTarget | undefined = undefined;
-  /** What is performed there. */
-  job: JobTarget | undefined = undefined;
-  /** The bay whose messages a hub relays under this number. */
-  readonly origin: Origin | undefined;
-  #peer: Peer | undefined = undefined;
-
-  /**
-   * @param address The address.
-   * @param origin The bay whose messages are relayed, if they are.
-   */
-  constructor(address: string, origin?: Origin) {
-    this.address = address;
-    this.origin = origin;
-  }
-
-  /**
-   * Whose messages come under this number.
-   *
-   * @param direct Who is on the other side of the connection.
-   */
-  peer(direct: Peer): Peer {
-    const { origin } = this;
-    if (origin === undefined) return direct;
-    return this.#peer ??= {
-      module: origin.module,
-      transport: direct.transport,
-      identity: origin.identity,
-      local: false,
-    };
-  }
-}
-
-/** The most verdicts of `authorize` that are kept for one connection. */
-const MAX_VERDICTS = 65_536;
 /** The most things one peer may have begun at once. */
 const MAX_BEGUN = 65_536;
-const NO_HEADERS: Headers = Object.freeze({});
-
-class InboundCall implements HandlerContext, CallSink {
-  abandoned = false;
-  settled = false;
-  readonly endpoint: CallTarget;
-  readonly peer: Peer;
-  readonly headers: Headers;
-  readonly #inbound: Inbound;
-  readonly #id: number;
-  readonly #codec: number;
-  readonly #priority: number;
-  readonly #givenMs: number;
-  readonly #startedMs: number;
-  #abort: AbortController | undefined = undefined;
-  #gone = false;
-
-  constructor(
-    inbound: Inbound,
-    endpoint: CallTarget,
-    frame: Frame,
-    peer: Peer,
-    nowMs: number,
-  ) {
-    this.#inbound = inbound;
-    this.endpoint = endpoint;
-    this.peer = peer;
-    this.headers = frame.headers() ?? NO_HEADERS;
-    this.#id = frame.id;
-    this.#codec = frame.codec;
-    this.#priority = frame.priority;
-    this.#givenMs = frame.number >= 0 ? frame.number : 0;
-    this.#startedMs = nowMs;
-  }
-
-  get address(): string {
-    return this.endpoint.address;
-  }
-
-  get signal(): AbortSignal {
-    this.#abort ??= new AbortController();
-    if (this.#gone) this.abort();
-    return this.#abort.signal;
-  }
-
-  get remainingMs(): number {
-    return Math.max(0, this.#givenMs - (performance.now() - this.#startedMs));
-  }
-
-  abort(): void {
-    this.#gone = true;
-    this.#abort?.abort(new DOMException("the caller has given up", "AbortError"));
-  }
-
-  succeed(value: unknown): void {
-    if (this.settled) return;
-    this.#inbound.respond(this, this.#id, this.#codec, this.#priority, value);
-  }
-
-  fail(error: unknown): void {
-    if (this.settled) return;
-    this.#inbound.refuse(this.#id, PatchbayError.fromThrown(error), this.#priority);
-    this.#inbound.settled(this.#id, this);
-  }
-}
-
-/** A job's messages on their way to its owner. */
-class InboundJob implements JobSink {
-  readonly endpoint: JobTarget;
-  readonly #inbound: Inbound;
-  readonly #id: number;
-  readonly #priority: number;
-  run: RunTarget | undefined = undefined;
-  /** It is to be cancelled as soon as it runs: the cancel came while the verdict was pending. */
-  cancelled: { readonly reason: string | undefined } | undefined = undefined;
-
-  constructor(inbound: Inbound, endpoint: JobTarget, id: number, priority: number) {
-    this.#inbound = inbound;
-    this.endpoint = endpoint;
-    this.#id = id;
-    this.#priority = priority;
-  }
-
-  accepted(): void {
-    this.#inbound.sendJob(this, Kind.accepted, 0, this.#id, this.#priority, 0, undefined);
-  }
-
-  feedback(value: unknown, sequence: number): void {
-    this.#inbound.sendJob(this, Kind.feedback, 0, this.#id, this.#priority, sequence, value);
-  }
-
-  progressed(fraction: number, sequence: number): void {
-    const { progress } = Flag;
-    this.#inbound.sendJob(
-      this,
-      Kind.feedback,
-      progress,
-      this.#id,
-      this.#priority,
-      sequence,
-      fraction,
-    );
-  }
-
-  succeed(value: unknown): void {
-    this.#inbound.sendJob(this, Kind.result, 0, this.#id, this.#priority, 0, value);
-    this.#inbound.jobEnded(this.#id);
-  }
-
-  fail(error: PatchbayError): void {
-    this.#inbound.jobFailed(this.#id, error, this.#priority);
-    this.#inbound.jobEnded(this.#id);
-  }
-}
 
 /** The inbound half of a session. */
 export class Inbound {
@@ -259,8 +27,7 @@ export class Inbound {
   readonly #calls = new Map<number, InboundCall>();
   readonly #jobs = new Map<number, InboundJob>();
   readonly #publications = new Map<number, Publication>();
-  /** What `authorize` has said, by verb and address: asked once for each. */
-  readonly #verdicts = new Map<string, Promise<void>>();
+  readonly #verdicts: Verdicts;
   #peer: Peer | undefined;
   #self: Origin | undefined;
   #nowMs = 0;
@@ -271,9 +38,10 @@ export class Inbound {
   /** @param session The session. */
   constructor(session: InboundHost) {
     this.#session = session;
+    this.#verdicts = new Verdicts(session);
   }
 
-  /** A batch of frames begins: one reading of the clock serves them all. */
+  /** A batch of frames is through. */
   batchEnd(): void {
     this.#nowMs = 0;
   }
@@ -447,12 +215,11 @@ export class Inbound {
       else this.#session.sender.dropped("not_found");
       return;
     }
-    if (this.#nowMs === 0) this.#nowMs = performance.now();
     const peer = route.peer(this.#peer ??= this.#session.peer);
     let call: InboundCall;
     let value: unknown;
     try {
-      call = new InboundCall(this, endpoint, frame, peer, this.#nowMs);
+      call = new InboundCall(this, endpoint, frame, peer);
       endpoint.statistics.bytesIn += frame.bodyBytes;
       value = endpoint.passes === undefined
         ? frame.value(this.#session.sender)
@@ -464,11 +231,23 @@ export class Inbound {
       return;
     }
     if (this.#session.authorize !== undefined) {
+      call.came(this.#now());
       return this.#afterVerdict(route.address, id, call, value, wantsAnswer);
     }
     call.settled = !wantsAnswer;
     endpoint.handle(value, call, call);
-    if (!call.settled) this.#calls.set(id, call);
+    if (call.settled) {
+      if (!wantsAnswer) call.came(this.#now());
+      return;
+    }
+    call.came(this.#now());
+    this.#calls.set(id, call);
+  }
+
+  /** One reading of the clock serves a whole batch. */
+  #now(): number {
+    if (this.#nowMs === 0) this.#nowMs = performance.now();
+    return this.#nowMs;
   }
 
   #afterVerdict(
@@ -480,7 +259,7 @@ export class Inbound {
   ): void {
     if (wantsAnswer) this.#calls.set(id, call);
     else this.#undecided++;
-    this.#verdict(address, "call", call.peer).then(() => {
+    this.#verdicts.of(address, "call", call.peer).then(() => {
       if (!wantsAnswer) this.#undecided--;
       if (this.#ended || call.settled) return;
       call.settled = !wantsAnswer;
@@ -526,10 +305,13 @@ export class Inbound {
       else joining.then(accept);
     };
     if (this.#session.authorize === undefined) return join();
-    this.#verdict(publication.terms.pattern, "listen", this.#session.peer).then(join, (error) => {
-      if (this.#publications.get(id) === publication) this.#publications.delete(id);
-      this.refuse(id, error, 255);
-    });
+    this.#verdicts.of(publication.terms.pattern, "listen", this.#session.peer).then(
+      join,
+      (error) => {
+        if (this.#publications.get(id) === publication) this.#publications.delete(id);
+        this.refuse(id, error, 255);
+      },
+    );
   }
 
   #unsubscribe(id: number): void {
@@ -557,6 +339,7 @@ export class Inbound {
       context = {
         headers: frame.headers() ?? NO_HEADERS,
         peer: route.peer(this.#session.peer),
+        priority,
       };
       endpoint.statistics.bytesIn += frame.bodyBytes;
       goal = endpoint.passes === undefined
@@ -581,7 +364,7 @@ export class Inbound {
     };
     if (this.#session.authorize === undefined) return begin();
     const peer = route.peer(this.#session.peer);
-    this.#verdict(route.address, "execute", peer).then(begin, (error) => job.fail(error));
+    this.#verdicts.of(route.address, "execute", peer).then(begin, (error) => job.fail(error));
   }
 
   #attach(frame: Frame): void {
@@ -649,44 +432,6 @@ export class Inbound {
     return route;
   }
 
-  /**
-   * Asked once for each verb and address of this connection; resolves, or rejects `forbidden`. One
-   * that threw is asked again the next time.
-   */
-  #verdict(address: string, verb: Verb, peer: Peer): Promise<void> {
-    const { identity = "", module } = peer;
-    const key = `${verb} ${address} ${module} ${identity}`;
-    let verdict = this.#verdicts.get(key);
-    if (verdict === undefined) {
-      if (this.#verdicts.size >= MAX_VERDICTS) {
-        const message = `over ${MAX_VERDICTS} addresses asked for on one connection`;
-        return Promise.reject(new PatchbayError("overloaded", message));
-      }
-      verdict = this.#ask(address, verb, peer, key);
-      verdict.catch(() => {});
-      this.#verdicts.set(key, verdict);
-    }
-    return verdict;
-  }
-
-  async #ask(address: string, verb: Verb, peer: Peer, key: string): Promise<void> {
-    const { authorize } = this.#session;
-    // What is thrown at once must not be forgotten before it was remembered.
-    await undefined;
-    try {
-      if (await authorize?.(peer, verb, address)) return;
-    } catch (error) {
-      this.#verdicts.delete(key);
-      // What went wrong inside is nothing for a peer that has no rights yet.
-      this.#session.report(PatchbayError.fromThrown(error).with({ address }));
-    }
-    throw new PatchbayError("forbidden", `${peer.module} may not ${verb} ${address}`, {
-      address,
-      transport: peer.transport,
-      remedy: "let authorize() allow it",
-    });
-  }
-
   #nobody(address: string, verb: string): PatchbayError {
     return new PatchbayError("not_found", `${address}: nobody ${verb} it there any longer`, {
       address,
@@ -710,32 +455,18 @@ function readJobId(body: Uint8Array): string {
 }
 
 function readTerms(o: Record<string, unknown>): Publication["terms"] {
-  const { pattern, overflow, maxQueue, retained } = o;
+  const { pattern, overflow, maxQueue, retained, latest } = o;
   const known = OVERFLOWS.find((one) => one === overflow);
   if (
     typeof pattern !== "string" || known === undefined || typeof maxQueue !== "number" ||
     !(maxQueue >= 1 && maxQueue <= 1_000_000)
   ) throw new PatchbayError("protocol", "a subscription lacks a field or has a wrong one");
   checkPattern(pattern);
-  return { pattern, overflow: known, maxQueue, retained: retained === true };
-}
-
-/**
- * Checks an address that a peer wants to bind.
- *
- * @param address What it sent.
- * @param origin The bay whose messages it relays, if this side trusts it to say so.
- * @throws {PatchbayError} `invalid`.
- */
-export function readRoute(address: unknown, origin?: unknown): InboundRoute {
-  return new InboundRoute(checkAddress(address as string), readOrigin(origin));
-}
-
-function readOrigin(origin: unknown): Origin | undefined {
-  if (typeof origin !== "object" || origin === null) return undefined;
-  const { id, module, identity } = origin as Record<string, unknown>;
-  if (typeof id !== "string" || typeof module !== "string") {
-    throw new PatchbayError("protocol", "a route's origin lacks its id or module");
-  }
-  return { id, module, identity: typeof identity === "string" ? identity : undefined };
+  return {
+    pattern,
+    overflow: known,
+    maxQueue,
+    retained: retained === true,
+    latest: latest === true,
+  };
 }

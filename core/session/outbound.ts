@@ -6,14 +6,16 @@
 
 import type { OutboundCall } from "../callable.ts";
 import { PatchbayError } from "../errors.ts";
+import type { SlotReader } from "../latest_slot.ts";
+import type { LinkSlots } from "../link.ts";
 import type { OutboundJob } from "../job.ts";
 import type { EventContext } from "../listener.ts";
 import type { Peer } from "../plugin.ts";
 import type { Overflow } from "../queue.ts";
 import type { EndpointStatistics } from "../statistics.ts";
 import { decodeControl, encodeControl, Flag, Kind } from "./envelope.ts";
-import type { Frame } from "./frame.ts";
-import type { InboundRoute } from "./inbound.ts";
+import { Frame } from "./frame.ts";
+import type { InboundRoute } from "./route.ts";
 import type { Waiting } from "./outbox.ts";
 import { type Origin, Passing } from "./passing.ts";
 import type { FrameHead, Sender } from "./sender.ts";
@@ -29,6 +31,8 @@ export interface OutboundHost {
   readonly origin: string;
   /** The plugin's name. */
   readonly transport: string;
+  /** Slots for newest values, if the link has them. */
+  readonly slots?: LinkSlots;
   /** The number of an address on this connection. */
   routeOf(address: string, origin?: Origin): number;
   /** What the peer has bound to a number. */
@@ -47,6 +51,8 @@ export interface Subscription {
 export interface SubscriberSource {
   /** Set here: so many messages have left the queue. */
   onConsumed: ((count: number) => void) | undefined;
+  /** Set here: delivers at once what is newer than what was delivered last. */
+  onPull?: (() => void) | undefined;
   /** One message. */
   deliver(value: unknown, context: EventContext): void;
   /** The publisher is gone. */
@@ -57,6 +63,8 @@ export interface SubscriberSource {
 export interface Subscriber {
   /** Whether values are passed on as they came, as {@link Passing}. */
   readonly passes?: true;
+  /** Whether bytes are lent, as {@link import("../bytes_view.ts").BytesView}. */
+  readonly views?: boolean;
   /** The address or pattern. */
   readonly pattern: string;
   /** What happens to a message that finds the queue full. */
@@ -65,6 +73,8 @@ export interface Subscriber {
   readonly maxQueue: number;
   /** Whether it wants retained values. */
   readonly retained: boolean;
+  /** Whether only the newest value counts. */
+  readonly latest?: boolean;
   /** Its counters. */
   readonly statistics: EndpointStatistics;
   /** A publisher has joined. */
@@ -79,6 +89,8 @@ class Subscribed {
   readonly acknowledged = Promise.withResolvers<void>();
   /** With overflow `block`: messages taken up since credit was last returned. */
   owed = 0;
+  /** The peer's slots for its newest values, by number. */
+  slots: Map<number, SlotReader> | undefined = undefined;
 
   constructor(listener: Subscriber) {
     this.listener = listener;
@@ -129,6 +141,9 @@ export class Outbound {
   readonly #jobs = new Map<number, OutboundJob>();
   readonly #jobIds = new Map<OutboundJob, number>();
   #nextId: number;
+  /** What was copied out of a slot. */
+  #slotBytes: Uint8Array | undefined;
+  readonly #slotFrame = new Frame();
   #ended: PatchbayError | undefined;
 
   /**
@@ -280,7 +295,7 @@ export class Outbound {
     const subscribed = new Subscribed(listener);
     this.#subscriptions.set(id, subscribed);
     const { sender } = this.#host;
-    const { pattern, overflow, maxQueue, retained } = listener;
+    const { pattern, overflow, maxQueue, retained, latest } = listener;
     if (overflow === "block") {
       // Credit is returned in a few steps, not for each message.
       const step = Math.max(1, Math.floor(maxQueue / 4));
@@ -291,7 +306,7 @@ export class Outbound {
         subscribed.owed = 0;
       };
     }
-    const terms: SubscriptionTerms = { pattern, overflow, maxQueue, retained };
+    const terms: SubscriptionTerms = { pattern, overflow, maxQueue, retained, latest };
     sender.control(Kind.subscribe, id, 0, encodeControl(terms));
     await subscribed.acknowledged.promise;
     return {
@@ -315,6 +330,8 @@ export class Outbound {
       case Kind.subscribeAck:
         this.#subscriptions.get(frame.id)?.acknowledged.resolve();
         return;
+      case Kind.latest:
+        return this.#latest(frame);
       case Kind.accepted:
         this.#jobs.get(frame.id)?.accepted();
         return;
@@ -406,9 +423,11 @@ export class Outbound {
     const { address } = route;
     let value: unknown;
     try {
-      value = subscribed.listener.passes === undefined
-        ? frame.value(this.#host.sender)
-        : this.#host.sender.passing(frame, undefined);
+      const { sender } = this.#host;
+      const { views, passes } = subscribed.listener;
+      value = passes !== undefined
+        ? sender.passing(frame, undefined)
+        : (views === true ? frame.lent(sender) : undefined) ?? frame.value(sender);
     } catch (error) {
       statistics.countDrop("undecodable");
       subscribed.source.onConsumed?.(1);
@@ -417,6 +436,45 @@ export class Outbound {
     }
     const from = route.origin?.id ?? origin;
     subscribed.source.deliver(value, new RemoteEvent(frame, address, from, route.peer(peer)));
+  }
+
+  /** There is something new in a slot of the peer. */
+  #latest(frame: Frame): void {
+    const { id, number: index, route: before } = frame;
+    const subscribed = this.#subscriptions.get(id);
+    if (subscribed === undefined) return;
+    const slots = subscribed.slots ??= new Map();
+    let slot = slots.get(index);
+    if (slot === undefined) {
+      slot = this.#host.slots?.reader(index, before);
+      if (slot === undefined) throw new PatchbayError("protocol", `there is no slot ${index}`);
+      slots.set(index, slot);
+      subscribed.source.onPull = () => {
+        try {
+          for (const each of slots.values()) if (each.isNewer) this.#pull(subscribed, id, each);
+        } catch (error) {
+          this.#host.report(PatchbayError.fromThrown(error));
+        }
+      };
+    }
+    this.#pull(subscribed, id, slot);
+  }
+
+  #pull(subscribed: Subscribed, id: number, slot: SlotReader): void {
+    slot.listen();
+    const buffer = this.#slotBytes ??= new Uint8Array(this.#host.slots?.capacity ?? 0);
+    const bytes = slot.read(buffer);
+    // A look ahead has taken it already.
+    if (bytes < 0) return;
+    const frame = this.#slotFrame;
+    frame.read(buffer, 0, bytes);
+    if (frame.kind !== Kind.event || frame.id !== id) {
+      throw new PatchbayError("protocol", "a slot holds what is not of its subscription");
+    }
+    if (slot.overwritten > 0) {
+      subscribed.listener.statistics.countDrop("overwritten", slot.overwritten);
+    }
+    this.#event(frame);
   }
 
   #feedback(frame: Frame): void {

@@ -17,6 +17,8 @@ export const RESERVE_BYTES: number = 6 * 1024;
 const LINK_BYTES = 64 * 1024;
 /** When a turn has committed so many bytes, they are sent without waiting for its end. */
 const FLUSH_BYTES = 16 * 1024;
+/** The largest buffer that is kept for the next message that has to wait. */
+const MAX_SPARE_BYTES = 4 * 1024 * 1024;
 /** The most entries that wait, whatever their size. */
 const MAX_ENTRIES = 65_536;
 
@@ -39,8 +41,8 @@ export class Waiting implements FrameSource {
   /** Whether the link has it, down to its last fragment. */
   sent = false;
 
-  /** @param bytes The frame. */
-  constructor(bytes: Uint8Array) {
+  /** @param bytes The frame; `undefined` if it cannot be taken back. */
+  constructor(bytes: Uint8Array | undefined) {
     this.bytes = bytes;
   }
 
@@ -72,6 +74,10 @@ interface Cutting {
   readonly source: FrameSource;
   readonly id: number;
   at: number;
+  /** How large the message is: said with its first fragment. */
+  readonly total: number;
+  /** The buffer behind `bytes`, if it is the outbox's own. */
+  readonly own?: Uint8Array;
 }
 
 /** One queue of a lane. */
@@ -97,6 +103,9 @@ export class Outbox {
   #queuedBytes = 0;
   #entries = 0;
   #nextFragment = 0;
+  /** The largest body of a frame; larger ones are cut. */
+  #pieceBytes = FRAGMENT_BYTES;
+  #spare: Uint8Array | undefined;
 
   /**
    * @param link Where frames go.
@@ -144,6 +153,12 @@ export class Outbox {
    */
   open(windowBytes: number): void {
     this.#windowBytes = windowBytes;
+    this.#pieceBytes = wholeBytes(this.#link.maxFrameBytes, windowBytes) - HEADER_BYTES;
+  }
+
+  /** A frame up to this size goes whole. */
+  get largestWhole(): number {
+    return HEADER_BYTES + this.#pieceBytes;
   }
 
   /**
@@ -158,6 +173,11 @@ export class Outbox {
     const line = (paid ? this.#paid : this.#free)[lane];
     if (line.cutting !== undefined || line.waiting.length !== 0) return false;
     return !paid || this.#credit(lane, bytes);
+  }
+
+  /** Whether nothing waits in a lane. */
+  isEmpty(lane: number, paid: boolean): boolean {
+    return (paid ? this.#paid : this.#free)[lane].empty;
   }
 
   /**
@@ -244,7 +264,7 @@ export class Outbox {
     while (!line.empty) {
       if (this.#link.buffered >= LINK_BYTES) return false;
       // The token's frame may be of any size up to a fragment's.
-      if (paid && !this.#credit(lane, HEADER_BYTES + FRAGMENT_BYTES)) return true;
+      if (paid && !this.#credit(lane, this.largestWhole)) return true;
       if (line.cutting === undefined) {
         const source = line.waiting.shift() as FrameSource;
         const frame = source.nextFrame(lane);
@@ -252,9 +272,9 @@ export class Outbox {
           this.#entries--;
           continue;
         }
-        if (frame.length > this.#link.maxFrameBytes || frame.length > LARGEST_WHOLE) {
-          line.cutting = { bytes: frame, source, id: this.#nextFragment, at: 0 };
-          this.#nextFragment = (this.#nextFragment + 1) >>> 0;
+        if (frame.length > this.largestWhole) {
+          const id = this.#fragmentId();
+          line.cutting = { bytes: frame, source, id, at: 0, total: frame.length };
         } else {
           this.#entries--;
           this.#queuedBytes -= frame.length;
@@ -269,41 +289,115 @@ export class Outbox {
     return true;
   }
 
+  /**
+   * Sends a large message in fragments, as far as the gates let it through now; nothing waits before
+   * it. What is left is copied, and waits.
+   *
+   * @param lane Its lane.
+   * @param head Its header.
+   * @param body Its body: read during the call only.
+   * @param paid Whether it needs credit.
+   * @returns What waits, if something does.
+   */
+  sendLarge(
+    lane: number,
+    head: Uint8Array,
+    body: Uint8Array,
+    paid: boolean,
+  ): Waiting | undefined {
+    const total = head.length + body.length;
+    const id = this.#fragmentId();
+    let at = 0;
+    while (this.clear(lane, this.largestWhole, paid)) {
+      const first = at === 0;
+      const bytes = Math.min(this.#pieceBytes - (first ? head.length : 0), body.length - at);
+      const size = first ? head.length + bytes : bytes;
+      const last = at + bytes === body.length;
+      let to = this.#beginFragment(lane, id, size, last, paid, first ? total : 0);
+      if (first) {
+        this.#link.buffer.set(head, to);
+        to += head.length;
+      }
+      this.#link.buffer.set(body.subarray(at, at + bytes), to);
+      this.#link.commit(HEADER_BYTES + size);
+      if (paid) this.paid(HEADER_BYTES + size);
+      at += bytes;
+      if (last) return undefined;
+    }
+    const left = (at === 0 ? head.length : 0) + body.length - at;
+    const spare = this.#spare;
+    const own = spare !== undefined && spare.length >= left ? spare : new Uint8Array(left);
+    this.#spare = undefined;
+    const rest = own.subarray(0, left);
+    if (at === 0) rest.set(head);
+    rest.set(at === 0 ? body : body.subarray(at), at === 0 ? head.length : 0);
+    const waiting = new Waiting(undefined);
+    const line = (paid ? this.#paid : this.#free)[lane];
+    line.cutting = { bytes: rest, source: waiting, id, at: 0, total: at === 0 ? total : 0, own };
+    this.#queuedBytes += rest.length;
+    this.#entries++;
+    return waiting;
+  }
+
+  #fragmentId(): number {
+    const id = this.#nextFragment;
+    this.#nextFragment = (id + 1) >>> 0;
+    return id;
+  }
+
+  /** Makes room for a fragment, and writes its header; returns where its bytes go. */
+  #beginFragment(
+    lane: number,
+    id: number,
+    bytes: number,
+    last: boolean,
+    paid: boolean,
+    total: number,
+  ): number {
+    const link = this.#link;
+    const at = link.claim(HEADER_BYTES + bytes, true);
+    const flags = last ? Flag.last : 0;
+    // A fragment's priority is its lane's lowest: the receiver needs only the lane.
+    writeHeader(link.view, at, Kind.fragment, flags, 0, lane << 6, 0, id, paid ? 1 : 0, total);
+    return at + HEADER_BYTES;
+  }
+
   #cut(line: Line, lane: number, paid: boolean): void {
     const cutting = line.cutting as Cutting;
-    const bytes = Math.min(FRAGMENT_BYTES, cutting.bytes.length - cutting.at);
+    const bytes = Math.min(this.#pieceBytes, cutting.bytes.length - cutting.at);
     const last = cutting.at + bytes === cutting.bytes.length;
-    const link = this.#link;
-    const at = link.claim(HEADER_BYTES + bytes);
-    // A fragment's priority is its lane's lowest: the receiver needs only the lane.
-    writeHeader(
-      link.view,
-      at,
-      Kind.fragment,
-      last ? Flag.last : 0,
-      0,
-      lane << 6,
-      0,
-      cutting.id,
-      paid ? 1 : 0,
-      0,
-    );
-    link.buffer.set(cutting.bytes.subarray(cutting.at, cutting.at + bytes), at + HEADER_BYTES);
-    link.commit(HEADER_BYTES + bytes);
+    const total = cutting.at === 0 ? cutting.total : 0;
+    const to = this.#beginFragment(lane, cutting.id, bytes, last, paid, total);
+    this.#link.buffer.set(cutting.bytes.subarray(cutting.at, cutting.at + bytes), to);
+    this.#link.commit(HEADER_BYTES + bytes);
     cutting.at += bytes;
     if (paid) this.#outstanding += HEADER_BYTES + bytes;
     if (!last) return;
     this.#queuedBytes -= cutting.bytes.length;
     this.#entries--;
     line.cutting = undefined;
+    const { own } = cutting;
+    // New memory costs more than the copy into it: the next large message takes this.
+    if (own !== undefined && own.length <= MAX_SPARE_BYTES) this.#spare = own;
     cutting.source.frameSent?.();
   }
 
   #put(frame: Uint8Array): void {
-    const at = this.#link.claim(frame.length);
+    const at = this.#link.claim(frame.length, true);
     this.#link.buffer.set(frame, at);
     this.#link.commit(frame.length);
   }
+}
+
+/**
+ * A frame up to this size goes whole: on a link that takes large ones a quarter of the window, so
+ * that there is always something under way while credit is on its way back.
+ *
+ * @param maxFrameBytes The link's.
+ * @param windowBytes The receiver's.
+ */
+export function wholeBytes(maxFrameBytes: number, windowBytes: number): number {
+  return Math.max(LARGEST_WHOLE, Math.min(maxFrameBytes, windowBytes >>> 2));
 }
 
 /** A frame up to this size goes whole. */

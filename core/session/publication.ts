@@ -8,9 +8,11 @@
 import { matches } from "../address.ts";
 import { PatchbayError } from "../errors.ts";
 import type { EventContext } from "../listener.ts";
+import type { LinkSlots } from "../link.ts";
 import { Fifo, type Overflow } from "../queue.ts";
 import type { EndpointStatistics } from "../statistics.ts";
 import { Flag, Kind, laneOf, LANES } from "./envelope.ts";
+import { LatestSlots } from "./latest.ts";
 import type { FrameSource } from "./outbox.ts";
 import type { Origin } from "./passing.ts";
 import type { FrameHead, Sender } from "./sender.ts";
@@ -37,6 +39,8 @@ export interface SubscriptionTerms {
   readonly maxQueue: number;
   /** Whether retained values are wanted. */
   readonly retained: boolean;
+  /** Whether only the newest value counts. */
+  readonly latest?: boolean;
 }
 
 /** What a publication asks of its session. */
@@ -47,6 +51,8 @@ export interface PublicationHost {
   readonly isOpen: boolean;
   /** The sending half. */
   readonly sender: Sender;
+  /** Slots for newest values, if the link has them. */
+  readonly slots?: LinkSlots;
   /** The number of an address on this connection. */
   routeOf(address: string, origin?: Origin): number;
 }
@@ -80,6 +86,10 @@ export class Publication implements FrameSource {
   readonly #turns: number[] = new Array(LANES).fill(0);
   /** With overflow `block`: messages that wait for the listener's credit, not yet in the lane. */
   readonly #held: readonly Fifo<Uint8Array>[] = lanes();
+  /** How many messages were taken for the subscriber, dropped ones among them. */
+  published = 0;
+  /** How many of them were dropped because it did not keep up. */
+  dropped = 0;
   /** How many messages wait in all. */
   #waiting = 0;
   /** How many of them are held. */
@@ -93,6 +103,8 @@ export class Publication implements FrameSource {
   #credit: number;
   #room: PromiseWithResolvers<void> | undefined;
   #ended = false;
+  /** For newest values, where memory is shared. */
+  readonly #slots: LatestSlots | undefined;
   /** With overflow `block`: the most messages that wait here; more where several are relayed. */
   maxHeld: number;
   /** Called with each credit of the listener: who relays returns it to the speaker. */
@@ -116,12 +128,20 @@ export class Publication implements FrameSource {
     this.terms = terms;
     this.maxHeld = terms.maxQueue;
     this.#head.id = id;
+    if (terms.latest === true && session.slots !== undefined) {
+      this.#slots = new LatestSlots(session.slots, session.sender);
+    }
     this.#credit = terms.overflow === "block" ? terms.maxQueue : Infinity;
   }
 
   /** The id of the bay that has subscribed. */
   get subscriber(): string {
     return this.#session.origin;
+  }
+
+  /** How many messages wait here for the subscriber. */
+  get waiting(): number {
+    return this.#waiting;
   }
 
   /** Whether a speaker's address belongs to it. */
@@ -144,6 +164,7 @@ export class Publication implements FrameSource {
     context: EventContext,
   ): void | Promise<void> {
     if (this.#ended || !this.#session.isOpen) return;
+    this.published++;
     const { sender } = this.#session;
     const head = this.#head;
     head.flags = context.retained ? Flag.retained : 0;
@@ -152,6 +173,7 @@ export class Publication implements FrameSource {
     head.number = context.sequence;
     head.route = speaker === this.#lastSpeaker ? this.#lastRoute : this.#route(speaker);
     const codec = sender.codecFor(speaker.contract.codec, value);
+    if (this.#slots !== undefined && this.#slots.publish(speaker, head, codec, value)) return;
     const lane = laneOf(head.priority);
     if (
       this.#queues[lane].length === 0 && this.#credit > 0 && !sender.outbox.full &&
@@ -187,6 +209,7 @@ export class Publication implements FrameSource {
   /** The subscription is over: what waits is dropped, who waits goes on. */
   end(): void {
     this.#ended = true;
+    this.#slots?.end();
     const { sender } = this.#session;
     for (const fifo of [...this.#queues, ...this.#held]) {
       for (let frame = fifo.shift(); frame !== undefined; frame = fifo.shift()) {
@@ -245,6 +268,7 @@ export class Publication implements FrameSource {
       return this.#room.promise;
     }
     if (waiting >= maxQueue || outbox.full) {
+      this.dropped++;
       const oldest = overflow === "drop_oldest" ? this.#oldest(lane) : undefined;
       if (oldest !== undefined) {
         this.#waiting--;

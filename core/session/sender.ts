@@ -117,6 +117,12 @@ export class Sender {
       return this.#counted(this.encoded(head, codec, value), head, count, value.body.length);
     }
     const lane = laneOf(head.priority);
+    if (codec.name === "raw" && value instanceof Uint8Array && value.length > 0) {
+      const { length } = value;
+      if (head.headers === undefined && head.prefix === undefined && !this.#compresses(length)) {
+        return this.#bytes(head, codec, value, lane, count);
+      }
+    }
     if (
       head.headers === undefined && head.prefix === undefined &&
       this.#lastBytes <= FRAGMENT_BYTES &&
@@ -155,6 +161,42 @@ export class Sender {
     return this.#counted(this.build(head, number, body), head, count, body.length);
   }
 
+  /** Sends bytes as they are, with one copy if the gates let it: their size is known beforehand. */
+  #bytes(
+    head: FrameHead,
+    codec: Codec,
+    value: Uint8Array,
+    lane: number,
+    count: EndpointStatistics | undefined,
+  ): Waiting | undefined {
+    const { length } = value;
+    this.#checkSize(length);
+    const number = this.codecs.indexOf(codec);
+    const frameBytes = HEADER_BYTES + length;
+    const { outbox } = this;
+    if (frameBytes <= outbox.largestWhole) {
+      if (!outbox.clear(lane, frameBytes, head.paid)) {
+        return this.#counted(this.build(head, number, value), head, count, length);
+      }
+      const at = this.#link.claim(frameBytes, true);
+      this.#link.buffer.set(value, at + HEADER_BYTES);
+      this.#commit(head, number, at, length);
+      this.#count(count, length);
+      return undefined;
+    }
+    if (!outbox.isEmpty(lane, head.paid)) {
+      return this.#counted(this.build(head, number, value), head, count, length);
+    }
+    if (outbox.full) throw this.overloaded();
+    const { kind, flags, priority, id, route } = head;
+    const header = new Uint8Array(HEADER_BYTES);
+    const view = new DataView(header.buffer);
+    writeHeader(view, 0, kind, flags, number, priority, 0, id, route, head.number, head.ttl);
+    this.#sent(frameBytes);
+    this.#count(count, length);
+    return outbox.sendLarge(lane, header, value, head.paid);
+  }
+
   /**
    * Sends a value that was encoded before (for several subscribers).
    *
@@ -166,7 +208,7 @@ export class Sender {
       return false;
     }
     if (!this.outbox.clear(laneOf(head.priority), HEADER_BYTES + bytes, head.paid)) return false;
-    const at = this.#link.claim(HEADER_BYTES + bytes);
+    const at = this.#link.claim(HEADER_BYTES + bytes, true);
     this.#link.buffer.set(body, at + HEADER_BYTES);
     this.#commit(head, codec, at, bytes);
     this.#count(count, bytes);
@@ -181,9 +223,11 @@ export class Sender {
    */
   frame(frame: Uint8Array, head: FrameHead): Waiting | undefined {
     const lane = laneOf(head.priority);
-    if (frame.length <= LARGEST_WHOLE && this.outbox.clear(lane, frame.length, head.paid)) {
+    if (
+      frame.length <= this.outbox.largestWhole && this.outbox.clear(lane, frame.length, head.paid)
+    ) {
       this.#sent(frame.length);
-      const at = this.#link.claim(frame.length);
+      const at = this.#link.claim(frame.length, true);
       this.#link.buffer.set(frame, at);
       this.#link.commit(frame.length);
       if (head.paid) this.outbox.paid(frame.length);
@@ -276,7 +320,7 @@ export class Sender {
   /** Sends a control frame, ahead of everything that waits. */
   control(kind: number, id: number, number: number, body?: Uint8Array, route = 0, flags = 0): void {
     const bytes = body?.length ?? 0;
-    const at = this.#link.claim(HEADER_BYTES + bytes);
+    const at = this.#link.claim(HEADER_BYTES + bytes, true);
     writeHeader(this.#link.view, at, kind, flags, 0, 255, 0, id, route, number);
     if (body !== undefined) this.#link.buffer.set(body, at + HEADER_BYTES);
     this.#link.commit(HEADER_BYTES + bytes);
@@ -308,6 +352,11 @@ export class Sender {
     return encodeControl({ code: wire.code, message: wire.message.slice(0, 2048) });
   }
 
+  /** Whether a frame's body is the value itself: bytes as they are. */
+  isBare(codec: number, flags: number): boolean {
+    return (flags & Flag.compressed) === 0 && this.codecs[codec]?.name === "raw";
+  }
+
   /**
    * The value in a body. `body` may be reused afterwards.
    *
@@ -325,6 +374,12 @@ export class Sender {
       body = this.compressor.decompress(body, this.#options.maxMessageBytes);
     }
     return known.decode(body);
+  }
+
+  /** Counts a message that went through shared memory instead. */
+  passedBy(frameBytes: number, count: EndpointStatistics, bytes: number): void {
+    this.#sent(frameBytes);
+    this.#count(count, bytes);
   }
 
   /**

@@ -8,7 +8,7 @@
 import type { Codec, CodecTable } from "../codec.ts";
 import { loadCompressor } from "../compression.ts";
 import { PatchbayError } from "../errors.ts";
-import type { Link, LinkHandler } from "../link.ts";
+import type { Link, LinkHandler, LinkSlots } from "../link.ts";
 import type { Authorize, BayIdentity, Peer } from "../plugin.ts";
 import { TimerEntry, type TimerWheel } from "../timer_wheel.ts";
 import {
@@ -28,16 +28,12 @@ import {
 } from "./envelope.ts";
 import { Reassembly } from "./fragments.ts";
 import { Frame } from "./frame.ts";
-import {
-  Inbound,
-  type InboundHost,
-  type InboundRoute,
-  readRoute,
-  type SessionHost,
-} from "./inbound.ts";
+import { Inbound } from "./inbound.ts";
+import { type InboundRoute, readRoute } from "./route.ts";
+import type { InboundHost, SessionHost } from "./targets.ts";
 import type { Origin } from "./passing.ts";
 import { Outbound, type OutboundHost } from "./outbound.ts";
-import { LARGEST_WHOLE, RESERVE_BYTES } from "./outbox.ts";
+import { LARGEST_WHOLE, RESERVE_BYTES, wholeBytes } from "./outbox.ts";
 import { Sender, type SenderOptions } from "./sender.ts";
 
 /** What a session is made with. */
@@ -68,10 +64,13 @@ export interface SessionOptions extends SenderOptions {
   readonly authorize: Authorize | undefined;
   /** Sent with the hello to prove who this side is. */
   readonly credentials?: string;
+  /** Anything else that this side says of itself in its hello: at most 4096 characters a value. */
+  readonly metadata?: Readonly<Record<string, string>>;
   /** Says who the peer is by what it sent as proof; throws `unauthenticated`. */
   readonly authenticate?: (
     credentials: string | undefined,
     bay: HelloBay,
+    metadata: Readonly<Record<string, string>>,
   ) => string | undefined | Promise<string | undefined>;
   /** Reports what nobody awaits. */
   report(error: PatchbayError): void;
@@ -81,8 +80,8 @@ export interface SessionOptions extends SenderOptions {
 const HEARTBEAT_MS = 5000;
 /** So many silent heartbeats end the session. */
 const MISSED_HEARTBEATS = 3;
-/** What the lowest lane of a peer may have to leave free before it sends the next frame. */
-const HELD_FREE_BYTES = RESERVE_BYTES * (LANES - 1) + LARGEST_WHOLE;
+/** What the lowest lane of a peer has to leave free besides the room for its next frame. */
+const HELD_FREE_BYTES = RESERVE_BYTES * (LANES - 1);
 /** How long {@link Session.close} waits for what is queued, in milliseconds. */
 const DRAIN_MS = 5000;
 /** What may be in the link at most: control frames pass the gates, and a peer may not read. */
@@ -119,7 +118,7 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
   readonly #options: SessionOptions;
   readonly #inbound: Inbound;
   readonly #reassembly: Reassembly;
-  readonly #frame = new Frame();
+  readonly #frame: Frame;
   readonly #handshake: Alarm;
   readonly #heart: Alarm | undefined;
   readonly #ready = Promise.withResolvers<void>();
@@ -131,6 +130,7 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
   /** Frames that came while this side was still loading what was agreed on. */
   #early: Uint8Array[] | undefined;
   #bay: HelloBay = { id: "", module: "", instance: "" };
+  #metadata: Readonly<Record<string, string>> = {};
   #peer: Peer | undefined;
   #identity: string | undefined;
   /** Credit is returned when so much has been taken up: each time costs a write. */
@@ -147,11 +147,13 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
    */
   constructor(link: Link, dialler: boolean, options: SessionOptions) {
     this.#link = link;
+    this.#frame = new Frame(link.shared === true);
     this.#options = options;
     this.#state = dialler ? "agreeing" : "greeting";
     // At half the window, but early enough that no lane of the peer waits for it in vain.
     const { windowBytes } = options;
-    this.#creditStepBytes = Math.min(windowBytes / 4, windowBytes - HELD_FREE_BYTES);
+    const heldFree = HELD_FREE_BYTES + wholeBytes(link.maxFrameBytes, windowBytes);
+    this.#creditStepBytes = Math.min(windowBytes / 4, windowBytes - heldFree);
     this.sender = new Sender(link, options);
     this.outbound = new Outbound(this);
     this.#inbound = new Inbound(this);
@@ -173,6 +175,11 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
   /** Who is on the other side, as it says; empty before the handshake. */
   get bay(): HelloBay {
     return this.#bay;
+  }
+
+  /** What else the other side has said of itself in its hello. */
+  get metadata(): Readonly<Record<string, string>> {
+    return this.#metadata;
   }
 
   /** The id of the bay on the other side. */
@@ -198,6 +205,11 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
   /** Whether messages can be sent. */
   get isOpen(): boolean {
     return this.#state === "open";
+  }
+
+  /** As {@link Link.slots}. */
+  get slots(): LinkSlots | undefined {
+    return this.#link.slots;
   }
 
   /** As {@link InboundHost.host}. */
@@ -316,6 +328,16 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
     if (this.#link.buffered > MAX_LINK_BYTES && this.#state !== "ended") this.overloaded();
   }
 
+  /** As {@link LinkHandler.idle}. */
+  idle(): void {
+    this.#frame.stockUp();
+  }
+
+  /** As {@link LinkHandler.expectsAnswer}. */
+  get expectsAnswer(): boolean {
+    return this.outbound.pending > 0;
+  }
+
   /** As {@link LinkHandler.drained}. */
   drained(): void {
     this.sender.outbox.pump();
@@ -345,7 +367,7 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
       maxMessageBytes,
       windowBytes,
       capabilities: ["callable", "speaker", "job"],
-      metadata: {},
+      metadata: this.#options.metadata ?? {},
       credentials: this.#options.credentials,
     };
   }
@@ -402,9 +424,9 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
     });
   }
 
-  async #authenticate({ credentials, bay }: Hello): Promise<string | undefined> {
+  async #authenticate({ credentials, bay, metadata }: Hello): Promise<string | undefined> {
     try {
-      return await this.#options.authenticate?.(credentials, bay);
+      return await this.#options.authenticate?.(credentials, bay, metadata);
     } catch (error) {
       if (error instanceof PatchbayError) throw error;
       // What went wrong inside is nothing for a stranger.
@@ -430,6 +452,7 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
     sender.maxMessageBytes = Math.min(this.#options.maxMessageBytes, peer.maxMessageBytes);
     sender.outbox.open(peer.windowBytes);
     this.#bay = peer.bay;
+    this.#metadata = peer.metadata;
     this.#state = "open";
     this.#options.timers.disarm(this.#handshake);
     acknowledge?.();
@@ -450,6 +473,7 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
     switch (frame.kind) {
       case Kind.response:
       case Kind.subscribeAck:
+      case Kind.latest:
         return this.outbound.receive(frame);
       case Kind.error: {
         const paid = (frame.flags & Flag.paid) !== 0;
@@ -483,6 +507,7 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
       case Kind.unregister:
       case Kind.find:
       case Kind.presence:
+      case Kind.watch:
         return this.#hubFrame(frame);
       case Kind.fragment:
         return this.#fragment(frame, bytes);
@@ -508,14 +533,21 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
   }
 
   #fragment(frame: Frame, bytes: number): void {
-    const { id, flags, route: paid } = frame;
-    const whole = this.#reassembly.add(id, frame.body(), (flags & Flag.last) !== 0);
+    const { id, flags, route: paid, number: total } = frame;
+    if (!Number.isSafeInteger(total) || total < 0) {
+      throw new PatchbayError("protocol", `a message of ${total} bytes was announced`);
+    }
+    const headBytes = this.#reassembly.has(id) ? 0 : frame.headBytesOfFirst();
+    const last = (flags & Flag.last) !== 0;
+    const body = this.#reassembly.add(id, frame.piece(), last, total, headBytes);
     if (paid === 1) this.#takenUp(bytes);
-    if (whole === undefined) return;
-    frame.read(whole, 0, whole.length);
+    if (body === undefined) return;
+    frame.readWhole(this.#reassembly.head, body);
     if (frame.kind < 16) throw new PatchbayError("protocol", "a control frame in fragments");
     // Its fragments have been credited already.
     this.#dispatch(frame, 0);
+    const { spare } = frame;
+    if (spare !== undefined) this.#reassembly.recycle(spare);
   }
 
   #takenUp(bytes: number): void {

@@ -22,7 +22,8 @@ import type {
   Transport,
   TransportContext,
 } from "../plugin.ts";
-import type { SessionHost } from "../session/inbound.ts";
+import type { Offer, Watching } from "../offers.ts";
+import type { SessionHost } from "../session/targets.ts";
 import type { Publication } from "../session/publication.ts";
 import { Session, type SessionOptions } from "../session/session.ts";
 import type { SpeakerEndpoint } from "../speaker.ts";
@@ -130,6 +131,19 @@ export class DirectoryTransport<Extras> implements Transport<Extras>, SessionHos
       if (holders.length > 0) return this.#found(holders);
       return { found: false, reason: "no live module of this host serves it" };
     });
+  }
+
+  /** As {@link Transport.watch}: the directory says it all. */
+  async watch(match: string, changed: () => void): Promise<Watching> {
+    await this.#directory.refresh();
+    const close = this.#directory.watch(changed);
+    const offers = () => this.#offers(match);
+    return {
+      get offers() {
+        return offers();
+      },
+      close,
+    };
   }
 
   /** As {@link Transport.serve}. */
@@ -312,6 +326,26 @@ export class DirectoryTransport<Extras> implements Transport<Extras>, SessionHos
         e.role === role && e.pattern === pattern && e.address === address && e.wires.includes(wire)
       )
     );
+  }
+
+  #offers(match: string): Offer[] {
+    const wire = this.#context.name;
+    const offers: Offer[] = [];
+    for (const entry of this.#directory.others) {
+      if (entry.wires[wire] === undefined) continue;
+      for (const { role, pattern, address, wires, shared, retain, bridged } of entry.endpoints) {
+        if (role === "listener" || !wires.includes(wire) || !matches(match, address)) continue;
+        offers.push({
+          pattern,
+          address,
+          shared: shared === true,
+          retain: retain === true,
+          by: entry.id,
+          bridged,
+        });
+      }
+    }
+    return offers;
   }
 
   #found(entries: readonly DirectoryEntry[]): Finding {

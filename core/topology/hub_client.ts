@@ -22,12 +22,13 @@ import type {
   TransportContext,
 } from "../plugin.ts";
 import { encodeControl, Kind } from "../session/envelope.ts";
-import type { InboundHost, SessionHost } from "../session/inbound.ts";
+import type { InboundHost, SessionHost } from "../session/targets.ts";
 import type { Publication } from "../session/publication.ts";
 import type { Session, SessionOptions } from "../session/session.ts";
 import type { SpeakerEndpoint } from "../speaker.ts";
 import type { HubConfig, HubDriver } from "./hub_driver.ts";
-import { keyOf, type Offer, readPresence, readRefusal } from "./hub_frames.ts";
+import type { Offer as Seen, Watching } from "../offers.ts";
+import { keyOf, type Offer, readPresence, readRefusal, readSight } from "./hub_frames.ts";
 import { Peer, type PeerHost } from "./peer.ts";
 import { CallWay, JobWay, SpeakWay } from "./ways.ts";
 
@@ -38,13 +39,7 @@ const MAX_FOUND = 4096;
 
 /** A speaker's way to the hub, which tells how many listen behind it. */
 class HubSpeakWay extends SpeakWay {
-  readonly endpoint: SpeakerEndpoint;
   count = 0;
-
-  constructor(endpoint: SpeakerEndpoint, host: ConstructorParameters<typeof SpeakWay>[1]) {
-    super(endpoint, host);
-    this.endpoint = endpoint;
-  }
 
   override get listeners(): number {
     return this.count;
@@ -66,6 +61,20 @@ class Offered {
   }
 }
 
+/** Something that this bay watches at the hub. */
+class Sighting {
+  readonly match: string;
+  readonly changed: () => void;
+  readonly seen = new Map<string, readonly Seen[]>();
+  readonly complete = Promise.withResolvers<void>();
+  session: Session | undefined = undefined;
+
+  constructor(match: string, changed: () => void) {
+    this.match = match;
+    this.changed = changed;
+  }
+}
+
 /** A bay's way to its hub. */
 export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHost {
   /** What only this wire has. */
@@ -82,7 +91,10 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
   version = 0;
   readonly #context: TransportContext;
   readonly #where: string;
+  readonly #free: (() => void) | undefined;
   readonly #hub: Peer;
+  /** All connections: the first carries what is served, spoken and heard; calls use each in turn. */
+  readonly #pool: readonly Peer[];
   readonly #callables = new Map<string, CallableEndpoint>();
   readonly #jobs = new Map<string, JobEndpoint>();
   readonly #speakers = new Set<HubSpeakWay>();
@@ -93,6 +105,7 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
   readonly #questions = new Map<number, (finding: Finding) => void>();
   /** What the hub has found, and keeps up to date. */
   readonly #found = new Map<string, Finding>();
+  readonly #sightings = new Map<number, Sighting>();
   #lastId = 0;
   #refusal: PatchbayError | undefined;
   #alive: ReturnType<typeof setInterval> | undefined;
@@ -116,6 +129,7 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
   ) {
     this.#context = context;
     this.#where = driver.where;
+    this.#free = driver.close;
     this.config = config;
     this.extras = extras;
     this.maxAttempts = config.maxAttempts || Infinity;
@@ -123,6 +137,7 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
       ...session,
       host: this,
       credentials: driver.credentials,
+      metadata: driver.metadata,
       trustsOrigins: true,
     };
     this.driver = {
@@ -139,6 +154,10 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
       endpoints: [],
     };
     this.#hub = new Peer(entry, driver.where, this);
+    const others = Array.from({ length: config.connections - 1 }, () => {
+      return new Peer(entry, driver.where, this.#further());
+    });
+    this.#pool = [this.#hub, ...others];
   }
 
   /** The bay's timer. */
@@ -148,7 +167,7 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
 
   /** As {@link PeerHost.holds}. */
   get holds(): boolean {
-    return this.#offers.size > 0 && this.#closing === undefined;
+    return this.#offers.size + this.#sightings.size > 0 && this.#closing === undefined;
   }
 
   /** Degraded while the connection is needed and being restored. */
@@ -165,6 +184,32 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
   /** As {@link Transport.find}; asks the hub unless it is known that somebody is there. */
   find(pattern: Pattern, address: string): Finding | Promise<Finding> {
     return this.#found.get(keyOf(pattern, address)) ?? this.#ask(pattern, address);
+  }
+
+  /** As {@link Transport.watch}: the hub tells, also after the connection was lost and made anew. */
+  async watch(match: string, changed: () => void): Promise<Watching> {
+    const sighting = new Sighting(match, changed);
+    const id = ++this.#lastId;
+    this.#sightings.set(id, sighting);
+    this.#keepAlive();
+    try {
+      await this.#look(await this.#hub.connect(), id, sighting);
+    } catch {
+      // The hub is not there yet, or was lost: it is asked when it is.
+      this.#hub.keep();
+    }
+    const { seen } = sighting;
+    return {
+      get offers() {
+        return [...seen.values()].flat();
+      },
+      close: () => {
+        if (!this.#sightings.delete(id)) return;
+        this.#keepAlive();
+        const { session } = this.#hub;
+        session?.sender.control(Kind.watch, id, 0, encodeControl({}));
+      },
+    };
   }
 
   /** As {@link Transport.serve}. */
@@ -190,8 +235,8 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
     this.#speakers.add(way);
     for (const publication of this.#publications) way.add(publication);
     try {
-      const { address, retain } = endpoint;
-      offered = await this.#offer({ pattern: "speaker", address, retain });
+      const { address, retain, bridged } = endpoint;
+      offered = await this.#offer({ pattern: "speaker", address, retain, bridged });
     } catch (error) {
       this.#speakers.delete(way);
       throw error;
@@ -220,12 +265,12 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
 
   /** As {@link Transport.caller}. */
   caller(address: string): CallPort {
-    return new CallWay([this.#hub], address, this.#context.name);
+    return new CallWay(this.#pool, address, this.#context.name);
   }
 
   /** As {@link Transport.executor}. */
   executor(address: string): JobPort {
-    return new JobWay([this.#hub], address, this.#context.name);
+    return new JobWay(this.#pool, address, this.#context.name);
   }
 
   /** As {@link Transport.close}. */
@@ -233,9 +278,12 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
     return this.#closing ??= (async () => {
       this.#listeners.clear();
       this.#offers.clear();
+      this.#sightings.clear();
       this.#keepAlive();
       const { module } = this.#context.identity;
-      await this.#hub.close(new PatchbayError("closed", `${module} has closed`));
+      const reason = new PatchbayError("closed", `${module} has closed`);
+      await Promise.all(this.#pool.map((peer) => peer.close(reason)));
+      this.#free?.();
     })();
   }
 
@@ -267,12 +315,14 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
   hubFrame(_from: InboundHost, kind: number, id: number, body: Record<string, unknown>): void {
     if (kind === Kind.registerAck) return this.#answered(id, body);
     if (kind === Kind.presence) return this.#told(id, body);
+    if (kind === Kind.watch) return this.#saw(id, body);
     throw new PatchbayError("protocol", `frame kind ${kind} is for a hub, and this bay is none`);
   }
 
   /** As {@link PeerHost.opened}: the hub learns what is served and spoken here. */
   async opened(session: Session): Promise<void> {
     session.ended.then((error) => this.#over(session, error));
+    for (const [id, sighting] of this.#sightings) void this.#look(session, id, sighting);
     this.#refusal = undefined;
     await Promise.all([...this.#offers.values()].map(async (offered) => {
       try {
@@ -300,6 +350,27 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
     this.#context.routesChanged();
   }
 
+  /**
+   * What a further connection is made with. It has an id of its own, as the hub takes a second
+   * connection of one bay for the first that has come back.
+   */
+  #further(): PeerHost {
+    const id = Array.from(
+      crypto.getRandomValues(new Uint8Array(8)),
+      (byte) => byte.toString(16).padStart(2, "0"),
+    ).join("");
+    const { driver, config, timers, maxAttempts, session } = this;
+    return {
+      driver,
+      config,
+      timers,
+      maxAttempts,
+      session: { ...session, identity: { ...session.identity, id } },
+      peerChanged: () => {},
+      peerLost: () => {},
+    };
+  }
+
   // ----- what the hub is told -----
 
   async #put<E extends CallableEndpoint | JobEndpoint>(
@@ -307,7 +378,7 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
     endpoint: E,
     pattern: Pattern,
   ): Promise<Registration> {
-    const { address, shared } = endpoint;
+    const { address, shared, bridged } = endpoint;
     const before = map.get(address);
     map.set(address, endpoint);
     this.version++;
@@ -316,7 +387,7 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
       this.version++;
     };
     try {
-      const offered = await this.#offer({ pattern, address, shared });
+      const offered = await this.#offer({ pattern, address, shared, bridged });
       return {
         close: async () => {
           take();
@@ -396,6 +467,34 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
     const reason = "the connection to the hub was lost";
     for (const answer of this.#questions.values()) answer({ found: false, reason });
     this.#questions.clear();
+    for (const { seen, complete, changed } of this.#sightings.values()) {
+      complete.resolve();
+      if (seen.size === 0) continue;
+      seen.clear();
+      changed();
+    }
+  }
+
+  /** Asks the hub for a pattern, once over each connection. */
+  #look(session: Session, id: number, sighting: Sighting): Promise<void> {
+    if (sighting.session !== session) {
+      sighting.session = session;
+      const { match } = sighting;
+      session.sender.control(Kind.watch, id, 0, encodeControl({ match }));
+    }
+    return sighting.complete.promise;
+  }
+
+  #saw(id: number, body: Record<string, unknown>): void {
+    const { pattern, address, offers } = readSight(body);
+    const sighting = this.#sightings.get(id);
+    if (sighting === undefined) return;
+    const { seen, complete, changed } = sighting;
+    if (pattern === undefined || address === undefined) return complete.resolve();
+    const key = keyOf(pattern, address);
+    if (offers.length === 0) seen.delete(key);
+    else if (seen.size < MAX_FOUND || seen.has(key)) seen.set(key, offers);
+    changed();
   }
 
   // ----- what the hub tells -----
@@ -439,7 +538,7 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
 
   /** Who serves or listens waits for others, and must not end for lack of work. */
   #keepAlive(): void {
-    if (this.#listeners.size > 0 || this.#offers.size > 0) {
+    if (this.#listeners.size > 0 || this.#offers.size > 0 || this.#sightings.size > 0) {
       this.#alive ??= setInterval(() => {}, KEEP_ALIVE_MS);
     } else {
       clearInterval(this.#alive);

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { HubView } from "./hub_view.ts";
 import type { Link } from "../link.ts";
 import type { ConfigFields } from "../config.ts";
 import type { LinkConfig, LinkListener } from "../link_plugin.ts";
@@ -26,12 +27,20 @@ export type HubDriver =
      * @param credentials What its hello brought.
      * @param bay Who it says it is.
      * @param link How it came.
+     * @param metadata What else its hello says.
      */
     authenticate?(
       credentials: string | undefined,
       bay: BayIdentity,
       link: Link,
+      metadata: Readonly<Record<string, string>>,
     ): string | undefined | Promise<string | undefined>;
+    /** The hub listens: this is the way to look at it. */
+    opened?(hub: HubView): void;
+    /** A client has come in. */
+    joined?(bay: BayIdentity): void;
+    /** Its connection has ended; once for each {@link joined}. */
+    left?(bay: BayIdentity): void;
   }
   | {
     /** This bay dials the hub. */
@@ -40,6 +49,8 @@ export type HubDriver =
     readonly where: string;
     /** Sent with the hello. */
     readonly credentials?: string;
+    /** What else is said with the hello: at most 4096 characters a value. */
+    readonly metadata?: Readonly<Record<string, string>>;
     /**
      * Dials the hub.
      *
@@ -47,6 +58,8 @@ export type HubDriver =
      * @throws {PatchbayError} `unavailable`, `closed`, `unauthenticated`, `forbidden`.
      */
     dial(signal: AbortSignal): Promise<Link>;
+    /** Frees what dialling shares. */
+    close?(): void;
   };
 
 /** The configuration that all hub wires share. */
@@ -57,6 +70,8 @@ export interface HubConfig extends LinkConfig {
   readonly rejoinMs: number;
   /** So many attempts in a row, and a client gives up until it is used again; 0: never. */
   readonly maxAttempts: number;
+  /** How many connections a client makes: calls and jobs take turns on them. */
+  readonly connections: number;
   /** How long silence may last before a connection is taken for dead, in milliseconds. */
   readonly heartbeatTimeoutMs?: number;
 }
@@ -79,5 +94,12 @@ export const HUB_FIELDS: ConfigFields = {
     min: 0,
     description: "failed attempts in a row after which a client gives up; 0: never",
     default: 0,
+  },
+  connections: {
+    kind: "integer",
+    min: 1,
+    max: 64,
+    description: "of a client: connections to the hub; calls and jobs take turns on them",
+    default: 1,
   },
 };

@@ -1,12 +1,14 @@
 /**
- * The bodies of the frames between a hub and its clients: register, register-ack, find, presence.
+ * The bodies of the frames between a hub and its clients: register, register-ack, find, presence,
+ * watch.
  * See decision 0006.
  *
  * @module
  */
 
-import { checkAddress } from "../address.ts";
+import { checkAddress, checkPattern } from "../address.ts";
 import { PatchbayError, type Pattern, type WireError } from "../errors.ts";
+import { type Bridged, type Offer as Seen, readBridged } from "../offers.ts";
 
 /** What a client serves or speaks. */
 export interface Offer {
@@ -18,6 +20,8 @@ export interface Offer {
   readonly shared?: boolean;
   /** Of a speaker: whether it keeps its last value. */
   readonly retain?: boolean;
+  /** How it came over bridges. */
+  readonly bridged?: Bridged;
 }
 
 /** What a hub tells: who is there, or what became of a speaker's shouts. */
@@ -45,7 +49,7 @@ const PATTERNS: readonly unknown[] = ["callable", "speaker", "job"];
  * @throws {PatchbayError} `protocol`, `invalid`.
  */
 export function readOffer(body: Record<string, unknown>): Offer {
-  const { pattern, address, shared, retain } = body;
+  const { pattern, address, shared, retain, bridged } = body;
   if (!PATTERNS.includes(pattern)) {
     throw new PatchbayError("protocol", "a frame for the hub lacks its pattern");
   }
@@ -54,7 +58,49 @@ export function readOffer(body: Record<string, unknown>): Offer {
     address: checkAddress(address as string),
     shared: shared === true,
     retain: retain === true,
+    bridged: readBridged(bridged),
   };
+}
+
+/** The most offers of one address that are told to who watches: a control frame has room for them. */
+export const MAX_SEEN = 16;
+
+/**
+ * Reads the pattern that a client watches; `undefined`: it watches no longer.
+ *
+ * @param body The frame's body.
+ * @throws {PatchbayError} `invalid`.
+ */
+export function readWatch(body: Record<string, unknown>): string | undefined {
+  return body.match === undefined ? undefined : checkPattern(body.match as string);
+}
+
+/** What became of one address, as a hub tells who watches; without one all has been told. */
+export interface Sight {
+  /** The pattern. */
+  readonly pattern?: Pattern;
+  /** The address. */
+  readonly address?: string;
+  /** Who offers it now. */
+  readonly offers: readonly Seen[];
+}
+
+/**
+ * Reads what a hub tells who watches.
+ *
+ * @param body The frame's body.
+ * @throws {PatchbayError} `protocol`, `invalid`.
+ */
+export function readSight(body: Record<string, unknown>): Sight {
+  if (!Array.isArray(body.offers)) throw new PatchbayError("protocol", "a sight without offers");
+  if (body.address === undefined) return { offers: [] };
+  const { pattern, address } = readOffer(body);
+  const offers = body.offers.slice(0, MAX_SEEN).map((each): Seen => {
+    const { by } = each as { by?: unknown };
+    const { shared = false, retain = false, bridged } = readOffer({ ...each, pattern, address });
+    return { pattern, address, shared, retain, bridged, by: typeof by === "string" ? by : "" };
+  });
+  return { pattern, address, offers };
 }
 
 /**

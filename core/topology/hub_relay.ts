@@ -9,7 +9,7 @@ import { PatchbayError } from "../errors.ts";
 import type { OutboundJob } from "../job.ts";
 import type { GoalContext, JobSink } from "../job_endpoint.ts";
 import { ForwardedCall } from "../layers/forwarded.ts";
-import type { CallTarget, InboundHost, JobTarget, RunTarget } from "../session/inbound.ts";
+import type { CallTarget, InboundHost, JobTarget, RunTarget } from "../session/targets.ts";
 import type { Passing } from "../session/passing.ts";
 import type { Session } from "../session/session.ts";
 import { EndpointStatistics } from "../statistics.ts";

@@ -26,14 +26,17 @@ import type {
   Verb,
 } from "../plugin.ts";
 import { encodeControl, Kind } from "../session/envelope.ts";
-import type { CallTarget, InboundHost, JobTarget, SessionHost } from "../session/inbound.ts";
-import type { Subscription } from "../session/outbound.ts";
+import type { CallTarget, InboundHost, JobTarget, SessionHost } from "../session/targets.ts";
 import { Passing } from "../session/passing.ts";
 import type { Publication } from "../session/publication.ts";
 import { Session, type SessionOptions } from "../session/session.ts";
 import type { SpeakerEndpoint } from "../speaker.ts";
 import type { HubConfig, HubDriver } from "./hub_driver.ts";
-import { keyOf, type Offer, type Presence, readOffer } from "./hub_frames.ts";
+import type { HubListenerView, HubMemberView, HubView } from "./hub_view.ts";
+import type { Offer as Seen, Watching } from "../offers.ts";
+import { keyOf, MAX_SEEN, type Offer, type Presence, readOffer, readWatch } from "./hub_frames.ts";
+import { HubMember } from "./hub_member.ts";
+import { HubRegistry, MAX_OF_CLIENT } from "./hub_registry.ts";
 import { Errand, HubCall, nobody, RelayCallable, type RelayHost, RelayJob } from "./hub_relay.ts";
 import { type CreditLines, RelayedSpeaker } from "./hub_speaker.ts";
 import { SpeakWay } from "./ways.ts";
@@ -42,38 +45,11 @@ import { SpeakWay } from "./ways.ts";
 const READY_MS = 1000;
 /** So many clients that have gone are remembered, to count those that come back. */
 const MAX_GONE = 4096;
-/** The most things that one client may serve and speak, or ask after. */
-const MAX_OF_CLIENT = 16_384;
-
-/** One client. */
-class Client {
-  readonly session: Session;
-  readonly errands = new Set<Errand>();
-  readonly offers = new Map<number, Offer>();
-  readonly speakers = new Map<string, RelayedSpeaker>();
-  /** What it has asked after, and wants to hear of. */
-  readonly watched = new Map<string, { readonly pattern: Pattern; readonly address: string }>();
-  readonly subscriptions = new Map<ListenerEndpoint, Subscription | undefined>();
-
-  constructor(session: Session) {
-    this.session = session;
-  }
-
-  tell(id: number, presence: Presence): void {
-    if (this.session.isOpen) {
-      this.session.sender.control(Kind.presence, id, 0, encodeControl(presence));
-    }
-  }
-}
-
-/** Somebody who serves an address. */
-interface Server {
-  readonly client: Client;
-  readonly shared: boolean;
-}
+/** The most patterns that one client may watch. */
+const MAX_SIGHTS = 256;
 
 /** A hub. */
-export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayHost {
+export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayHost, HubView {
   /** What only this wire has. */
   readonly extras: Extras;
   /** As {@link SessionHost.version}. */
@@ -90,13 +66,13 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   readonly #publications = new Set<Publication>();
   readonly #listeners = new Set<ListenerEndpoint>();
   readonly #sessions = new Set<Session>();
-  readonly #clients = new Map<InboundHost, Client>();
-  readonly #byBay = new Map<string, Client>();
-  readonly #servers = new Map<string, Server[]>();
-  readonly #watchers = new Map<string, Set<Client>>();
+  readonly #clients = new Map<InboundHost, HubMember>();
+  readonly #byBay = new Map<string, HubMember>();
+  readonly #registry = new HubRegistry();
   readonly #lines: CreditLines = new WeakMap();
   readonly #gone = new Set<string>();
-  #turn = 0;
+  /** Who watches in this bay. */
+  readonly #onlookers = new Set<() => void>();
   #listener: LinkListener | undefined;
   #closing: Promise<void> | undefined;
 
@@ -126,6 +102,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   /** Begins to listen. */
   async start(): Promise<void> {
     this.#listener = await this.#driver.listen((link) => this.#accept(link));
+    this.#driver.opened?.(this);
   }
 
   /** The plugin's name. */
@@ -153,6 +130,18 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     const { found, detail } = this.#look(pattern, address, undefined);
     if (found === true) return { found, detail };
     return { found: false, reason: "no client of this hub serves it" };
+  }
+
+  /** As {@link Transport.watch}: what the clients serve and speak. */
+  watch(match: string, changed: () => void): Promise<Watching> {
+    this.#onlookers.add(changed);
+    const offers = () => this.#sights(match, undefined);
+    return Promise.resolve({
+      get offers() {
+        return offers();
+      },
+      close: () => void this.#onlookers.delete(changed),
+    });
   }
 
   /** As {@link Transport.serve}. */
@@ -246,6 +235,33 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     })();
   }
 
+  // ----- for the plugin -----
+
+  /** As {@link HubView.members}. */
+  members(): HubMemberView[] {
+    const heard = new Map<string, HubListenerView[]>();
+    for (const { subscriber, terms, published, dropped, waiting } of this.#publications) {
+      const view = { pattern: terms.pattern, published, dropped, waiting };
+      const others = heard.get(subscriber);
+      if (others === undefined) heard.set(subscriber, [view]);
+      else others.push(view);
+    }
+    return [...this.#byBay.values()].map(({ session, sinceMs, offers }) => ({
+      bay: session.bay,
+      sinceMs,
+      metadata: session.metadata,
+      listens: heard.get(session.bay.id) ?? [],
+      offers: [...offers.values()].map(({ pattern, address }) => ({ pattern, address })),
+    }));
+  }
+
+  /** As {@link HubView.expel}. */
+  expel(id: string, reason: string): void {
+    const member = this.#byBay.get(id);
+    if (member === undefined) return;
+    void member.session.close(new PatchbayError("closed", reason));
+  }
+
   // ----- for sessions and relays -----
 
   /** As {@link SessionHost.callable}. */
@@ -266,13 +282,8 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   }
 
   /** As {@link RelayHost.workers}. */
-  workers(pattern: "callable" | "job", address: string, but: unknown): Client[] {
-    const servers = this.#servers.get(keyOf(pattern, address));
-    if (servers === undefined) return [];
-    const clients = servers.map((server) => server.client).filter((one) => one.session !== but);
-    if (clients.length < 2) return clients;
-    this.#turn = (this.#turn + 1) % clients.length;
-    return [...clients.slice(this.#turn), ...clients.slice(0, this.#turn)];
+  workers(pattern: "callable" | "job", address: string, but: unknown): HubMember[] {
+    return this.#registry.workers(pattern, address, but as InboundHost | undefined);
   }
 
   /** As {@link RelayHost.countTtl}. */
@@ -309,6 +320,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   /** As {@link SessionHost.hubFrame}. */
   hubFrame(from: InboundHost, kind: number, id: number, body: Record<string, unknown>): void {
     const client = this.#client(from as Session);
+    if (kind === Kind.watch) return this.#watch(client, id, readWatch(body));
     const offer = readOffer(body);
     if (kind === Kind.register) return void this.#register(client, id, offer);
     if (kind === Kind.unregister) return this.#unregister(client, id);
@@ -316,14 +328,8 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
       throw new PatchbayError("protocol", `frame kind ${kind} is for a client, and this is a hub`);
     }
     const { pattern, address } = offer;
-    const key = keyOf(pattern, address);
     const presence = this.#look(pattern, address, client);
-    if (client.watched.size < MAX_OF_CLIENT || client.watched.has(key)) {
-      client.watched.set(key, offer);
-      let watchers = this.#watchers.get(key);
-      if (watchers === undefined) this.#watchers.set(key, watchers = new Set());
-      watchers.add(client);
-    }
+    this.#registry.watch(client, pattern, address);
     client.tell(id, presence);
   }
 
@@ -339,7 +345,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
       ...this.#options,
       authenticate: authenticate === undefined
         ? undefined
-        : (credentials, bay) => authenticate(credentials, bay, link),
+        : (credentials, bay, metadata) => authenticate(credentials, bay, link, metadata),
     });
     this.#sessions.add(session);
     this.#context.statistics.connections++;
@@ -351,10 +357,10 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     });
   }
 
-  #client(session: Session): Client {
+  #client(session: Session): HubMember {
     const known = this.#clients.get(session);
     if (known !== undefined) return known;
-    const client = new Client(session);
+    const client = new HubMember(session);
     const { id } = session.bay;
     const before = this.#byBay.get(id);
     if (before !== undefined) {
@@ -365,6 +371,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     if (this.#gone.delete(id)) this.#context.statistics.reconnections++;
     this.#clients.set(session, client);
     this.#byBay.set(id, client);
+    this.#driver.joined?.(session.bay);
     return client;
   }
 
@@ -374,21 +381,16 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     this.#clients.delete(session);
     if (this.#gone.size >= MAX_GONE) this.#gone.clear();
     this.#gone.add(session.bay.id);
+    this.#driver.left?.(session.bay);
     if (this.#byBay.get(session.bay.id) === client) this.#byBay.delete(session.bay.id);
-    for (const key of client.watched.keys()) this.#unwatch(key, client);
+    this.#registry.forget(client);
     for (const id of [...client.offers.keys()]) this.#remove(client, id);
     for (const errand of [...client.errands]) errand.lost();
   }
 
-  #unwatch(key: string, client: Client): void {
-    const watchers = this.#watchers.get(key);
-    watchers?.delete(client);
-    if (watchers?.size === 0) this.#watchers.delete(key);
-  }
-
   // ----- what they serve and speak -----
 
-  async #register(client: Client, id: number, offer: Offer): Promise<void> {
+  async #register(client: HubMember, id: number, offer: Offer): Promise<void> {
     try {
       if (client.offers.size >= MAX_OF_CLIENT) {
         throw new PatchbayError("overloaded", `over ${MAX_OF_CLIENT} things of one client`);
@@ -408,7 +410,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     }
   }
 
-  async #permit(client: Client, { pattern, address }: Offer): Promise<void> {
+  async #permit(client: HubMember, { pattern, address }: Offer): Promise<void> {
     const { peer } = client.session;
     const verb: Verb = pattern === "speaker" ? "shout" : "serve";
     let allowed = false;
@@ -424,20 +426,18 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     });
   }
 
-  #addServer(client: Client, id: number, offer: Offer): void {
+  #addServer(client: HubMember, id: number, offer: Offer): void {
     const { pattern, address, shared = false } = offer;
-    const key = keyOf(pattern, address);
     this.#checkFree(pattern, address, shared);
     client.offers.set(id, offer);
-    const servers = this.#servers.get(key) ?? [];
-    this.#servers.set(key, [...servers, { client, shared }]);
+    this.#registry.add(pattern, address, { client, shared, bridged: offer.bridged });
     this.#changed(pattern, address);
     if (pattern !== "job") return;
     for (const errand of [...this.seeking.get(address) ?? []]) errand.appeared(client);
   }
 
   #checkFree(pattern: Pattern, address: string, shared: boolean): void {
-    const [holder] = this.#servers.get(keyOf(pattern, address)) ?? [];
+    const [holder] = this.#registry.servers(pattern, address);
     const mine = pattern === "callable" ? this.#callables.get(address) : this.#jobs.get(address);
     const theirs = holder?.shared ?? mine?.shared;
     if (theirs === undefined || (theirs && shared)) return;
@@ -450,7 +450,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     });
   }
 
-  async #addSpeaker(client: Client, id: number, offer: Offer): Promise<void> {
+  async #addSpeaker(client: HubMember, id: number, offer: Offer): Promise<void> {
     const { address, retain = false } = offer;
     client.offers.set(id, offer);
     const known = client.speakers.get(address);
@@ -475,12 +475,12 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     await this.#within(joins);
   }
 
-  #unregister(client: Client, id: number): void {
+  #unregister(client: HubMember, id: number): void {
     this.#remove(client, id);
     client.session.sender.control(Kind.registerAck, id, 0, encodeControl({}));
   }
 
-  #remove(client: Client, id: number): void {
+  #remove(client: HubMember, id: number): void {
     const offer = client.offers.get(id);
     if (offer === undefined) return;
     client.offers.delete(id);
@@ -492,24 +492,27 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
         speaker.end();
       }
     } else {
-      const key = keyOf(pattern, address);
-      const left = [...this.#servers.get(key) ?? []];
-      left.splice(left.findIndex((server) => server.client === client), 1);
-      if (left.length > 0) this.#servers.set(key, left);
-      else this.#servers.delete(key);
+      this.#registry.remove(pattern, address, client);
     }
     this.#changed(pattern, address);
   }
 
   /** Something about an address has changed: those who have asked after it are told. */
   #changed(pattern: Pattern, address: string): void {
-    for (const client of this.#watchers.get(keyOf(pattern, address)) ?? []) {
+    for (const client of this.#registry.watchers(pattern, address)) {
       client.tell(0, this.#look(pattern, address, client));
     }
+    for (const client of this.#byBay.values()) {
+      for (const [id, match] of client.sights.entries()) {
+        if (!matches(match, address)) continue;
+        client.show(id, this.#sight(pattern, address, client));
+      }
+    }
+    for (const onlooker of this.#onlookers) onlooker();
     if (this.#closing === undefined) this.#context.routesChanged();
   }
 
-  #look(pattern: Pattern, address: string, asker: Client | undefined): Presence {
+  #look(pattern: Pattern, address: string, asker: HubMember | undefined): Presence {
     const names: string[] = [];
     // A client of which nothing may be relayed sees the hub alone.
     if (this.#config.relay || asker === undefined) {
@@ -520,7 +523,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
           }
         }
       } else {
-        for (const { client } of this.#servers.get(keyOf(pattern, address)) ?? []) {
+        for (const { client } of this.#registry.servers(pattern, address)) {
           if (client !== asker) names.push(client.session.bay.instance);
         }
       }
@@ -530,6 +533,65 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     }
     const detail = names.length === 0 ? undefined : `${names.join(", ")} at the hub`;
     return { pattern, address, found: names.length > 0, detail };
+  }
+
+  #watch(client: HubMember, id: number, match: string | undefined): void {
+    if (match === undefined) return void client.sights.delete(id);
+    if (client.sights.size >= MAX_SIGHTS) {
+      throw new PatchbayError("overloaded", `over ${MAX_SIGHTS} patterns watched by one client`);
+    }
+    client.sights.set(id, match);
+    const seen = new Map<string, Seen[]>();
+    for (const one of this.#sights(match, client)) {
+      const key = keyOf(one.pattern, one.address);
+      const same = seen.get(key);
+      if (same === undefined) seen.set(key, [one]);
+      else if (same.length < MAX_SEEN) same.push(one);
+    }
+    for (const offers of seen.values()) {
+      const { pattern, address } = offers[0];
+      client.show(id, { pattern, address, offers } as { offers: Seen[] });
+    }
+    // All has been told.
+    client.show(id, { offers: [] });
+  }
+
+  #sight(pattern: Pattern, address: string, asker: HubMember) {
+    const offers = this.#sights(address, asker).filter((one) => one.pattern === pattern);
+    return { pattern, address, offers: offers.slice(0, MAX_SEEN) };
+  }
+
+  /** What is offered at the addresses of a pattern, by others than who asks. */
+  #sights(match: string, asker: HubMember | undefined): Seen[] {
+    const seen: Seen[] = [];
+    if (this.#config.relay || asker === undefined) {
+      for (const client of this.#byBay.values()) {
+        if (client === asker) continue;
+        const by = client.session.bay.id;
+        for (
+          const { pattern, address, shared = false, retain = false, bridged } of client.offers
+            .values()
+        ) {
+          if (matches(match, address)) {
+            seen.push({ pattern, address, shared, retain, by, bridged });
+          }
+        }
+      }
+    }
+    if (asker === undefined) return seen;
+    const by = this.#context.identity.id;
+    const mine = [
+      ...[...this.#callables.values()].map((one) => ["callable", one, false] as const),
+      ...[...this.#jobs.values()].map((one) => ["job", one, false] as const),
+    ];
+    for (const [pattern, { address, shared, bridged }, retain] of mine) {
+      if (matches(match, address)) seen.push({ pattern, address, shared, retain, by, bridged });
+    }
+    for (const { endpoint: { address, retain, bridged } } of this.#ways) {
+      if (!matches(match, address)) continue;
+      seen.push({ pattern: "speaker", address, shared: true, retain, by, bridged });
+    }
+    return seen;
   }
 
   #serves(pattern: Pattern, address: string): boolean {
@@ -566,7 +628,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   }
 
   /** One listener of the hub itself joins a client, if that speaks what it wants. */
-  async #hear(client: Client, listener: ListenerEndpoint): Promise<void> {
+  async #hear(client: HubMember, listener: ListenerEndpoint): Promise<void> {
     for (const speaker of client.speakers.values()) this.#countHere(speaker);
     const wanted = [...client.speakers.keys()].some((address) => listener.accepts(address));
     if (!wanted || client.subscriptions.has(listener)) return;

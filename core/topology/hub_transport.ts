@@ -5,14 +5,15 @@
  * @module
  */
 
+import { PatchbayError } from "../errors.ts";
 import type { Transport, TransportContext } from "../plugin.ts";
 import type { SessionOptions } from "../session/session.ts";
 import { HubClient } from "./hub_client.ts";
 import type { HubConfig, HubDriver } from "./hub_driver.ts";
-import { HubServer } from "./hub_server.ts";
 
 export type { HubConfig, HubDriver } from "./hub_driver.ts";
 export { HUB_FIELDS } from "./hub_driver.ts";
+export type { HubListenerView, HubMemberView, HubView } from "./hub_view.ts";
 
 /**
  * Makes a transport of a hub driver: this bay is the hub, or a client of it.
@@ -30,9 +31,40 @@ export async function hubTransport<Extras>(
   config: HubConfig,
   extras: Extras,
 ): Promise<Transport<Extras>> {
+  if (driver.role === "client") return await hubClientTransport(context, driver, config, extras);
+  // A worker that only dials need not load it.
+  const { HubServer } = await import("./hub_server.ts");
+  const hub = new HubServer(context, driver, config, sessionOf(context, config), extras);
+  await hub.start();
+  return hub;
+}
+
+/**
+ * Makes a transport of a driver that dials: as {@link hubTransport}, for where nothing can listen. A
+ * page that uses this one does not carry the hub.
+ *
+ * @typeParam Extras What only this wire has.
+ * @param context What core gave the plugin.
+ * @param driver How to dial.
+ * @param config The checked configuration.
+ * @param extras What only this wire has.
+ * @throws {PatchbayError} `internal`: the driver listens.
+ */
+// deno-lint-ignore require-await -- a refusal must reject, not throw
+export async function hubClientTransport<Extras>(
+  context: TransportContext,
+  driver: HubDriver,
+  config: HubConfig,
+  extras: Extras,
+): Promise<Transport<Extras>> {
+  if (driver.role !== "client") throw new PatchbayError("internal", "nothing can listen here");
+  return new HubClient(context, driver, config, sessionOf(context, config), extras);
+}
+
+function sessionOf(context: TransportContext, config: HubConfig): Omit<SessionOptions, "host"> {
   const { codec, compression, compressionThreshold, windowBytes, maxQueueBytes } = config;
   const { heartbeatMs, heartbeatTimeoutMs } = config;
-  const session: Omit<SessionOptions, "host"> = {
+  return {
     transport: context.name,
     identity: context.identity,
     timers: context.timers,
@@ -52,8 +84,4 @@ export async function hubTransport<Extras>(
     authorize: context.authorize,
     report: (error) => context.report(error),
   };
-  if (driver.role === "client") return new HubClient(context, driver, config, session, extras);
-  const hub = new HubServer(context, driver, config, session, extras);
-  await hub.start();
-  return hub;
 }

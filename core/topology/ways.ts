@@ -160,7 +160,8 @@ export interface SpeakHost {
 
 /** The way of one speaker's shouts. */
 export class SpeakWay implements SpeakerPort {
-  readonly #endpoint: SpeakerEndpoint;
+  /** The speaker. */
+  readonly endpoint: SpeakerEndpoint;
   readonly #host: SpeakHost;
   #publications: readonly Publication[] = [];
   #onJoin: (() => void) | undefined;
@@ -170,13 +171,13 @@ export class SpeakWay implements SpeakerPort {
    * @param host The transport.
    */
   constructor(endpoint: SpeakerEndpoint, host: SpeakHost) {
-    this.#endpoint = endpoint;
+    this.endpoint = endpoint;
     this.#host = host;
   }
 
   /** The speaker's address. */
   get address(): string {
-    return this.#endpoint.address;
+    return this.endpoint.address;
   }
 
   /** How many listeners have joined. */
@@ -187,12 +188,12 @@ export class SpeakWay implements SpeakerPort {
   /** As {@link SpeakerPort.shout}. */
   shout(value: unknown, context: EventContext): void | Promise<void> {
     const publications = this.#publications;
-    if (publications.length === 1) return publications[0].publish(this.#endpoint, value, context);
+    if (publications.length === 1) return publications[0].publish(this.endpoint, value, context);
     let waits: Promise<void>[] | undefined;
     let refusal: unknown;
     for (const publication of publications) {
       try {
-        const wait = publication.publish(this.#endpoint, value, context);
+        const wait = publication.publish(this.endpoint, value, context);
         if (wait !== undefined) (waits ??= []).push(wait);
       } catch (error) {
         // One listener that is full must not cost the others their message.
@@ -205,7 +206,7 @@ export class SpeakWay implements SpeakerPort {
 
   /** As {@link SpeakerPort.ready}. */
   async ready(): Promise<void> {
-    const expected = await this.#host.listenersOf(this.#endpoint.address);
+    const expected = await this.#host.listenersOf(this.endpoint.address);
     const missing = () => {
       const there = new Set(this.#publications.map((one) => one.subscriber));
       return expected.some((id) => !there.has(id));
@@ -224,16 +225,16 @@ export class SpeakWay implements SpeakerPort {
 
   /** @ignore A peer has subscribed. */
   add(publication: Publication): void {
-    if (!publication.wants(this.#endpoint.address)) return;
+    if (!publication.wants(this.endpoint.address)) return;
     this.#publications = [...this.#publications, publication];
-    const { last } = this.#endpoint;
+    const { last } = this.endpoint;
     if (publication.terms.retained && last !== undefined) {
       try {
-        void publication.publish(this.#endpoint, last.value, { ...last.context, retained: true });
+        void publication.publish(this.endpoint, last.value, { ...last.context, retained: true });
       } catch (error) {
         // Too large for this peer, say: it goes without, and the subscription stands.
         const { code } = PatchbayError.fromThrown(error);
-        this.#endpoint.statistics.countDrop(code);
+        this.endpoint.statistics.countDrop(code);
       }
     }
     this.#onJoin?.();

@@ -29,6 +29,28 @@ switch (what) {
     }
     break;
   }
+  case "create": {
+    using _ = SharedMemory.create(name, 4096);
+    console.log("created");
+    await forever();
+    break;
+  }
+  case "create all": {
+    // Each must be there until its creator says that it is not.
+    console.log("creating");
+    let lost = 0;
+    for (let i = 0; i < Number(rest[0]); i++) {
+      using memory = SharedMemory.create(`${name}-${i % 4}`, 4096);
+      try {
+        SharedMemory.open(memory.name)[Symbol.dispose]();
+      } catch {
+        lost++;
+      }
+      memory.unlink();
+    }
+    console.log(`${lost} lost`);
+    break;
+  }
   case "fill": {
     // In a /dev/shm of its own that is small: nothing may be left after each failure.
     const results: string[] = [];

@@ -9,6 +9,7 @@ import {
   type JobEndpoint,
   type ListenerEndpoint,
   type ListenerSource,
+  type Offer,
   PatchbayError,
   type SpeakerEndpoint,
 } from "@patchbay/core";
@@ -38,6 +39,8 @@ interface Desk<E> {
   turn: number;
 }
 
+type Server = CallableEndpoint | JobEndpoint;
+
 /**
  * Where bays of one process meet. Each bay has its own; give one to several bays and they reach
  * each other without bytes.
@@ -60,6 +63,9 @@ export class Room {
   readonly #stands = new Set<Stand>();
   readonly #seats = new Set<Seat>();
   readonly #watchers = new Set<() => void>();
+  readonly #onlookers = new Set<() => void>();
+  /** Whose each server is. */
+  readonly #owners = new WeakMap<Server, string>();
 
   /**
    * Calls back whenever a server came or went.
@@ -73,26 +79,59 @@ export class Room {
   }
 
   /**
+   * Calls back whenever a server or speaker came or went.
+   *
+   * @param changed What to call.
+   * @returns Ends it.
+   */
+  watchOffers(changed: () => void): () => void {
+    this.#onlookers.add(changed);
+    return () => this.#onlookers.delete(changed);
+  }
+
+  /** What is served, performed and spoken here. */
+  get offers(): Offer[] {
+    const offers: Offer[] = [];
+    for (const stand of this.#stands) {
+      const { address, retain, origin, bridged } = stand.endpoint;
+      offers.push({ pattern: "speaker", address, shared: true, retain, by: origin, bridged });
+    }
+    const add = (pattern: "callable" | "job", desks: ReadonlyMap<string, Desk<Server>>) => {
+      for (const [address, { servers }] of desks) {
+        for (const server of servers) {
+          const { shared, bridged } = server;
+          const by = this.#owners.get(server) ?? "";
+          offers.push({ pattern, address, shared, retain: false, by, bridged });
+        }
+      }
+    };
+    add("callable", this.#callables);
+    add("job", this.#jobs);
+    return offers;
+  }
+
+  /**
    * Adds a server of an address.
    *
    * @param endpoint The callable or job.
    * @param pattern Which of the two it is.
+   * @param owner The id of its bay.
    * @returns Takes it out again.
    * @throws {PatchbayError} `unavailable` if the address is taken.
    */
-  serve(endpoint: CallableEndpoint, pattern: "callable"): () => void;
+  serve(endpoint: CallableEndpoint, pattern: "callable", owner?: string): () => void;
   /**
    * Adds a worker of an address.
    *
    * @param endpoint The job.
    * @param pattern Which of the two it is.
+   * @param owner The id of its bay.
    * @returns Takes it out again.
    */
-  serve(endpoint: JobEndpoint, pattern: "job"): () => void;
-  serve(endpoint: CallableEndpoint | JobEndpoint, pattern: "callable" | "job"): () => void {
-    const desks: Map<string, Desk<CallableEndpoint | JobEndpoint>> = pattern === "callable"
-      ? this.#callables
-      : this.#jobs;
+  serve(endpoint: JobEndpoint, pattern: "job", owner?: string): () => void;
+  serve(endpoint: Server, pattern: "callable" | "job", owner = ""): () => void {
+    this.#owners.set(endpoint, owner);
+    const desks: Map<string, Desk<Server>> = pattern === "callable" ? this.#callables : this.#jobs;
     const { address, shared } = endpoint;
     let desk = desks.get(address);
     if (desk === undefined) desks.set(address, desk = { servers: [], turn: 0 });
@@ -166,6 +205,7 @@ export class Room {
     const stand = new Stand(endpoint);
     this.#stands.add(stand);
     for (const seat of this.#seats) this.#join(seat, stand);
+    for (const onlooker of this.#onlookers) onlooker();
     return stand;
   }
 
@@ -181,6 +221,7 @@ export class Room {
       seat.sources.delete(stand);
     }
     stand.sources = [];
+    for (const onlooker of this.#onlookers) onlooker();
   }
 
   /**
@@ -215,6 +256,7 @@ export class Room {
 
   #changed(): void {
     for (const watcher of this.#watchers) watcher();
+    for (const onlooker of this.#onlookers) onlooker();
   }
 }
 

@@ -20,6 +20,7 @@ import {
   type JobRun,
   type JobSink,
   type ListenerEndpoint,
+  matches,
   type OutboundCall,
   type OutboundJob,
   PatchbayError,
@@ -31,6 +32,7 @@ import {
   type SpeakerPort,
   type Transport,
   type TransportContext,
+  type Watching,
 } from "@patchbay/core";
 import type { Room, Stand } from "./room.ts";
 
@@ -69,6 +71,10 @@ class CallContext implements HandlerContext {
 
   get remainingMs(): number {
     return this.#call.remainingMs;
+  }
+
+  get priority(): number {
+    return this.#call.priority;
   }
 
   abort(reason: unknown): void {
@@ -220,7 +226,8 @@ class JobWay implements JobPort {
     if (endpoint === undefined) return job.fail(gone(this.#address));
     try {
       const goal = checkValues ? checked(job.goal, "goal") : job.goal;
-      const context = { headers: job.headers ?? NO_HEADERS, peer };
+      const { headers = NO_HEADERS, priority } = job;
+      const context = { headers, peer, priority };
       job.slot = endpoint.start(job.id, goal, context, checkValues ? checkedSink(job) : job);
     } catch (error) {
       job.fail(error);
@@ -270,6 +277,7 @@ export class InProcess implements Transport<{ readonly room: Room }> {
   /** @ignore */
   readonly report: (error: PatchbayError) => void;
   readonly #registrations = new Set<() => void>();
+  readonly #id: string;
 
   /** @ignore Made by the plugin. */
   constructor(context: TransportContext, room: Room, checkValues: boolean) {
@@ -277,6 +285,7 @@ export class InProcess implements Transport<{ readonly room: Room }> {
     this.extras = { room };
     this.checkValues = checkValues;
     this.report = context.report;
+    this.#id = context.identity.id;
     this.peer = { module: context.identity.module, transport: "in_process", local: true };
     this.#registrations.add(room.watch(() => context.routesChanged()));
   }
@@ -292,9 +301,25 @@ export class InProcess implements Transport<{ readonly room: Room }> {
     return { found: false, reason: "nobody serves it in this process" };
   }
 
+  /** As {@link Transport.watch}: all that is in the room, this bay's own as well. */
+  watch(match: string, changed: () => void): Promise<Watching> {
+    const { room } = this;
+    const end = room.watchOffers(changed);
+    this.#registrations.add(end);
+    return Promise.resolve({
+      get offers() {
+        return room.offers.filter((offer) => matches(match, offer.address));
+      },
+      close: () => {
+        this.#registrations.delete(end);
+        end();
+      },
+    });
+  }
+
   /** As {@link Transport.serve}. */
   serve(endpoint: CallableEndpoint): Promise<Registration> {
-    return this.#register(() => this.room.serve(endpoint, "callable"));
+    return this.#register(() => this.room.serve(endpoint, "callable", this.#id));
   }
 
   /** As {@link Transport.caller}. */
@@ -314,7 +339,7 @@ export class InProcess implements Transport<{ readonly room: Room }> {
 
   /** As {@link Transport.perform}. */
   perform(endpoint: JobEndpoint): Promise<Registration> {
-    return this.#register(() => this.room.serve(endpoint, "job"));
+    return this.#register(() => this.room.serve(endpoint, "job", this.#id));
   }
 
   /** As {@link Transport.executor}. */

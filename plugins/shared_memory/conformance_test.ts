@@ -1,4 +1,5 @@
 import { conformance } from "@patchbay/core/conformance";
-import fixture from "./fixture.ts";
+import fixture, { bySemaphore } from "./fixture.ts";
 
 conformance(fixture);
+conformance(bySemaphore);

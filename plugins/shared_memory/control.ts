@@ -17,14 +17,18 @@ import {
   type WireError,
 } from "@patchbay/core";
 import { type Libc, SharedMemory } from "@patchbay/ffi";
+import type { Bells } from "./bells.ts";
+import { NAME } from "./names.ts";
+import { removeAfter } from "./orphans.ts";
 import { RingLink } from "./ring_link.ts";
+import { Slots, SLOTS_BYTES } from "./slots.ts";
 
 // A message: the magic number, the version and the length of the rest, then JSON. The form of a
 // refusal is the same in every version.
 const MAGIC = 0x4d53_4250; // "PBSM", little-endian
 const HEADER_BYTES = 8;
 /** The version of what is said here. */
-export const CONTROL_VERSION = 1;
+export const CONTROL_VERSION = 2;
 const MAX_BODY_BYTES = 4096;
 /** The segment exists now. */
 const MADE = new Uint8Array([0x4d]);
@@ -33,10 +37,37 @@ const MADE = new Uint8Array([0x4d]);
 export const MIN_RING_BYTES: number = 64 * 1024;
 /** The largest ring. */
 export const MAX_RING_BYTES: number = 64 * 1024 * 1024;
-/** How often to look whether a segment whose maker has left is whole, and the pause between. */
-const RECLAIM_LOOKS = 20;
-const RECLAIM_PAUSE_MS = 10;
-const NAME = /^\/pb-[0-9a-f]{16}-[0-9a-f]$/;
+
+/**
+ * What has just been done of handing a segment over; in this order, the dialler's and then the
+ * acceptor's. Tests end the process there.
+ */
+export const STEPS = [
+  "dialled",
+  "announced",
+  "created",
+  "half made",
+  "made",
+  "told",
+  "answered",
+  "shared",
+  "accepted",
+  "heard",
+  "mapped",
+  "unlinked",
+  "answer sent",
+] as const;
+
+/** A step of handing a segment over. */
+export type Step = (typeof STEPS)[number];
+
+/** What tests may hang into the handing over. */
+export interface ControlHooks {
+  /** Called after each step. */
+  readonly onStep?: (step: Step) => void;
+  /** Called with the rings of each link, before it uses them. */
+  readonly onRings?: (producer: RingProducer, consumer: RingConsumer) => void;
+}
 
 /** Where the rings are. */
 export interface Offer {
@@ -48,14 +79,21 @@ export interface Offer {
   readonly epoch: number;
   /** Whose it is. */
   readonly pid: number;
+  /** The semaphore that wakes the dialler; without one the socket does. */
+  readonly bell?: string;
 }
 
-/** Where the second ring begins: at a line of the cache. */
-function secondAt(capacity: number): number {
+/** Where the slots begin, behind the first ring: at a line of the cache. */
+function slotsAt(capacity: number): number {
   return Math.ceil(ringBytes(capacity) / 128) * 128;
 }
 
-/** The size of a segment with two rings, in bytes. */
+/** Where the second ring begins. */
+function secondAt(capacity: number): number {
+  return slotsAt(capacity) + SLOTS_BYTES;
+}
+
+/** The size of a segment with two rings and the slots, in bytes. */
 export function segmentBytes(capacity: number): number {
   return secondAt(capacity) + ringBytes(capacity);
 }
@@ -129,30 +167,44 @@ function otherVersion(theirs: number): PatchbayError {
   );
 }
 
-function readOffer({ segment, capacity, epoch, pid }: Record<string, unknown>): Offer {
+function readOffer({ segment, capacity, epoch, pid, bell }: Record<string, unknown>): Offer {
   if (
     typeof segment === "string" && NAME.test(segment) &&
     typeof capacity === "number" && Number.isInteger(capacity) &&
     capacity >= MIN_RING_BYTES && capacity <= MAX_RING_BYTES && (capacity & (capacity - 1)) === 0 &&
     typeof epoch === "number" && Number.isInteger(epoch) &&
-    typeof pid === "number" && Number.isInteger(pid) && pid > 0 && pid <= 0x7fff_ffff
-  ) return { segment, capacity, epoch, pid };
+    typeof pid === "number" && Number.isInteger(pid) && pid > 0 && pid <= 0x7fff_ffff &&
+    (bell === undefined || typeof bell === "string")
+  ) return { segment, capacity, epoch, pid, bell };
   throw new PatchbayError("protocol", "the peer offers a segment that cannot be", {
     details: { segment, capacity, epoch, pid },
   });
 }
 
 /** A link over a segment that is mapped; the dialler writes into the first ring. */
-function link(conn: Deno.Conn, memory: SharedMemory, offer: Offer, libc: Libc, dialler: boolean) {
+function link(
+  conn: Deno.Conn,
+  memory: SharedMemory,
+  offer: Offer,
+  libc: Libc,
+  dialler: boolean,
+  hooks: ControlHooks,
+  bells: Bells | undefined,
+): RingLink {
   const { capacity, epoch } = offer;
   const places = [{ epoch, capacity }, { epoch, capacity, offset: secondAt(capacity) }];
   const [mine, theirs] = dialler ? places : places.reverse();
   const { sched_yield: yieldCore } = libc.calls.posix;
+  const producer = RingProducer.attach(memory.buffer, mine);
+  const consumer = RingConsumer.attach(memory.buffer, theirs);
+  hooks.onRings?.(producer, consumer);
   return new RingLink({
     conn,
-    producer: RingProducer.attach(memory.buffer, mine),
-    consumer: RingConsumer.attach(memory.buffer, theirs),
+    producer,
+    consumer,
+    slots: new Slots(memory.buffer, slotsAt(capacity), dialler),
     yieldCore: () => void yieldCore(),
+    hear: bells === undefined ? undefined : (wake) => bells.listen(wake),
     free: () => memory[Symbol.dispose](),
   });
 }
@@ -163,25 +215,44 @@ function link(conn: Deno.Conn, memory: SharedMemory, offer: Offer, libc: Libc, d
  * @param conn The socket; the link owns it if there is one in the end.
  * @param offer What to make. The name must not be in use.
  * @param libc The C library.
+ * @param hooks What tests hang into it.
+ * @param bells The bay's bell, and the way to the peer's.
  * @throws {PatchbayError} `closed`: the peer left; `protocol`; why the segment cannot be made; what
  *   the peer refuses it with.
  */
-export async function offerLink(conn: Deno.Conn, offer: Offer, libc: Libc): Promise<RingLink> {
+export async function offerLink(
+  conn: Deno.Conn,
+  offer: Offer,
+  libc: Libc,
+  hooks: ControlHooks = {},
+  bells?: Bells,
+): Promise<RingLink> {
   const { segment, capacity, epoch } = offer;
+  hooks.onStep?.("dialled");
   await write(conn, encodeMessage(offer));
+  hooks.onStep?.("announced");
   const memory = SharedMemory.create(segment, segmentBytes(capacity), { libc });
   try {
+    hooks.onStep?.("created");
     createRing(memory.buffer, capacity, { epoch });
+    hooks.onStep?.("half made");
     createRing(memory.buffer, capacity, { epoch, offset: secondAt(capacity) });
-    const made = link(conn, memory, offer, libc, true);
+    const made = link(conn, memory, offer, libc, true, hooks, bells);
+    hooks.onStep?.("made");
     await write(conn, MADE);
+    hooks.onStep?.("told");
     const answer = await readMessage(conn);
+    hooks.onStep?.("answered");
     if (answer === undefined) throw new PatchbayError("closed", "the peer left without an answer");
     if (answer.version !== CONTROL_VERSION) throw otherVersion(answer.version);
     if (answer.body.error !== undefined) {
       throw PatchbayError.fromWire(answer.body.error as WireError);
     }
+    if (answer.body.bell !== undefined && bells !== undefined) {
+      made.ringWith(bells.open(answer.body.bell));
+    }
     memory.unlink();
+    hooks.onStep?.("shared");
     return made;
   } catch (error) {
     memory.unlink();
@@ -195,70 +266,68 @@ export async function offerLink(conn: Deno.Conn, offer: Offer, libc: Libc): Prom
  *
  * @param conn The socket; the link owns it if there is one in the end.
  * @param libc The C library.
+ * @param hooks What tests hang into it.
+ * @param bells The bay's bell, and the way to the peer's.
  * @returns `undefined` if the peer left without a word.
  * @throws {PatchbayError} `protocol`, `forbidden`, `not_found`: the segment is not what was offered.
  */
-export async function acceptLink(conn: Deno.Conn, libc: Libc): Promise<RingLink | undefined> {
+export async function acceptLink(
+  conn: Deno.Conn,
+  libc: Libc,
+  hooks: ControlHooks = {},
+  bells?: Bells,
+): Promise<RingLink | undefined> {
   let offer: Offer | undefined;
   try {
+    hooks.onStep?.("accepted");
     const message = await readMessage(conn);
     if (message === undefined) return undefined;
     if (message.version !== CONTROL_VERSION) throw otherVersion(message.version);
     offer = readOffer(message.body);
+    hooks.onStep?.("heard");
     if ((await read(conn, 1))?.[0] !== MADE[0]) {
       throw new PatchbayError("closed", "the peer left before its segment was made");
     }
-    const made = map(conn, offer, libc);
+    const made = map(conn, offer, libc, hooks, bells);
     try {
-      await write(conn, encodeMessage({}));
+      if (offer.bell !== undefined && bells !== undefined) made.ringWith(bells.open(offer.bell));
+      await write(conn, encodeMessage({ bell: bells?.name }));
     } catch (error) {
       await made.close(true);
       throw error;
     }
+    hooks.onStep?.("answer sent");
     return made;
   } catch (error) {
     const known = PatchbayError.fromThrown(error);
-    await write(conn, encodeMessage({ error: known.toWire() })).catch(() => {});
-    if (offer !== undefined) await reclaim(offer, libc);
+    const told = await write(conn, encodeMessage({ error: known.toWire() })).then(
+      () => true,
+      () => false,
+    );
+    if (offer !== undefined) {
+      await removeAfter(offer.segment, libc, !told || known.code === "closed");
+    }
     throw known;
   }
 }
 
-function map(conn: Deno.Conn, offer: Offer, libc: Libc): RingLink {
+function map(
+  conn: Deno.Conn,
+  offer: Offer,
+  libc: Libc,
+  hooks: ControlHooks,
+  bells: Bells | undefined,
+): RingLink {
   const { segment, capacity } = offer;
   const memory = SharedMemory.open(segment, { libc, bytes: segmentBytes(capacity) });
   try {
-    const made = link(conn, memory, offer, libc, false);
+    const made = link(conn, memory, offer, libc, false, hooks, bells);
+    hooks.onStep?.("mapped");
     memory.unlink();
+    hooks.onStep?.("unlinked");
     return made;
   } catch (error) {
     memory[Symbol.dispose]();
     throw error;
-  }
-}
-
-/**
- * Removes the name of a segment that was announced to this side and to nobody else.
- *
- * A maker that was killed may have left it half made, and its process counts as alive until its
- * parent has asked for its exit code. A maker that lives removes it by itself, and may use the name
- * again: that segment is whole soon, and has another epoch.
- */
-async function reclaim({ segment, capacity, epoch, pid }: Offer, libc: Libc): Promise<void> {
-  for (let look = 0; look < RECLAIM_LOOKS && libc.processAlive(pid); look++) {
-    try {
-      using memory = SharedMemory.open(segment, { libc, bytes: segmentBytes(capacity) });
-      RingConsumer.attach(memory.buffer, { epoch, capacity });
-      break;
-    } catch (error) {
-      const { code, details } = PatchbayError.fromThrown(error);
-      if (code === "not_found" || code === "forbidden" || details?.expected === epoch) return;
-    }
-    await new Promise((resolve) => setTimeout(resolve, RECLAIM_PAUSE_MS));
-  }
-  try {
-    SharedMemory.unlink(segment, { libc });
-  } catch {
-    // Another user's: none of ours.
   }
 }

@@ -7,10 +7,12 @@
 import { type Fixture, type Json, type Meeting, strangerOver } from "@patchbay/core/conformance";
 import { HostDirectory, openRuntimeDir, socketPath } from "@patchbay/host";
 import { encodeMessage } from "./control.ts";
-import { createSharedMemory } from "./plugin.ts";
+import { createSharedMemory, type SharedMemoryConfig } from "./plugin.ts";
 import type { RingLink } from "./ring_link.ts";
 
-function meet(path: string, leave: () => Promise<void>): Meeting {
+type Doorbell = SharedMemoryConfig["doorbell"];
+
+function meet(path: string, doorbell: Doorbell, leave: () => Promise<void>): Meeting {
   const connections = new Set<Deno.UnixConn>();
   const links = new Set<RingLink>();
   const sharedMemory = createSharedMemory({
@@ -25,10 +27,10 @@ function meet(path: string, leave: () => Promise<void>): Meeting {
       ...overrides,
       module,
       plugins: [sharedMemory],
-      config: { shared_memory: { reconnectMinMs: 10, connectTimeoutMs: 1000 } },
+      config: { shared_memory: { reconnectMinMs: 10, connectTimeoutMs: 1000, doorbell } },
       directory: (identity) => HostDirectory.open(identity, { path }),
     }),
-    place: path,
+    place: { path, doorbell },
     async sever() {
       // Closing the socket alone cuts nothing before its end is noticed: the rings go on.
       await Promise.all([...links].map((link) => link.close(true)));
@@ -52,6 +54,12 @@ function meet(path: string, leave: () => Promise<void>): Meeting {
   };
 }
 
+async function meeting(doorbell: Doorbell): Promise<Meeting> {
+  const parent = await Deno.makeTempDir({ prefix: "pb-" });
+  const path = openRuntimeDir({ path: `${parent}/run` });
+  return meet(path, doorbell, () => Deno.remove(parent, { recursive: true }));
+}
+
 /** shared_memory in a temporary runtime directory. */
 const fixture: Fixture = {
   plugin: createSharedMemory(),
@@ -59,12 +67,11 @@ const fixture: Fixture = {
   layouts: ["same_process", "two_processes"],
   lacks: { alone: "a bay does not dial itself: in_process is for that" },
   largestPayloadBytes: 16 * 1024 * 1024,
-  async meeting() {
-    const parent = await Deno.makeTempDir({ prefix: "pb-" });
-    const path = openRuntimeDir({ path: `${parent}/run` });
-    return meet(path, () => Deno.remove(parent, { recursive: true }));
+  meeting: () => meeting("socket"),
+  join(place: Json) {
+    const { path, doorbell } = place as { path: string; doorbell: Doorbell };
+    return Promise.resolve(meet(path, doorbell, () => Promise.resolve()));
   },
-  join: (place: Json) => Promise.resolve(meet(String(place), () => Promise.resolve())),
   // That --allow-ffi is really missing is tested in a process of its own.
   unavailable: () =>
     Promise.resolve({
@@ -84,6 +91,13 @@ const fixture: Fixture = {
       remedy: /--allow-ffi/,
       [Symbol.asyncDispose]: () => Promise.resolve(),
     }),
+};
+
+/** The same, woken by semaphores instead of sockets. */
+export const bySemaphore: Fixture = {
+  ...fixture,
+  name: "shared_memory (woken by semaphores)",
+  meeting: () => meeting("semaphore"),
 };
 
 export default fixture;

@@ -1,23 +1,20 @@
 /**
- * The names under which segments are handed over: few, and always the same for one bay.
+ * The names under which segments are handed over: each is used once, and says whose it is.
  *
  * @module
  */
 
-import { type Libc, SharedMemory } from "@patchbay/ffi";
+/** What every name begins with. */
+export const NAME_PREFIX = "/pb-";
+/** A name that a peer may offer; 29 characters, which every system takes. */
+export const NAME: RegExp = /^\/pb-[0-9a-f]{16}-[0-9a-f]{8}$/;
+/** A name of any segment of ours, whatever is in it. */
+export const ANY_NAME: RegExp = /^\/pb-[0-9a-f]{16}-[0-9a-z]{8}$/;
 
-/**
- * How many segments one bay may be handing over at once. Their names derive from the bay's: what a
- * bay that was killed left behind is found by its next start.
- */
-const SLOTS = 16;
-
-/** The names of segments that are being handed over. */
+/** The names of one bay's segments. */
 export class Names {
   /** What the names of the bay's segments begin with. */
   readonly prefix: string;
-  readonly #free: number[] = Array.from({ length: SLOTS }, (_, slot) => slot);
-  readonly #waiting: ((slot: number) => void)[] = [];
 
   private constructor(prefix: string) {
     this.prefix = prefix;
@@ -32,38 +29,16 @@ export class Names {
   static async of(folder: string, instance: string): Promise<Names> {
     const text = new TextEncoder().encode(`${folder}\n${instance}`);
     const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", text));
-    return new Names(`/pb-${hash.subarray(0, 8).toHex()}-`);
+    return new Names(`${NAME_PREFIX}${hash.subarray(0, 8).toHex()}-`);
   }
 
-  /**
-   * Runs something with a name that nobody else uses meanwhile.
-   *
-   * @param use Creates the segment, and removes its name before it ends.
-   */
-  async lend<T>(use: (name: string) => Promise<T>): Promise<T> {
-    const slot = this.#free.pop() ??
-      await new Promise<number>((resolve) => this.#waiting.push(resolve));
-    try {
-      return await use(this.prefix + slot.toString(16));
-    } finally {
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#free.push(slot);
-      else next(slot);
-    }
+  /** The names of nobody in particular. */
+  static ofNobody(): Names {
+    return new Names(`${NAME_PREFIX}${crypto.getRandomValues(new Uint8Array(8)).toHex()}-`);
   }
 
-  /**
-   * Removes what an earlier bay of this name left when it was killed.
-   *
-   * @param libc The C library.
-   */
-  reclaim(libc: Libc): void {
-    for (let slot = 0; slot < SLOTS; slot++) {
-      try {
-        SharedMemory.unlink(this.prefix + slot.toString(16), { libc });
-      } catch {
-        // Another user has put something there: creating it says so.
-      }
-    }
+  /** A name that was never used: whoever removes it late removes no other segment. */
+  next(): string {
+    return this.prefix + crypto.getRandomValues(new Uint8Array(4)).toHex();
   }
 }

@@ -19,8 +19,17 @@ import {
 } from "@patchbay/core";
 import { type Libc, type LibcAvailability, libcAvailability, openLibc } from "@patchbay/ffi";
 import { dialUnix, listenUnix, requireHostDirectory, socketPath } from "@patchbay/host";
-import { acceptLink, MAX_RING_BYTES, MIN_RING_BYTES, offerLink } from "./control.ts";
+import { Bells } from "./bells.ts";
+import {
+  acceptLink,
+  type ControlHooks,
+  MAX_RING_BYTES,
+  MIN_RING_BYTES,
+  offerLink,
+  segmentBytes,
+} from "./control.ts";
 import { Names } from "./names.ts";
+import { lackOfRoom, leftovers, Sweeper } from "./orphans.ts";
 import type { RingLink } from "./ring_link.ts";
 
 /** What only shared_memory has. */
@@ -33,10 +42,18 @@ export interface SharedMemoryExtras {
 export interface SharedMemoryConfig extends LinkConfig {
   /** How many bytes of messages the ring of each direction holds; the dialling side's counts. */
   readonly ringBytes: number;
+  /** What wakes this bay when it sleeps: the socket to each peer, or one semaphore for all. */
+  readonly doorbell: "socket" | "semaphore";
 }
 
 const FIELDS: ConfigFields = {
   ...LINK_FIELDS,
+  maxMessageBytes: {
+    ...LINK_FIELDS.maxMessageBytes,
+    description: "largest message, in bytes; default: the bay's, else 64 MiB",
+  } as ConfigFields[string],
+  // As long in time as 64 KiB on a socket: memory takes a megabyte in a fraction of a millisecond.
+  windowBytes: { ...LINK_FIELDS.windowBytes, default: 512 * 1024 } as ConfigFields[string],
   ringBytes: {
     kind: "integer",
     min: MIN_RING_BYTES,
@@ -44,10 +61,16 @@ const FIELDS: ConfigFields = {
     description: "ring of each direction, in bytes; rounded up to a power of two",
     default: 1024 * 1024,
   },
+  doorbell: {
+    kind: "string",
+    oneOf: ["socket", "semaphore"],
+    description: "what wakes this bay: the socket to each peer, or one POSIX semaphore for all",
+    default: "socket",
+  },
 };
 
 /** What tests may hang into shared_memory. */
-export interface SharedMemoryHooks {
+export interface SharedMemoryHooks extends ControlHooks {
   /** Called with each connection, dialled or accepted, before it is used. */
   onConnection?: (connection: Deno.UnixConn) => void;
   /** Called with each link. */
@@ -72,6 +95,13 @@ function closeQuietly(connection: Deno.Conn): void {
   }
 }
 
+const SMALLER = "lower config.shared_memory.ringBytes";
+
+/** The bytes of one ring. */
+function capacityOf({ ringBytes }: SharedMemoryConfig): number {
+  return 2 ** Math.ceil(Math.log2(ringBytes));
+}
+
 /** How shared_memory listens and dials. */
 class Driver implements LinkDriver {
   readonly #path: string;
@@ -84,6 +114,8 @@ class Driver implements LinkDriver {
   readonly #meeting = new Map<Deno.UnixConn, Promise<void>>();
   readonly #dials = new Set<Promise<Link>>();
   readonly #links = new Set<RingLink>();
+  readonly #sweeper: Sweeper;
+  readonly #bells: Bells;
 
   constructor(
     path: string,
@@ -99,6 +131,15 @@ class Driver implements LinkDriver {
     this.#hooks = hooks;
     this.#names = names;
     this.#libc = libc;
+    this.#sweeper = new Sweeper(
+      requireHostDirectory(context),
+      libc,
+      (error) => context.report(error.with({ transport: context.name })),
+    );
+    this.#bells = new Bells(
+      libc,
+      config.doorbell === "semaphore" ? names.prefix : undefined,
+    );
   }
 
   async listen(accept: (link: Link) => void) {
@@ -123,24 +164,23 @@ class Driver implements LinkDriver {
   }
 
   async #dial(where: string, signal: AbortSignal): Promise<Link> {
-    const capacity = 2 ** Math.ceil(Math.log2(this.#config.ringBytes));
-    return await this.#names.lend(async (segment) => {
-      const connection = await dialUnix(where, { signal });
-      this.#hooks.onConnection?.(connection);
-      const giveUp = () => closeQuietly(connection);
-      signal.addEventListener("abort", giveUp);
-      try {
-        const [epoch] = crypto.getRandomValues(new Int32Array(1));
-        const offer = { segment, capacity, epoch, pid: Deno.pid };
-        return this.#keep(await offerLink(connection, offer, this.#libc));
-      } catch (error) {
-        closeQuietly(connection);
-        signal.throwIfAborted();
-        throw lost(error);
-      } finally {
-        signal.removeEventListener("abort", giveUp);
-      }
-    });
+    const capacity = capacityOf(this.#config);
+    const segment = this.#names.next();
+    const connection = await dialUnix(where, { signal });
+    this.#hooks.onConnection?.(connection);
+    const giveUp = () => closeQuietly(connection);
+    signal.addEventListener("abort", giveUp);
+    try {
+      const [epoch] = crypto.getRandomValues(new Int32Array(1));
+      const offer = { segment, capacity, epoch, pid: Deno.pid, bell: this.#bells.name };
+      return this.#keep(await offerLink(connection, offer, this.#libc, this.#hooks, this.#bells));
+    } catch (error) {
+      closeQuietly(connection);
+      signal.throwIfAborted();
+      throw lost(error);
+    } finally {
+      signal.removeEventListener("abort", giveUp);
+    }
   }
 
   async close(): Promise<void> {
@@ -148,6 +188,8 @@ class Driver implements LinkDriver {
     // Whoever dialled has given up by now.
     await Promise.allSettled(this.#dials);
     await Promise.all([...this.#links].map((link) => link.close(true)));
+    this.#sweeper[Symbol.dispose]();
+    await this.#bells.close();
     this.#libc[Symbol.dispose]();
   }
 
@@ -157,7 +199,7 @@ class Driver implements LinkDriver {
     const late = setTimeout(() => closeQuietly(connection), this.#config.connectTimeoutMs);
     const met = (async () => {
       try {
-        const link = await acceptLink(connection, this.#libc);
+        const link = await acceptLink(connection, this.#libc, this.#hooks, this.#bells);
         if (link === undefined) closeQuietly(connection);
         else accept(this.#keep(link));
       } catch (error) {
@@ -211,8 +253,8 @@ export function createSharedMemory(hooks: SharedMemoryHooks = {}): SharedMemoryW
     summary: "between processes of this host, through memory that both have mapped",
     capabilities: { callable: true, speaker: true, job: true },
     scope: "host",
-    // Behind uds (20) until its shouts and cold calls are quicker than those over uds.
-    rank: 30,
+    // Before uds (20).
+    rank: 10,
     traits: {
       ordered: true,
       delivery: "at_most_once",
@@ -220,13 +262,14 @@ export function createSharedMemory(hooks: SharedMemoryHooks = {}): SharedMemoryW
       headers: true,
       job: "native",
       maxPayloadBytes: 1024 * 1024 * 1024,
-      zeroCopy: false,
+      zeroCopy: true,
       values: false,
       backpressure: true,
       noticesDeath: true,
     },
+    defaultMaxMessageBytes: 64 * 1024 * 1024,
     config: configSchema<SharedMemoryConfig>(FIELDS),
-    available() {
+    available(config) {
       if (Deno.build.os !== "linux") {
         return {
           available: false,
@@ -234,15 +277,19 @@ export function createSharedMemory(hooks: SharedMemoryHooks = {}): SharedMemoryW
           remedy: Deno.build.os === "windows" ? "use websocket instead" : "use uds instead",
         };
       }
-      return (hooks.availability ?? libcAvailability)();
+      const libc = (hooks.availability ?? libcAvailability)();
+      const full = libc.available ? lackOfRoom(segmentBytes(capacityOf(config))) : undefined;
+      return full === undefined
+        ? libc
+        : { available: false, reason: full.message, remedy: full.remedy ?? SMALLER };
     },
+    leftovers,
     async open(context, config) {
       const directory = requireHostDirectory(context);
       const { instance } = context.identity;
       const path = socketPath(directory.path, instance, "shm");
       const names = await Names.of(directory.path, instance);
       const libc = openLibc();
-      names.reclaim(libc);
       const driver = new Driver(path, context, config, hooks, names, libc);
       return directoryTransport(context, directory, driver, config, { path });
     },

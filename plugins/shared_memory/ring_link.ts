@@ -8,27 +8,26 @@ import { setImmediate } from "node:timers";
 import {
   type Link,
   type LinkHandler,
+  type LinkSlots,
   MAX_FRAME_BYTES,
   PatchbayError,
   type RingConsumer,
   type RingProducer,
 } from "@patchbay/core";
+import type { Bell } from "./bells.ts";
+import { Patience } from "./patience.ts";
 
-/** How often to look before another process may have the core. */
-const POLLS = 100;
-/** How often to do so before the event loop turns, which costs more. */
-const ROUNDS = 4;
-/** How long to look for more after the last frame before sleeping, in milliseconds. */
-const SPIN_MS = 0.05;
 /** How long frames may keep the event loop from turning, in milliseconds. */
 const TURN_MS = 1;
+/** After so many batches the clock is looked at, which costs as much as a small frame. */
+const CLOCK_EVERY = 16;
 /** The most bytes that are handed over at once. */
 const BATCH_BYTES = 64 * 1024;
 /**
- * What follows from a frame stands behind some promises: after so many hops, the next call or the
- * answer has been sent, and polling before would only delay it.
+ * What follows from a frame stands behind some promises: after so many hops at most, the next call
+ * or the answer has been sent, and polling before would only delay it.
  */
-const HOPS = 12;
+const HOPS = 24;
 /** How long {@link RingLink.close} waits for room for what was committed, in milliseconds. */
 const FLUSH_MS = 1000;
 
@@ -42,8 +41,12 @@ export interface RingLinkParts {
   readonly producer: RingProducer;
   /** The ring from the peer. */
   readonly consumer: RingConsumer;
+  /** Slots for newest values, in the same memory. */
+  readonly slots?: LinkSlots;
   /** Lets another process run (`sched_yield`). */
   readonly yieldCore: () => void;
+  /** Listens to the second way of being woken; returns what ends that. */
+  readonly hear?: (wake: () => void) => () => void;
   /** Frees the memory under the rings; called once, when nothing touches it any more. */
   readonly free: () => void;
 }
@@ -60,18 +63,29 @@ export class RingLink implements Link {
   /** The kernel closes the socket with the process. */
   readonly detectsClose = true;
   /** As {@link Link.maxFrameBytes}. */
-  readonly maxFrameBytes: number = MAX_FRAME_BYTES;
-  // Not the ring itself: what lies behind a claim may be overwritten before the commit, and in the
-  // ring that would be messages that the peer has not read.
-  /** As {@link Link.buffer}. */
-  readonly buffer: Uint8Array = new Uint8Array(MAX_FRAME_BYTES);
+  readonly maxFrameBytes: number;
+  /** As {@link Link.slots}. */
+  readonly slots: LinkSlots | undefined;
+  /** The peer has the rings, too. */
+  readonly shared = true;
+  /** As {@link Link.buffer}: the ring itself for an exact claim, else {@link #scratch}. */
+  buffer: Uint8Array;
   /** As {@link Link.view}. */
-  readonly view: DataView = new DataView(this.buffer.buffer);
+  view: DataView;
+  // What lies behind a claim that is not exact may be overwritten before the commit, and in the ring
+  // that would be messages that the peer has not read.
+  readonly #scratch = new Uint8Array(MAX_FRAME_BYTES);
+  readonly #scratchView = new DataView(this.#scratch.buffer);
+  /** For an exact claim that finds no room in the ring. */
+  #spill: Uint8Array | undefined;
   readonly #parts: RingLinkParts;
   readonly #producer: RingProducer;
   readonly #consumer: RingConsumer;
-  /** Frames are copied out before anybody looks at them: the peer could change them meanwhile. */
-  readonly #taken = new Uint8Array(MAX_FRAME_BYTES);
+  readonly #patience: Patience;
+  /** Whether the claim lies in the ring. */
+  #inRing = false;
+  /** Counts commits: whoever waits for what follows from a frame sees that it has come. */
+  #commits = 0;
   /** Frames that found no room in the ring. */
   #waiting: Uint8Array[] = [];
   #firstWaiting = 0;
@@ -81,6 +95,9 @@ export class RingLink implements Link {
   #running: Promise<unknown> | undefined;
   /** Wakes the polling loop; `undefined` while it does not sleep. */
   #wake: (() => void) | undefined;
+  #looking = false;
+  #bell: Bell | undefined;
+  #deaf: (() => void) | undefined;
   #ringing: Promise<void> | undefined;
   #ringAgain = false;
   /** The peer has closed the socket, or died: what it wrote before is still read. */
@@ -99,6 +116,11 @@ export class RingLink implements Link {
     this.#parts = parts;
     this.#producer = parts.producer;
     this.#consumer = parts.consumer;
+    this.#patience = new Patience(parts.consumer, parts.yieldCore);
+    this.slots = parts.slots;
+    this.maxFrameBytes = parts.producer.maxBytes;
+    this.buffer = this.#scratch;
+    this.view = this.#scratchView;
   }
 
   /** As {@link Link.buffered}: what waits for room in the ring. */
@@ -109,20 +131,46 @@ export class RingLink implements Link {
   /** As {@link Link.start}. */
   start(handler: LinkHandler): void {
     this.#handler = handler;
+    this.#deaf = this.#parts.hear?.(() => this.#wakeUp());
     this.#running = Promise.all([this.#listen(), this.#run(handler)]);
   }
 
   /** As {@link Link.claim}. */
-  claim(_bytes: number): number {
+  claim(bytes: number, exact = false): number {
+    if (exact && this.#buffered === 0 && !this.#closed) {
+      const at = this.#claimInRing(bytes);
+      if (at >= 0) {
+        this.buffer = this.#producer.bytes;
+        this.view = this.#producer.view;
+        this.#inRing = true;
+        return at;
+      }
+    }
+    this.#inRing = false;
+    if (bytes <= this.#scratch.length) {
+      this.buffer = this.#scratch;
+      this.view = this.#scratchView;
+    } else {
+      this.buffer = this.#spill = new Uint8Array(bytes);
+      this.view = new DataView(this.buffer.buffer);
+    }
     return 0;
   }
 
   /** As {@link Link.commit}. */
   commit(bytes: number): void {
     if (this.#closed) return;
+    this.#commits++;
     try {
-      if (this.#buffered === 0 && this.#put(this.buffer, bytes)) return this.#ringIfAsleep();
-      this.#waiting.push(this.buffer.slice(0, bytes));
+      if (this.#inRing) {
+        this.#inRing = false;
+        this.#producer.commit(bytes);
+        return this.#sent();
+      }
+      if (this.#buffered === 0 && this.#put(this.buffer, bytes)) return this.#sent();
+      const frame = this.#spill ?? this.buffer.slice(0, bytes);
+      this.#spill = undefined;
+      this.#waiting.push(frame);
       this.#buffered += bytes;
       // If this side sleeps, nobody would look whether there is room now: say that it waits for it.
       if (this.#wake !== undefined) this.#wakeUp();
@@ -158,12 +206,43 @@ export class RingLink implements Link {
     })();
   }
 
+  /** From now on the peer is woken by a bell instead of the socket; the link owns it. */
+  ringWith(bell: Bell): void {
+    this.#bell = bell;
+  }
+
   /** Resolves when it is closed and its memory was freed. */
   get freed(): Promise<void> {
     return this.#freed.promise;
   }
 
   // ----- out -----
+
+  #claimInRing(bytes: number): number {
+    try {
+      return this.#producer.claim(bytes);
+    } catch (error) {
+      this.#fail(error);
+      return -1;
+    }
+  }
+
+  /** A frame is in the ring. */
+  #sent(): void {
+    if (this.#producer.wakes()) this.#ring();
+    // The answer to what ends a silence is looked for a while, rather than slept for.
+    if (this.#wake !== undefined && !this.#looking) {
+      this.#looking = true;
+      queueMicrotask(this.#lookForAnswer);
+    }
+  }
+
+  readonly #lookForAnswer = (): void => {
+    this.#looking = false;
+    if (this.#handler?.expectsAnswer !== true) return;
+    this.#patience.expectAnswer();
+    this.#wakeUp();
+  };
 
   #put(from: Uint8Array, bytes: number): boolean {
     const producer = this.#producer;
@@ -191,18 +270,21 @@ export class RingLink implements Link {
       waiting.splice(0, next);
       this.#firstWaiting = 0;
     }
-    this.#ringIfAsleep();
+    if (this.#producer.wakes()) this.#ring();
     this.#handler?.drained();
     if (this.#buffered === 0) this.#emptied?.();
     return true;
   }
 
-  #ringIfAsleep(): void {
-    if (this.#producer.wakes()) this.#ring();
-  }
-
   /** Wakes the peer, for whatever it waits. */
   #ring(): void {
+    if (this.#bell !== undefined) {
+      try {
+        return this.#bell.ring();
+      } catch (error) {
+        return this.#fail(error);
+      }
+    }
     // A ring that is still under way may be heard before the peer falls asleep again.
     if (this.#ringing !== undefined) this.#ringAgain = true;
     else this.#ringing = this.#writeBell();
@@ -249,7 +331,9 @@ export class RingLink implements Link {
   }
 
   async #poll(handler: LinkHandler): Promise<void> {
-    let lastFrame = -Infinity;
+    const patience = this.#patience;
+    const idle = () => handler.idle?.();
+    let batches = 0;
     let lastTurn = performance.now();
     while (!this.#closed) {
       if (this.#peerGone) {
@@ -258,56 +342,51 @@ export class RingLink implements Link {
         return this.#shut(undefined);
       }
       if (this.#buffered > 0) this.#putWaiting();
+      const before = this.#commits;
       if (this.#take(handler, BATCH_BYTES)) {
-        for (let hop = 0; hop < HOPS; hop++) await null;
-        lastFrame = performance.now();
-        if (lastFrame - lastTurn < TURN_MS) continue;
-        await turn();
-        lastTurn = performance.now();
+        for (let hop = 0; hop < HOPS && this.#commits === before; hop++) await null;
+        patience.found();
+        if (++batches % CLOCK_EVERY === 0 && performance.now() - lastTurn > TURN_MS) {
+          await turn();
+          lastTurn = performance.now();
+        }
         continue;
       }
-      if (performance.now() - lastFrame < SPIN_MS) {
-        if (this.#look()) continue;
-        await turn();
-        lastTurn = performance.now();
-        continue;
-      }
-      await this.#sleep();
+      if (patience.look(idle)) continue;
+      if (patience.over) {
+        await this.#sleep();
+        patience.begin();
+      } else await turn();
       lastTurn = performance.now();
-      lastFrame = lastTurn;
     }
   }
 
-  /** Looks some times whether a frame has come; whoever shares the core runs in between. */
-  #look(): boolean {
-    const consumer = this.#consumer;
-    for (let round = 0; round < ROUNDS; round++) {
-      for (let poll = 0; poll < POLLS; poll++) if (consumer.peek() >= 0) return true;
-      this.#parts.yieldCore();
-    }
-    return false;
-  }
-
-  /** Hands over what has come. */
+  /** Hands over what has come, where it lies. */
   #take(handler: LinkHandler, maxBytes: number): boolean {
     const consumer = this.#consumer;
-    const taken = this.#taken;
+    const { bytes: ring, capacity } = consumer;
     let bytes = 0;
     while (bytes < maxBytes) {
       const at = consumer.peek();
       if (at < 0) break;
       const { length } = consumer;
-      if (length > this.maxFrameBytes) throw this.#tooLong(length);
-      taken.set(consumer.bytes.subarray(at, at + length));
-      consumer.release();
       bytes += length + 8;
-      handler.frame(taken, 0, length);
+      handler.frame(ring, at, at + length);
       if (this.#closed) return true;
+      consumer.skip();
+      // The sender may need the room before the batch is through.
+      if (consumer.kept * 4 >= capacity) this.#release();
     }
     if (bytes === 0) return false;
-    if (consumer.wakes()) this.#ring();
+    this.#release();
     handler.batchEnd();
     return true;
+  }
+
+  #release(): void {
+    const consumer = this.#consumer;
+    consumer.release();
+    if (consumer.wakes()) this.#ring();
   }
 
   /** Says that it sleeps, looks again, and waits for the bell. */
@@ -325,14 +404,6 @@ export class RingLink implements Link {
 
   // ----- end -----
 
-  #tooLong(bytes: number): PatchbayError {
-    return new PatchbayError(
-      "protocol",
-      `the peer sent a frame of ${bytes} bytes, the limit is ${this.maxFrameBytes}`,
-      { details: { size: bytes, max: this.maxFrameBytes } },
-    );
-  }
-
   /** The peer has broken a ring, or this side is at fault: the session tells it, and it ends. */
   #fail(thrown: unknown): void {
     if (this.#closed) return;
@@ -348,6 +419,7 @@ export class RingLink implements Link {
   #shut(error: PatchbayError | undefined): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#deaf?.();
     this.#buffered = 0;
     this.#waiting = [];
     try {
@@ -365,6 +437,7 @@ export class RingLink implements Link {
   async #free(): Promise<void> {
     await this.#running;
     await this.#ringing;
+    this.#bell?.[Symbol.dispose]();
     this.#parts.free();
     this.#freed.resolve();
   }

@@ -8,6 +8,7 @@
 import assert from "node:assert/strict";
 import {
   createRing,
+  defineCallable,
   type LinkHandler,
   open,
   PatchbayError,
@@ -16,13 +17,20 @@ import {
   RingProducer,
 } from "@patchbay/core";
 import { libcAvailability, openLibc, SharedMemory } from "@patchbay/ffi";
-import { HostDirectory, openRuntimeDir } from "@patchbay/host";
+import {
+  byModule,
+  HostDirectory,
+  open as openOnHost,
+  openRuntimeDir,
+  statisticsOf,
+} from "@patchbay/host";
 import { requireOrIgnore } from "../../tests/require.ts";
 import { acceptLink, encodeMessage, segmentBytes } from "./control.ts";
 import sharedMemory, { type SharedMemoryWire } from "./mod.ts";
 import { Names } from "./names.ts";
 import { createSharedMemory } from "./plugin.ts";
 import { RingLink } from "./ring_link.ts";
+import { mappedOf } from "./testdata/processes.ts";
 
 const FAR = new URL("./testdata/far.ts", import.meta.url).pathname;
 const WITHOUT_FFI = new URL("./testdata/without_ffi.ts", import.meta.url).pathname;
@@ -163,16 +171,18 @@ test("shared_memory: when both are killed, nothing is left", async () => {
   assert.deepEqual(await there.left(["one", "two"]), []);
 });
 
-test("shared_memory: a segment that both left while handing it over goes with the next start", async () => {
+test("shared_memory: what somebody left goes with the next start of any bay, wherever it was", async () => {
   await using there = await place();
+  await using elsewhere = await place();
   using libc = openLibc();
-  await (await Names.of(there.folder, "near")).lend((name) => {
-    SharedMemory.create(name, 4096, { libc })[Symbol.dispose]();
-    return Promise.resolve();
-  });
-  assert.equal((await there.left(["near"])).length, 1);
-  await using _near = await there.open("near");
-  assert.deepEqual(await there.left(["near"]), []);
+  const names = await Names.of(there.folder, "near");
+  const left = names.next();
+  const kept = names.next();
+  SharedMemory.create(left, 4096, { libc })[Symbol.dispose]();
+  using memory = SharedMemory.create(kept, 4096, { libc });
+  await using _ = await elsewhere.open("other");
+  assert.deepEqual(await there.left(["near"]), [kept], "its maker lives");
+  memory.unlink();
 });
 
 test("shared_memory: closing while a stopped peer does not answer leaves no segment", async () => {
@@ -254,21 +264,20 @@ for (const [what, [reason, fill, bytes]] of Object.entries(REFUSED)) {
     await using there = await place();
     using libc = openLibc();
     const [dialled, accepted] = await sockets(there.socket);
-    await (await Names.of(there.folder, "odd")).lend(async (segment) => {
-      using memory = SharedMemory.create(segment, bytes, { libc });
-      using cleanup = new DisposableStack();
-      cleanup.defer(() => memory.unlink());
-      fill(memory.buffer);
-      const offer = { segment, capacity: CAPACITY, epoch: 7, pid: Deno.pid };
-      await dialled.write(encodeMessage(offer));
-      await dialled.write(new TextEncoder().encode("M"));
-      const refused = (error: PatchbayError) =>
-        error.code === "protocol" && reason.test(error.message);
-      await assert.rejects(acceptLink(accepted, libc), refused);
-      const answer = new Uint8Array(4096);
-      const read = await dialled.read(answer);
-      assert.match(new TextDecoder().decode(answer.subarray(0, read ?? 0)), reason);
-    });
+    const segment = (await Names.of(there.folder, "odd")).next();
+    using memory = SharedMemory.create(segment, bytes, { libc });
+    using cleanup = new DisposableStack();
+    cleanup.defer(() => memory.unlink());
+    fill(memory.buffer);
+    const offer = { segment, capacity: CAPACITY, epoch: 7, pid: Deno.pid };
+    await dialled.write(encodeMessage(offer));
+    await dialled.write(new TextEncoder().encode("M"));
+    const refused = (error: PatchbayError) =>
+      error.code === "protocol" && reason.test(error.message);
+    await assert.rejects(acceptLink(accepted, libc), refused);
+    const answer = new Uint8Array(4096);
+    const read = await dialled.read(answer);
+    assert.match(new TextDecoder().decode(answer.subarray(0, read ?? 0)), reason);
     dialled.close();
     accepted.close();
   });
@@ -279,7 +288,7 @@ test("shared_memory: a segment that cannot be ours is not even opened", async ()
   using libc = openLibc();
   for (const wrong of [{ segment: "/somebody" }, { capacity: 1000 }, { capacity: 2 ** 40 }]) {
     const [dialled, accepted] = await sockets(there.socket);
-    const segment = "/pb-0123456789abcdef-0";
+    const segment = "/pb-0123456789abcdef-01234567";
     const offer = { segment, capacity: CAPACITY, epoch: 7, pid: Deno.pid, ...wrong };
     await dialled.write(encodeMessage(offer));
     await assert.rejects(acceptLink(accepted, libc), { code: "protocol" });
@@ -294,19 +303,18 @@ for (const made of ["not at all", "half", "wholly"]) {
     await using there = await place();
     using libc = openLibc();
     const [dialled, accepted] = await sockets(there.socket);
-    await (await Names.of(there.folder, "dying")).lend(async (segment) => {
-      using cleanup = new DisposableStack();
-      cleanup.defer(() => void SharedMemory.unlink(segment, { libc }));
-      if (made !== "not at all") {
-        using memory = SharedMemory.create(segment, segmentBytes(CAPACITY), { libc });
-        if (made === "wholly") createRing(memory.buffer, CAPACITY, { epoch: 7 });
-      }
-      const offer = { segment, capacity: CAPACITY, epoch: 7, pid: Deno.pid };
-      await dialled.write(encodeMessage(offer));
-      dialled.close();
-      await assert.rejects(acceptLink(accepted, libc), { code: "closed" });
-      assert.deepEqual(await there.left(["dying"]), []);
-    });
+    const segment = (await Names.of(there.folder, "dying")).next();
+    using cleanup = new DisposableStack();
+    cleanup.defer(() => void SharedMemory.unlink(segment, { libc }));
+    if (made !== "not at all") {
+      using memory = SharedMemory.create(segment, segmentBytes(CAPACITY), { libc });
+      if (made === "wholly") createRing(memory.buffer, CAPACITY, { epoch: 7 });
+    }
+    const offer = { segment, capacity: CAPACITY, epoch: 7, pid: Deno.pid };
+    await dialled.write(encodeMessage(offer));
+    dialled.close();
+    await assert.rejects(acceptLink(accepted, libc), { code: "closed" });
+    assert.deepEqual(await there.left(["dying"]), []);
     accepted.close();
   });
 }
@@ -417,4 +425,38 @@ test("shared_memory: a peer that breaks the ring is told off, and only its link 
 test("shared_memory: the plugin is not chosen where the bay has no directory", async () => {
   await using bay = await open({ module: "alone", plugins: [sharedMemory] });
   await assert.rejects(bay.serve("alone/x", () => 1), { code: "unavailable" });
+});
+
+test("shared_memory: a module is found by name, and its counters tell of connections and losses", async () => {
+  await using there = await place();
+  await using far = await there.spawn("far");
+  const near = await openOnHost({
+    module: "near",
+    runtimeDirectory: there.folder,
+    discover: false,
+    plugins: [sharedMemory],
+    handleSignals: false,
+  });
+  await using _ = near;
+  const [found, ...others] = await byModule("far", there.folder);
+  assert.deepEqual([found.pid, others], [far.pid, []]);
+  assert.equal(found.wires.shared_memory, `${there.folder}/far.shm.sock`);
+  for (let n = 0; n < 10; n++) assert.equal(await near.call("far/echo", n), n);
+  const counters = async () =>
+    (await statisticsOf("near", there.folder))?.transports
+      .find(({ name }) => name === "shared_memory");
+  // Published once a second.
+  await until(async () => (await counters())?.connections === 1);
+  assert.equal((await mappedOf(there.folder, ["near", "far"])).length, 1);
+  const before = await counters();
+  assert.ok(before !== undefined && before.messagesIn >= 10 && before.bytesOut > 0);
+  assert.equal(before.health, "healthy");
+  await far.kill();
+  await until(async () => (await counters())?.connections === 0);
+  assert.deepEqual(await mappedOf(there.folder, ["near", "far"]), []);
+  await using again = await there.spawn("far");
+  await near.waitFor(defineCallable({ address: "far/echo" }), { timeoutMs: WATCHDOG_MS });
+  assert.equal(await near.call("far/echo", 1), 1);
+  await until(async () => (await counters())?.connections === 1);
+  assert.deepEqual((await byModule("far", there.folder)).map(({ pid }) => pid), [again.pid]);
 });

@@ -1,6 +1,7 @@
 import { conformance } from "@patchbay/core/conformance";
-import fixture, { farIsHub, nearIsHub } from "./fixture.ts";
+import fixture, { farIsHub, nearIsHub, overNode } from "./fixture.ts";
 
 conformance(fixture);
 conformance(farIsHub);
 conformance(nearIsHub);
+conformance(overNode);

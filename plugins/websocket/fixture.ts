@@ -8,10 +8,12 @@
 import { type Bay, open } from "@patchbay/core";
 import type { Fixture, Json, Meeting, StrangerOutcome } from "@patchbay/core/conformance";
 import { encodeHello, HEADER_BYTES, Kind, writeHeader } from "@patchbay/core/envelope";
-import { SUBPROTOCOL, WebSocketLink } from "./link.ts";
-import { createWebSocket } from "./plugin.ts";
+import { denoParts } from "./deno_parts.ts";
+import { SUBPROTOCOL } from "./link.ts";
+import { dialNode } from "./node_dial.ts";
+import { serveNode } from "./node_server.ts";
+import { createWebSocket, type WebSocketConfig } from "./plugin.ts";
 import { CuttingProxy, freePort } from "./proxy.ts";
-import { serveWebSockets } from "./server.ts";
 
 /** How long a stranger waits for the bay to close the connection, in milliseconds. */
 const STRANGER_MS = 10_000;
@@ -31,25 +33,23 @@ interface Place {
   readonly hub: string;
 }
 
-function meet(place: Place, leave: () => Promise<void>, proxy?: CuttingProxy): Meeting {
+/** Further configuration of all bays of a meeting. */
+type Further = Partial<WebSocketConfig>;
+
+function meet(
+  place: Place,
+  leave: () => Promise<void>,
+  proxy?: CuttingProxy,
+  further: Further = {},
+): Meeting {
   const open = new Set<Promise<void>>();
   const track = (gone: Promise<void>) => {
     open.add(gone);
     gone.then(() => open.delete(gone));
   };
   const websocket = createWebSocket({
-    serve: (options) =>
-      serveWebSockets({
-        ...options,
-        accept: (link) => {
-          if (link instanceof WebSocketLink) track(link.gone);
-          options.accept(link);
-        },
-      }),
-    onSocket: (socket) =>
-      track(
-        new Promise((resolve) => socket.addEventListener("close", () => resolve(), { once: true })),
-      ),
+    ...denoParts({ serve: serveNode, dial: dialNode }),
+    onLink: (link) => track(link.gone),
   });
   const url = `ws://127.0.0.1:${place.dial}`;
   return {
@@ -59,8 +59,8 @@ function meet(place: Place, leave: () => Promise<void>, proxy?: CuttingProxy): M
       plugins: [websocket],
       config: {
         websocket: module === place.hub
-          ? { ...QUICK, listen: { hostname: "127.0.0.1", port: place.listen } }
-          : { ...QUICK, url },
+          ? { ...QUICK, ...further, listen: { hostname: "127.0.0.1", port: place.listen } }
+          : { ...QUICK, ...further, url },
       },
     }),
     place: { ...place },
@@ -76,15 +76,20 @@ function meet(place: Place, leave: () => Promise<void>, proxy?: CuttingProxy): M
   };
 }
 
-async function meeting(hub: string): Promise<Meeting> {
+async function meeting(hub: string, further?: Further): Promise<Meeting> {
   const listen = freePort();
   const proxy = new CuttingProxy(listen);
   const place: Place = { dial: proxy.port, listen, hub };
   let bay: Bay | undefined;
-  const made = meet(place, async () => {
-    await bay?.close();
-    await proxy.close();
-  }, proxy);
+  const made = meet(
+    place,
+    async () => {
+      await bay?.close();
+      await proxy.close();
+    },
+    proxy,
+    further,
+  );
   if (hub === "hub") bay = await open({ ...made.options("hub"), maxMessageBytes: HUB_MAX_BYTES });
   return made;
 }
@@ -121,15 +126,17 @@ function otherVersion(): Uint8Array {
     capabilities: [],
     metadata: {},
   });
-  const bytes = new Uint8Array(HEADER_BYTES + body.length);
-  writeHeader(new DataView(bytes.buffer), 0, Kind.hello, 0, 0, 255, 0, 0, 0, 0);
-  bytes.set(body, HEADER_BYTES);
+  const bytes = new Uint8Array(4 + HEADER_BYTES + body.length);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, HEADER_BYTES + body.length, true);
+  writeHeader(view, 4, Kind.hello, 0, 0, 255, 0, 0, 0, 0);
+  bytes.set(body, 4 + HEADER_BYTES);
   return bytes;
 }
 
 /** Both sides are clients of a third bay, which relays. */
 const fixture: Fixture = {
-  plugin: createWebSocket({ serve: serveWebSockets }),
+  plugin: createWebSocket(denoParts()),
   url: import.meta.url,
   layouts: ["same_process", "two_processes"],
   lacks: { alone: "a bay does not dial itself: in_process is for that" },
@@ -138,7 +145,7 @@ const fixture: Fixture = {
   join: (place: Json) => Promise.resolve(meet(place as unknown as Place, () => Promise.resolve())),
   unavailable: () =>
     Promise.resolve({
-      options: { module: "lonely", plugins: [createWebSocket({ serve: serveWebSockets })] },
+      options: { module: "lonely", plugins: [createWebSocket(denoParts())] },
       reason: /neither `url` nor `listen`/,
       remedy: /config\.websocket\.url/,
       [Symbol.asyncDispose]: () => Promise.resolve(),
@@ -159,6 +166,13 @@ export const nearIsHub: Fixture = {
   ...fixture,
   name: "websocket (near is the hub)",
   meeting: () => meeting("near"),
+};
+
+/** As {@link farIsHub}, but both sides are `npm:ws`, and agree on permessage-deflate. */
+export const overNode: Fixture = {
+  ...farIsHub,
+  name: "websocket (npm:ws)",
+  meeting: () => meeting("far", { perMessageDeflate: true, compressionThreshold: 128 }),
 };
 
 export default fixture;

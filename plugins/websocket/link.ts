@@ -1,36 +1,54 @@
 /**
- * A link over a WebSocket: each frame is one binary message. Runs in a page and in Deno.
+ * A link over a WebSocket: each binary message has the frames of one turn, each behind its length,
+ * as on a stream. Runs in a page and in Deno.
  *
  * @module
  */
 
 import { type Link, type LinkHandler, MAX_FRAME_BYTES, PatchbayError } from "@patchbay/core";
+import { decodeControl, HEADER_BYTES, Kind } from "@patchbay/core/envelope";
+import { type AnySocket, type SocketFacts, SocketFlow } from "./socket_flow.ts";
 
 /** The sub-protocol: the binary envelope, version 1 and later. */
 export const SUBPROTOCOL = "patchbay.v1";
-/** Frames are written here before they are sent. */
-const BUFFER_BYTES = 2 * MAX_FRAME_BYTES;
-/** Above so many unsent bytes it is looked again and again whether they have left. */
-const WATCHED_BYTES = 16 * 1024;
-/** The longest pause between two looks, in milliseconds. */
-const LOOK_MS = 16;
-/** How long {@link WebSocketLink.close} waits for the closing handshake, in milliseconds. */
-const CLOSE_MS = 1000;
+/** The size of the length before each frame, in bytes. */
+export const LENGTH_BYTES = 4;
+/** Frames are gathered up to this size. */
+const GATHERED_BYTES = 128 * 1024;
+/**
+ * The largest frame, in bytes: a piece of 64 KiB, a quarter of the window, with its heads. Fewer and
+ * larger pieces make large values cheaper.
+ */
+export const WIRE_FRAME_BYTES: number = 64 * 1024 + MAX_FRAME_BYTES;
+/** The largest message that is taken, in bytes. */
+export const MAX_WIRE_MESSAGE_BYTES: number = 512 * 1024;
 
-/** What is known of a WebSocket besides itself. */
-export interface WebSocketLinkOptions {
-  /** Whether the peer is on this host. */
-  readonly local: boolean;
-  /** Whether the peer has shown a bearer token before the upgrade. */
-  readonly authorized?: boolean;
+/**
+ * Where frames are gathered until they are sent. Links may share one: who comes next has what is
+ * there sent first. So a thousand clients cost one buffer.
+ */
+export class Gathering {
+  /** The bytes. */
+  readonly bytes: Uint8Array<ArrayBuffer> = new Uint8Array(GATHERED_BYTES);
+  /** The same bytes. */
+  readonly view: DataView = new DataView(this.bytes.buffer);
+  /** Whose frames are in it. */
+  owner: WebSocketLink | undefined = undefined;
+  /** How much of it is used. */
+  used = 0;
+  /** Counts claims: one that another has interrupted is found out. */
+  claims = 0;
 }
 
 /**
  * A link over a WebSocket that is open.
  *
  * `send()` of a WebSocket never blocks, and nothing tells when its bytes have left: so
- * {@link buffered} is read from `bufferedAmount`, and while it is high it is looked at again, in
- * pauses of up to 16 ms. The session stops sending at 64 KiB.
+ * {@link buffered} is read from `bufferedAmount`, and while it is high it is looked at again. The
+ * session stops sending at 64 KiB.
+ *
+ * Frames of one turn go in one message: Deno's client leaves Nagle's algorithm on (RFC 896), so a
+ * second small message would wait for the acknowledgement of the first, for 40 ms at worst.
  */
 export class WebSocketLink implements Link {
   /** Whether the peer is on this host. */
@@ -38,206 +56,186 @@ export class WebSocketLink implements Link {
   /** A half-open connection looks alive: the session sends heartbeats. */
   readonly detectsClose = false;
   /** As {@link Link.maxFrameBytes}. */
-  readonly maxFrameBytes: number = MAX_FRAME_BYTES;
-  /** Whether the peer has shown a bearer token before the upgrade. */
+  readonly maxFrameBytes: number = WIRE_FRAME_BYTES;
+  /** Whether the peer has shown before the upgrade that it may come in. */
   readonly authorized: boolean;
+  /** As {@link Link.identity}. */
+  readonly identity: string | undefined;
   /** As {@link Link.buffer}. */
-  readonly buffer: Uint8Array<ArrayBuffer> = new Uint8Array(BUFFER_BYTES);
+  readonly buffer: Uint8Array<ArrayBuffer>;
   /** As {@link Link.view}. */
-  readonly view: DataView = new DataView(this.buffer.buffer);
-  readonly #socket: WebSocket;
-  #buffered = 0;
+  readonly view: DataView;
+  readonly #flow: SocketFlow;
+  readonly #out: Gathering;
+  #claimedAt = 0;
+  #claim = 0;
+  /** Whether a flush at the end of the turn is due. */
+  #due = false;
   #handler: LinkHandler | undefined;
-  #looking: ReturnType<typeof setTimeout> | undefined;
-  #pauseMs = 0;
-  #closed = false;
-  #closing: Promise<void> | undefined;
-  readonly #gone = Promise.withResolvers<void>();
-  /** Resolves when the socket is closed, and nothing more can come. */
-  readonly gone: Promise<void> = this.#gone.promise;
+  #farewell: PatchbayError | undefined;
 
   /**
    * Takes over a socket.
    *
    * @param socket The socket; the link owns it.
-   * @param options What is known of it.
+   * @param facts What is known of it.
+   * @param out Where frames are gathered.
    */
-  constructor(socket: WebSocket, options: WebSocketLinkOptions) {
-    this.#socket = socket;
-    this.local = options.local;
-    this.authorized = options.authorized === true;
-    socket.binaryType = "arraybuffer";
-    socket.addEventListener("close", (event) => {
-      this.#shut(event.wasClean ? undefined : lost(event));
-      this.#gone.resolve();
-    });
-    socket.addEventListener("error", (event) => {
-      // Nobody else hears it; the close that follows tells the session.
-      event.preventDefault();
-    });
+  constructor(socket: AnySocket, facts: SocketFacts, out: Gathering = new Gathering()) {
+    this.local = facts.local;
+    this.authorized = facts.authorized === true;
+    this.identity = facts.identity;
+    this.#out = out;
+    this.buffer = out.bytes;
+    this.view = out.view;
+    this.#flow = new SocketFlow(
+      socket,
+      facts,
+      () => this.#handler?.drained(),
+      (error) => this.#shut(error),
+    );
+  }
+
+  /** Resolves when the socket is closed, and nothing more can come. */
+  get gone(): Promise<void> {
+    return this.#flow.gone;
   }
 
   /** As {@link Link.buffered}. */
   get buffered(): number {
-    return this.#buffered;
+    const out = this.#out;
+    return this.#flow.buffered + (out.owner === this ? out.used : 0);
   }
 
   /** As {@link Link.start}. */
   start(handler: LinkHandler): void {
     this.#handler = handler;
-    this.#socket.addEventListener("message", ({ data }: MessageEvent<unknown>) => {
-      if (this.#closed) return;
-      if (!(data instanceof ArrayBuffer)) {
-        return handler.malformed(new PatchbayError("protocol", "the peer sent a text message"));
-      }
-      const size = data.byteLength;
-      if (size > this.maxFrameBytes) {
-        return handler.malformed(
-          new PatchbayError(
-            "protocol",
-            `the peer sent a frame of ${size} bytes, the limit is ${this.maxFrameBytes}`,
-            { details: { size, max: this.maxFrameBytes } },
-          ),
-        );
-      }
-      handler.frame(new Uint8Array(data), 0, size);
-      if (!this.#closed) handler.batchEnd();
+    this.#flow.start((data) => {
+      if (data instanceof ArrayBuffer) this.#read(new Uint8Array(data), handler);
+      else handler.malformed(new PatchbayError("protocol", "the peer sent a text message"));
+      // Answers leave before the event loop goes on.
+      this.flush();
     });
-    // It may have been closed before anybody listened.
-    if (this.#socket.readyState > WebSocket.OPEN) this.#shut(undefined);
   }
 
   /** As {@link Link.claim}. */
-  claim(_bytes: number): number {
-    return 0;
+  claim(bytes: number): number {
+    const out = this.#out;
+    if (out.owner !== this) {
+      out.owner?.flush();
+      out.owner = this;
+    } else if (out.used + LENGTH_BYTES + bytes > GATHERED_BYTES) this.flush();
+    this.#claim = ++out.claims;
+    return this.#claimedAt = out.used + LENGTH_BYTES;
   }
 
   /** As {@link Link.commit}. */
   commit(bytes: number): void {
-    if (this.#closed || this.#socket.readyState !== WebSocket.OPEN) return;
-    // send() takes a copy, as the standard demands.
-    this.#socket.send(this.buffer.subarray(0, bytes));
-    this.#buffered += bytes;
-    if (this.#buffered < WATCHED_BYTES) return;
-    this.#buffered = this.#socket.bufferedAmount;
-    if (this.#buffered >= WATCHED_BYTES && this.#looking === undefined) this.#lookLater(0);
+    const out = this.#out;
+    if (this.#claim !== out.claims) throw interrupted();
+    const at = this.#claimedAt;
+    out.view.setUint32(at - LENGTH_BYTES, bytes, true);
+    out.used = at + bytes;
+    if (out.bytes[at] === Kind.goodbye) this.#farewell = reasonIn(out.bytes.subarray(at, out.used));
+    if (this.#due) return;
+    this.#due = true;
+    queueMicrotask(this.#flushDue);
   }
 
-  /** As {@link Link.flush}: everything has been sent already. */
-  flush(): void {}
+  /** As {@link Link.flush}. */
+  flush(): void {
+    const out = this.#out;
+    if (out.owner !== this || out.used === 0) return;
+    const bytes = out.used;
+    out.used = 0;
+    this.#flow.send(out.bytes.subarray(0, bytes), bytes);
+  }
 
   /** As {@link Link.close}. */
   close(abrupt = false): Promise<void> {
-    if (abrupt) this.#shut(undefined);
-    return this.#closing ??= (async () => {
-      if (this.#socket.readyState < WebSocket.CLOSING) this.#socket.close(1000);
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      const late = new Promise<void>((resolve) => timer = setTimeout(resolve, CLOSE_MS));
-      await Promise.race([this.gone, late]);
-      clearTimeout(timer);
-      this.#shut(undefined);
-    })();
+    if (!abrupt) this.flush();
+    return this.#flow.close(abrupt, this.#farewell);
   }
 
-  #lookLater(pauseMs: number): void {
-    this.#pauseMs = pauseMs;
-    this.#looking = setTimeout(this.#look, pauseMs);
-  }
-
-  readonly #look = (): void => {
-    this.#looking = undefined;
-    if (this.#closed) return;
-    const before = this.#buffered;
-    this.#buffered = this.#socket.bufferedAmount;
-    const moved = this.#buffered < before;
-    if (moved) this.#handler?.drained();
-    // drained() may have sent more, and begun to look again.
-    if (this.#looking !== undefined || this.#buffered < WATCHED_BYTES) return;
-    this.#lookLater(moved ? 0 : Math.min(LOOK_MS, this.#pauseMs * 2 + 1));
+  readonly #flushDue = (): void => {
+    this.#due = false;
+    this.flush();
   };
 
+  #read(bytes: Uint8Array, handler: LinkHandler): void {
+    const { length } = bytes;
+    if (length > MAX_WIRE_MESSAGE_BYTES) {
+      return handler.malformed(tooLarge("message", length, MAX_WIRE_MESSAGE_BYTES));
+    }
+    readFrames(bytes, 0, length, handler, this.#flow);
+    if (!this.#flow.closed) handler.batchEnd();
+  }
+
   #shut(error: PatchbayError | undefined): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#buffered = 0;
-    clearTimeout(this.#looking);
-    this.#looking = undefined;
-    if (this.#socket.readyState < WebSocket.CLOSING) this.#socket.close();
+    const out = this.#out;
+    if (out.owner === this) {
+      out.owner = undefined;
+      out.used = 0;
+    }
     this.#handler?.closed(error);
   }
 }
 
-function lost({ code, reason }: CloseEvent): PatchbayError {
-  const why = reason === "" ? `code ${code}` : reason;
-  return new PatchbayError("closed", `the connection broke: ${why}`, { details: { code } });
-}
-
-/**
- * Dials a WebSocket server.
- *
- * @param url Where it listens: `ws://…` or `wss://…`.
- * @param signal Gives up.
- * @param onSocket Called with the socket before it is used.
- * @throws {PatchbayError} `unavailable`; `unauthenticated` or `forbidden` if it said so.
- */
-export async function dialWebSocket(
-  url: string,
-  signal: AbortSignal,
-  onSocket: (socket: WebSocket) => void = () => {},
-): Promise<WebSocketLink> {
-  signal.throwIfAborted();
-  const socket = new WebSocket(url, [SUBPROTOCOL]);
-  onSocket(socket);
-  const opened = Promise.withResolvers<void>();
-  const fail = (message: string) => opened.reject(refused(url, message));
-  const onError = (event: Event) => {
-    event.preventDefault();
-    // A page is not told why; Deno says it.
-    fail((event as Partial<ErrorEvent>).message || "nobody answers there, or it refuses");
-  };
-  const onClose = (event: CloseEvent) => fail(event.reason || `code ${event.code}`);
-  const onOpen = () => opened.resolve();
-  const onAbort = () => {
-    opened.reject(signal.reason);
-    socket.close();
-  };
-  socket.addEventListener("open", onOpen);
-  socket.addEventListener("error", onError);
-  socket.addEventListener("close", onClose);
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    await opened.promise;
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-    socket.removeEventListener("open", onOpen);
-    socket.removeEventListener("close", onClose);
-  }
-  return new WebSocketLink(socket, { local: isLoopback(new URL(url).hostname) });
-}
-
-function refused(url: string, message: string): PatchbayError {
-  const status = /\b(401|403)\b/.exec(message)?.[1];
-  if (status === "401") {
-    return new PatchbayError("unauthenticated", `${url} refuses the token`, {
-      remedy: "set the same token on both sides",
-    });
-  }
-  if (status === "403") {
-    return new PatchbayError("forbidden", `${url} refuses connections from here`, {
-      remedy: "add this page's origin to `origins` of the hub",
-    });
-  }
-  return new PatchbayError("unavailable", `${url} cannot be reached: ${message}`, {
-    remedy: "start the hub there, or correct `url`",
+/** The error for a claim during which something else was sent. */
+export function interrupted(): PatchbayError {
+  return new PatchbayError("invalid", "a value sent something while it was being written", {
+    remedy: "values must be plain: no getter may call or shout",
   });
 }
 
 /**
- * Whether a host name means this host.
+ * Hands over the frames of one message.
  *
- * @param hostname A name or address, in a URL's form.
+ * @param bytes Where the message lies.
+ * @param at Its first byte.
+ * @param end Behind its last byte.
+ * @param handler Whom to tell.
+ * @param socket Whether it is closed meanwhile.
  */
-export function isLoopback(hostname: string): boolean {
-  return hostname === "localhost" || hostname === "::1" || hostname === "[::1]" ||
-    /^127\.\d+\.\d+\.\d+$/.test(hostname);
+export function readFrames(
+  bytes: Uint8Array,
+  at: number,
+  end: number,
+  handler: LinkHandler,
+  socket: { readonly closed: boolean },
+): void {
+  if (at === end) {
+    return handler.malformed(new PatchbayError("protocol", "the peer sent an empty message"));
+  }
+  while (at < end && !socket.closed) {
+    const size = end - at < LENGTH_BYTES
+      ? -1
+      : (bytes[at] | bytes[at + 1] << 8 | bytes[at + 2] << 16 | bytes[at + 3] << 24) >>> 0;
+    const start = at + LENGTH_BYTES;
+    at = start + size;
+    if (size > WIRE_FRAME_BYTES) {
+      return handler.malformed(tooLarge("frame", size, WIRE_FRAME_BYTES));
+    }
+    if (size < 0 || at > end) {
+      return handler.malformed(new PatchbayError("protocol", "the peer sent half a frame"));
+    }
+    handler.frame(bytes, start, at);
+  }
+}
+
+function tooLarge(what: string, size: number, max: number): PatchbayError {
+  return new PatchbayError(
+    "protocol",
+    `the peer sent a ${what} of ${size} bytes, the limit is ${max}`,
+    { details: { size, max } },
+  );
+}
+
+/**
+ * Why this side says goodbye: it becomes the code with which the socket closes.
+ *
+ * @param frame The goodbye.
+ */
+export function reasonIn(frame: Uint8Array): PatchbayError {
+  return PatchbayError.fromWire(decodeControl(frame.subarray(HEADER_BYTES)));
 }

@@ -5,12 +5,21 @@
  * @module
  */
 
+import { denoParts } from "./deno_parts.ts";
 import { createWebSocket, type WebSocketPlugin } from "./plugin.ts";
-import { serveWebSockets } from "./server.ts";
 
-export type { ListenAddress, WebSocketConfig, WebSocketExtras, WebSocketPlugin } from "./plugin.ts";
+export type { AuthenticateHandshake, Handshake } from "./admission.ts";
+export { WebSocketListener } from "./listener.ts";
+export type { ListenerOptions, Listening } from "./listening.ts";
+export type {
+  ListenAddress,
+  TlsConfig,
+  WebSocketConfig,
+  WebSocketExtras,
+  WebSocketPlugin,
+} from "./plugin.ts";
 
 /** The plugin. */
-const websocket: WebSocketPlugin = createWebSocket({ serve: serveWebSockets });
+const websocket: WebSocketPlugin = createWebSocket(denoParts());
 
 export default websocket;

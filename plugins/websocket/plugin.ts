@@ -6,22 +6,21 @@
  */
 
 import {
-  type Availability,
-  type ConfigFields,
   configSchema,
-  HUB_FIELDS,
-  type HubConfig,
+  hubClientTransport,
   type HubDriver,
-  hubTransport,
-  type Link,
-  LINK_FIELDS,
-  type LinkListener,
+  type hubTransport,
   PatchbayError,
   type Plugin,
   type TransportContext,
 } from "@patchbay/core";
-import { dialWebSocket, isLoopback, WebSocketLink } from "./link.ts";
+import type { Door } from "./admission.ts";
+import { complaint, FIELDS, type ListenAddress, type WebSocketConfig } from "./config.ts";
+import { type Dialler, pageDialler } from "./dial.ts";
+import type { Listening } from "./listening.ts";
 import { sameToken } from "./token.ts";
+
+export type { ListenAddress, TlsConfig, WebSocketConfig } from "./config.ts";
 
 /** What only websocket has. */
 export interface WebSocketExtras {
@@ -31,87 +30,18 @@ export interface WebSocketExtras {
   readonly hub: boolean;
 }
 
-/** Where a hub listens. */
-export interface ListenAddress {
-  /** The interface; default `127.0.0.1`. */
-  readonly hostname?: string;
-  /** The port; 0 takes a free one, which `bay.transport(websocket).url` tells. */
-  readonly port: number;
-}
-
-/** The configuration of websocket. */
-export interface WebSocketConfig extends HubConfig {
-  /** The hub to dial: `ws://…` or `wss://…`. */
-  readonly url?: string;
-  /** Be the hub, and listen here. */
-  readonly listen?: ListenAddress;
-  /** The secret that clients and hub share. */
-  readonly token?: string;
-  /** The origins of pages that may connect; `*`: all. */
-  readonly origins: readonly string[];
-  /** How often both sides say that they are alive, in milliseconds. */
-  readonly pingIntervalMs: number;
-  /** A connection that is silent for so long is dead, in milliseconds. */
-  readonly pingTimeoutMs: number;
-}
-
-const { heartbeatMs: _, ...linkFields } = LINK_FIELDS;
-
-/** The table of the configuration. */
-const FIELDS: ConfigFields = {
-  url: { kind: "string", description: "the hub to dial: `ws://…` or `wss://…`" },
-  listen: {
-    kind: "object",
-    description: 'be the hub, and listen here: `{ hostname: "127.0.0.1", port }`',
-  },
-  token: { kind: "string", description: "the secret that clients and hub share" },
-  origins: {
-    kind: "strings",
-    description: "the origins of pages that may connect to the hub; `*`: all",
-    default: [],
-  },
-  pingIntervalMs: {
-    kind: "integer",
-    min: 10,
-    description: "how often both sides say that they are alive, in ms",
-    default: 5000,
-  },
-  pingTimeoutMs: {
-    kind: "integer",
-    min: 10,
-    description: "a connection that is silent for so long is dead, in ms",
-    default: 15_000,
-  },
-  ...HUB_FIELDS,
-  ...linkFields,
-};
-
-/** How a hub is made to listen. */
-export type ServeWebSockets = (options: {
-  /** The interface. */
-  readonly hostname: string;
-  /** The port. */
-  readonly port: number;
-  /** The origins that may connect. */
-  readonly origins: readonly string[];
-  /** The token that an `Authorization` header must have, if there is one. */
-  readonly token: string | undefined;
-  /** After so many seconds of silence the server pings, and soon closes. */
-  readonly idleTimeoutSeconds: number;
-  /** Called with each link. */
-  readonly accept: (link: Link) => void;
-  /** Called with the status of each refusal. */
-  readonly onRefusal: (status: number) => void;
-  /** Called with what nobody awaits. */
-  readonly onError: (error: unknown) => void;
-}) => Promise<LinkListener>;
-
 /** What the plugin is made with. */
 export interface WebSocketParts {
   /** How to listen; absent where nothing can: in a page. */
-  readonly serve?: ServeWebSockets;
-  /** Called with each socket that is dialled, before it is used. */
-  readonly onSocket?: (socket: WebSocket) => void;
+  readonly listen?: (address: ListenAddress) => Promise<Listening>;
+  /** How to be a hub; absent where nothing can listen. */
+  readonly transport?: typeof hubTransport;
+  /** Whether `npm:ws` may be used. */
+  readonly npmWs?: boolean;
+  /** How to dial; default: as a page does. */
+  readonly dialler?: (config: WebSocketConfig) => Dialler;
+  /** Called with each link that is accepted or dialled, before it is used. */
+  readonly onLink?: (link: { readonly gone: Promise<void> }) => void;
 }
 
 /** The type of the plugin. */
@@ -122,70 +52,91 @@ export type WebSocketPlugin = Plugin<
   WebSocketExtras
 >;
 
-/** What is wrong with a configuration, if anything is. */
-function complaint(config: WebSocketConfig, parts: WebSocketParts): Availability | undefined {
-  const no = (reason: string, remedy: string): Availability => (
-    { available: false, reason, remedy }
-  );
-  const { url, listen, token } = config;
-  if (url === undefined && listen === undefined) {
-    return no(
-      "it is not configured: neither `url` nor `listen` is given",
-      'set config.websocket.url to the hub\'s "ws://host:port", or listen: { port } to be it',
-    );
-  }
-  if (url !== undefined && listen !== undefined) {
-    return no("both `url` and `listen` are given", "a bay dials a hub or is one: remove either");
-  }
-  if (url !== undefined) {
-    if (/^wss?:$/.test(URL.parse(url)?.protocol ?? "")) return undefined;
-    return no(`\`url\` ${JSON.stringify(url)} is no WebSocket's`, "write ws://host:port");
-  }
-  const { hostname = "127.0.0.1", port } = listen as ListenAddress;
-  if (typeof hostname !== "string" || !Number.isInteger(port) || port < 0 || port > 65_535) {
-    return no("`listen` has no hostname and port", 'write { hostname: "127.0.0.1", port: 4000 }');
-  }
-  if (parts.serve === undefined) return no("a page cannot listen", "give `url` instead");
-  if (token === undefined && !isLoopback(hostname)) {
-    return no(
-      `\`listen\` on ${hostname} lets the network in, and there is no token`,
-      "set config.websocket.token on both sides, or listen on 127.0.0.1",
-    );
-  }
-  return undefined;
+/** What of an accepted link the hub looks at. */
+interface Accepted {
+  readonly authorized: boolean;
+  readonly gone: Promise<void>;
+}
+
+function doorOf(
+  context: TransportContext,
+  config: WebSocketConfig,
+  accept: Door["accept"],
+): Door {
+  const { token, origins, authenticate, pingIntervalMs, pingTimeoutMs, maxQueueBytes } = config;
+  const { maxMessageBytes = context.maxMessageBytes } = config;
+  return {
+    path: config.listen?.path,
+    origins,
+    token,
+    authenticate,
+    json: { codecs: context.codecs, maxMessageBytes, maxQueueBytes },
+    pingIntervalMs,
+    pingTimeoutMs,
+    accept,
+    onRefusal: (status) =>
+      context.statistics.countError(
+        status === 401
+          ? "unauthenticated"
+          : status === 403
+          ? "forbidden"
+          : status === 404
+          ? "not_found"
+          : status === 408
+          ? "deadline_exceeded"
+          : "protocol",
+      ),
+    onError: (error) => context.report(PatchbayError.fromThrown(error)),
+  };
 }
 
 function hub(
   context: TransportContext,
   config: WebSocketConfig,
-  serve: ServeWebSockets,
+  parts: WebSocketParts,
   listening: (url: string) => void,
 ): HubDriver {
-  const { token, origins, pingTimeoutMs } = config;
-  const { hostname = "127.0.0.1", port } = config.listen as ListenAddress;
+  const { token, authenticate } = config;
+  const address = config.listen as ListenAddress;
   return {
     role: "hub",
     async listen(accept) {
-      const listener = await serve({
-        hostname,
-        port,
-        origins,
-        token,
-        idleTimeoutSeconds: Math.max(1, Math.ceil(pingTimeoutMs / 1000)),
-        accept,
-        onRefusal: (status) =>
-          context.statistics.countError(
-            status === 401 ? "unauthenticated" : status === 403 ? "forbidden" : "protocol",
-          ),
-        onError: (error) => context.report(PatchbayError.fromThrown(error)),
-      });
-      listening(listener.where);
-      return listener;
+      const { maxMessageBytes = context.maxMessageBytes, compressionThreshold } = config;
+      const own = address.listener === undefined;
+      const listener = address.listener ?? await parts.listen?.({
+        // A text may need two bytes for each of the message, and has a head.
+        maxPayloadBytes: 2 * maxMessageBytes + 64 * 1024,
+        perMessageDeflate: config.perMessageDeflate,
+        compressionThreshold,
+        handshakeMs: config.connectTimeoutMs,
+        ...address,
+      }) as Listening;
+      let remove: () => void;
+      try {
+        remove = listener.add(doorOf(context, config, (link) => {
+          parts.onLink?.(link as unknown as Accepted);
+          accept(link);
+        }));
+      } catch (error) {
+        if (own) await listener.close();
+        throw error;
+      }
+      const where = listener.url + (address.path ?? "");
+      listening(where);
+      return {
+        where,
+        close: async () => {
+          remove();
+          if (own) await listener.close();
+        },
+      };
     },
     authenticate(credentials, _bay, link) {
-      if (token === undefined) return undefined;
-      if (link instanceof WebSocketLink && link.authorized) return undefined;
-      if (credentials !== undefined && sameToken(credentials, token)) return undefined;
+      if (token === undefined && authenticate === undefined) return undefined;
+      if ((link as unknown as Accepted).authorized) return undefined;
+      if (token !== undefined && credentials !== undefined && sameToken(credentials, token)) {
+        return undefined;
+      }
       throw new PatchbayError("unauthenticated", "the token is missing or wrong", {
         remedy: "set the hub's token in config.websocket.token",
       });
@@ -193,10 +144,37 @@ function hub(
   };
 }
 
+function client(
+  context: TransportContext,
+  config: WebSocketConfig,
+  parts: WebSocketParts,
+): HubDriver {
+  const { url = "", token, tls } = config;
+  const dialler = parts.dialler?.(config) ?? pageDialler;
+  if (tls?.unsafelySkipVerification === true) {
+    context.report(
+      new PatchbayError("unauthenticated", `${url}: the hub's certificate is not verified`, {
+        remedy: "remove tls.unsafelySkipVerification, and give tls.caFile",
+      }),
+    );
+  }
+  return {
+    role: "client",
+    where: url,
+    credentials: token,
+    async dial(signal) {
+      const link = await dialler.dial(url, signal);
+      parts.onLink?.(link);
+      return link;
+    },
+    close: () => dialler.close?.(),
+  };
+}
+
 /**
  * Makes the plugin.
  *
- * @param parts How to listen, and what tests hang into it.
+ * @param parts How to listen and dial, and what tests hang into it.
  */
 export function createWebSocket(parts: WebSocketParts = {}): WebSocketPlugin {
   return {
@@ -218,14 +196,22 @@ export function createWebSocket(parts: WebSocketParts = {}): WebSocketPlugin {
       noticesDeath: true,
     },
     config: configSchema<WebSocketConfig>(FIELDS),
-    permissions({ url, listen }) {
+    permissions({ url, listen, tls }) {
+      const files = listen === undefined
+        ? [tls?.caFile, tls?.certFile, tls?.keyFile]
+        : [listen.certFile, listen.keyFile, listen.clientCaFile];
+      const reads = files.filter((path) => path !== undefined).map((path) =>
+        `--allow-read=${path}`
+      );
       if (listen !== undefined) {
-        return [`--allow-net=${listen.hostname ?? "127.0.0.1"}:${listen.port}`];
+        if (listen.listener !== undefined) return reads;
+        return [`--allow-net=${listen.hostname ?? "127.0.0.1"}:${listen.port}`, ...reads];
       }
       const parsed = URL.parse(url ?? "");
-      return parsed === null ? [] : [`--allow-net=${parsed.host}`];
+      return parsed === null ? reads : [`--allow-net=${parsed.host}`, ...reads];
     },
-    available: (config) => complaint(config, parts) ?? { available: true },
+    available: (config) =>
+      complaint(config, parts.listen === undefined, parts.npmWs === true) ?? { available: true },
     async open(context, config) {
       const extras = { url: config.url ?? "", hub: config.listen !== undefined };
       const full = {
@@ -233,16 +219,10 @@ export function createWebSocket(parts: WebSocketParts = {}): WebSocketPlugin {
         heartbeatMs: config.pingIntervalMs,
         heartbeatTimeoutMs: config.pingTimeoutMs,
       };
-      const { url = "", token } = config;
-      const driver: HubDriver = config.listen !== undefined && parts.serve !== undefined
-        ? hub(context, config, parts.serve, (where) => extras.url = where)
-        : {
-          role: "client",
-          where: url,
-          credentials: token,
-          dial: (signal) => dialWebSocket(url, signal, parts.onSocket),
-        };
-      return await hubTransport(context, driver, full, extras);
+      const driver: HubDriver = config.listen !== undefined
+        ? hub(context, config, parts, (where) => extras.url = where)
+        : client(context, config, parts);
+      return await (parts.transport ?? hubClientTransport)(context, driver, full, extras);
     },
   };
 }

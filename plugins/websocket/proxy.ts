@@ -25,6 +25,8 @@ function shut(connection: Deno.Conn): void {
 export class CuttingProxy {
   /** Where it listens. */
   readonly port: number;
+  /** How many bytes have passed, both ways. */
+  bytes = 0;
   #stalled: PromiseWithResolvers<void> | undefined;
   readonly #target: number;
   readonly #listener: Deno.TcpListener;
@@ -82,7 +84,11 @@ export class CuttingProxy {
     client.setNoDelay();
     server.setNoDelay();
     const going = () => this.#stalled?.promise;
-    await Promise.all([copy(client, server, going), copy(server, client, going)]);
+    const count = (bytes: number) => this.bytes += bytes;
+    await Promise.all([
+      copy(client, server, going, count),
+      copy(server, client, going, count),
+    ]);
     this.#connections.delete(client);
     this.#connections.delete(server);
   }
@@ -93,12 +99,14 @@ async function copy(
   from: Deno.Conn,
   to: Deno.Conn,
   going: () => Promise<void> | undefined,
+  count: (bytes: number) => void,
 ): Promise<void> {
   const buffer = new Uint8Array(65_536);
   try {
     for (;;) {
       const read = await from.read(buffer);
       if (read === null) break;
+      count(read);
       await going();
       for (let at = 0; at < read;) at += await to.write(buffer.subarray(at, read));
     }

@@ -1,8 +1,12 @@
 /**
- * Comparing tokens in a time that does not tell how much of them was right.
+ * Tokens: how a page shows one, and how they are compared in a time that does not tell how much of
+ * them was right.
  *
  * @module
  */
+
+/** A page cannot set headers: it offers a sub-protocol of this name and the token in base64url. */
+export const TOKEN_PROTOCOL = "patchbay.token.";
 
 const encoder = new TextEncoder();
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type Bay, defineSpeaker, open, PatchbayError, type StandardSchema } from "@patchbay/core";
+import { defineSpeaker, type PatchbayError, type StandardSchema } from "@patchbay/core";
 import {
   encodeControl,
   encodeHello,
@@ -9,59 +9,9 @@ import {
 } from "@patchbay/core/envelope";
 import { SUBPROTOCOL } from "./link.ts";
 import { createWebSocket, type WebSocketConfig } from "./plugin.ts";
-import websocket from "./mod.ts";
 import { CuttingProxy, freePort } from "./proxy.ts";
-
-/** How long anything may take before it is taken to hang, in milliseconds. */
-const WATCHDOG_MS = 30_000;
-const QUICK = { reconnectMinMs: 10, reconnectMaxMs: 100, connectTimeoutMs: 2000 };
-
-async function settled<T>(what: string, promise: Promise<T>): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what} did not end`)), WATCHDOG_MS);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-async function until(what: string, check: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + WATCHDOG_MS;
-  while (!await check()) {
-    if (performance.now() > deadline) throw new Error(`waited in vain for ${what}`);
-    await new Promise<void>((resolve) => setTimeout(resolve, 1));
-  }
-}
-
-function bay(module: string, config: Partial<WebSocketConfig>, reports?: PatchbayError[]) {
-  return open({
-    module,
-    plugins: [websocket],
-    config: { websocket: { ...QUICK, ...config } },
-    onReport: (error) => void reports?.push(error),
-  });
-}
-
-async function hubAt(config: Partial<WebSocketConfig> = {}, reports: PatchbayError[] = []) {
-  const listen = { hostname: "127.0.0.1", port: 0 };
-  const hub = await bay("hub", { listen, ...config }, reports);
-  return { hub, url: hub.transport(websocket).url };
-}
-
-function counted(of: Bay) {
-  const [wire] = of.statistics.snapshot(Date.now()).transports;
-  return wire;
-}
-
-async function refused(promise: Promise<unknown>, code: string): Promise<PatchbayError> {
-  const error = await settled(`a ${code}`, promise.then(() => undefined, (e) => e));
-  assert.ok(error instanceof PatchbayError, `nothing was refused, or by ${error}`);
-  assert.equal(error.code, code, error.message);
-  return error;
-}
+import { HubProcess } from "./testdata/hub_process.ts";
+import { bay, counted, hubAt, refused, settled, until } from "./testdata/places.ts";
 
 /** The first line of what an HTTP server answers to these headers. */
 async function status(url: string, headers: readonly string[]): Promise<string> {
@@ -96,7 +46,12 @@ async function stranger(
   socket.onmessage = ({ data }) => {
     const bytes = new Uint8Array(data as ArrayBuffer);
     reply += new TextDecoder().decode(bytes);
-    onMessage(bytes, socket);
+    const view = new DataView(bytes.buffer);
+    for (let at = 0; at < bytes.length;) {
+      const size = view.getUint32(at, true);
+      onMessage(bytes.subarray(at + 4, at + 4 + size), socket);
+      at += 4 + size;
+    }
   };
   socket.onerror = (event) => event.preventDefault();
   socket.onopen = () => messages.forEach((message) => socket.send(message));
@@ -106,9 +61,11 @@ async function stranger(
 }
 
 function frame(kind: number, id: number, route: number, body: Uint8Array, ttl?: number) {
-  const bytes = new Uint8Array(HEADER_BYTES + body.length);
-  writeHeader(new DataView(bytes.buffer), 0, kind, 0, 0, 128, 0, id, route, 5000, ttl);
-  bytes.set(body, HEADER_BYTES);
+  const bytes = new Uint8Array(4 + HEADER_BYTES + body.length);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, HEADER_BYTES + body.length, true);
+  writeHeader(view, 4, kind, 0, 0, 128, 0, id, route, 5000, ttl);
+  bytes.set(body, 4 + HEADER_BYTES);
   return bytes;
 }
 
@@ -402,56 +359,6 @@ Deno.test("websocket: after so many attempts a client gives up, and says so", as
   assert.match(error.message, /given up after 3 attempts/);
 });
 
-/** A hub in a process of its own. */
-class HubProcess {
-  readonly #child: Deno.ChildProcess;
-  readonly #lines: AsyncGenerator<unknown, void, void>;
-
-  constructor(port: number, shouts = 0) {
-    this.#child = new Deno.Command(Deno.execPath(), {
-      args: [
-        "run",
-        "--quiet",
-        "--no-check",
-        "-A",
-        new URL("./testdata/hub.ts", import.meta.url).href,
-        String(port),
-        String(shouts),
-      ],
-      stdin: "piped",
-      stdout: "piped",
-      stderr: "inherit",
-    }).spawn();
-    this.#lines = this.#read();
-  }
-
-  async *#read(): AsyncGenerator<unknown, void, void> {
-    let rest = "";
-    for await (const chunk of this.#child.stdout) {
-      const lines = (rest + new TextDecoder().decode(chunk)).split("\n");
-      rest = lines.pop() ?? "";
-      for (const line of lines) yield JSON.parse(line);
-    }
-  }
-
-  async says(): Promise<unknown> {
-    return (await settled("a word of the hub", this.#lines.next())).value;
-  }
-
-  async tell(word: string): Promise<void> {
-    const writer = this.#child.stdin.getWriter();
-    await writer.write(new TextEncoder().encode(`${word}\n`));
-    writer.releaseLock();
-  }
-
-  async kill(): Promise<void> {
-    this.#child.kill("SIGKILL");
-    await this.#lines.next();
-    await this.#child.status;
-    await this.#child.stdin.close().catch(() => {});
-  }
-}
-
 Deno.test("websocket: the hub is killed and started again: clients come back by themselves", async () => {
   const port = freePort();
   const url = `ws://127.0.0.1:${port}`;
@@ -495,25 +402,4 @@ Deno.test("websocket: the hub is killed and started again: clients come back by 
   await until("the retained value", () => late.length > 0);
   assert.equal(late[0], n);
   await hub.kill();
-});
-
-Deno.test("websocket: a client that does not read does not grow the hub", async () => {
-  const port = freePort();
-  // 400 MB of shouts.
-  const hub = new HubProcess(port, 100_000);
-  assert.equal(await hub.says(), "ready");
-  const proxy = new CuttingProxy(port);
-  const url = `ws://127.0.0.1:${proxy.port}`;
-  const deaf = await bay("deaf", { url, pingTimeoutMs: 120_000 });
-  await deaf.listen("hub/flood", () => {});
-  proxy.stall();
-  await hub.tell("flood");
-  const told = await hub.says() as { grownBytes: number; drops: Record<string, number> };
-  assert.ok(told.drops.overflow_oldest > 90_000, `dropped: ${JSON.stringify(told.drops)}`);
-  // 4 MiB wait by the listener's own bound; the rest is what V8 leaves lying about.
-  assert.ok(told.grownBytes < 100 * 1024 * 1024, `grown by ${told.grownBytes} bytes`);
-  proxy.cut();
-  await hub.kill();
-  await deaf.close();
-  await proxy.close();
 });

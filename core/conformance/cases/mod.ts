@@ -9,6 +9,7 @@ import { CALLABLE } from "./callable.ts";
 import { FAILURE } from "./failure.ts";
 import { JOB } from "./job.ts";
 import { JOB_ENDS } from "./job_ends.ts";
+import { LENT } from "./lent.ts";
 import { LIFECYCLE } from "./lifecycle.ts";
 import { LISTENER } from "./listener.ts";
 import { PAYLOADS } from "./payloads.ts";
@@ -23,6 +24,7 @@ export const CASES: readonly Case[] = [
   ...SERVERS,
   ...SPEAKER,
   ...LISTENER,
+  ...LENT,
   ...JOB,
   ...JOB_ENDS,
   ...FAILURE,

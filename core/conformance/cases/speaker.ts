@@ -8,7 +8,7 @@ import { defineSpeaker } from "../../contract.ts";
 import type { EventContext } from "../../listener.ts";
 import type { Traits } from "../../plugin.ts";
 import { type Case, ofPattern } from "../case.ts";
-import { equal, ok, range, refused } from "../expect.ts";
+import { equal, ok, ownHeaders, range, refused } from "../expect.ts";
 import { numericText } from "../roles_callable.ts";
 import { Tally } from "../tally.ts";
 import { counters } from "./lifecycle.ts";
@@ -150,8 +150,8 @@ export const SPEAKER: readonly Case[] = ofPattern("speaker", [
       await far.ask("shout", { range: [2, 2], headers: { unit: "mm" }, priority: 200 });
       const [plain, rich] = await wait("both shouts", heard.reach(2));
       equal([plain.address, plain.retained], ["far/tick", false]);
-      equal({ ...plain.headers }, {});
-      equal({ ...rich.headers }, headersOf(traits) ? { unit: "mm" } : {});
+      equal(ownHeaders(plain.headers), {});
+      equal(ownHeaders(rich.headers), headersOf(traits) ? { unit: "mm" } : {});
       if (headersOf(traits)) {
         equal([plain.sequence, rich.sequence], [1, 2]);
         equal([plain.priority, rich.priority], [128, 200]);

@@ -27,7 +27,7 @@ import {
   Kind,
   writeHeader,
 } from "../envelope.ts";
-import type { SessionHost } from "../inbound.ts";
+import type { SessionHost } from "../targets.ts";
 import type { Subscription } from "../outbound.ts";
 import type { Publication } from "../publication.ts";
 import { Session, type SessionOptions } from "../session.ts";

@@ -22,7 +22,11 @@ export async function openIn(folder: string, module: string, wire: string, codec
   return await open({
     module,
     plugins: wire === "uds" ? [uds] : [sharedMemory],
-    config: { [wire]: { codec } },
+    config: {
+      [wire]: wire === "uds"
+        ? { codec }
+        : { codec, doorbell: Deno.env.get("DOORBELL") ?? "socket" },
+    },
     maxMessageBytes: 16 * 1024 * 1024,
     directory: (identity) => HostDirectory.open(identity, { path: folder }),
   });

@@ -1,21 +1,21 @@
 /**
  * For tests: a hub in a process of its own. It can flood its listeners, and tells its memory.
  *
- * Run as `hub.ts PORT [SHOUTS]`.
+ * Run as `hub.ts PORT [SHOUTS [DEFLATE]]`.
  *
  * @module
  */
 
 import { open } from "@patchbay/core";
-import websocket from "../mod.ts";
+import websocket from "../node.ts";
 
-const [port, shouts = "0"] = Deno.args;
+const [port, shouts = "0", deflate = "false"] = Deno.args;
 await using bay = await open({
   module: "hub",
   plugins: [websocket],
   config: {
     websocket: {
-      listen: { hostname: "127.0.0.1", port: Number(port) },
+      listen: { hostname: "127.0.0.1", port: Number(port), perMessageDeflate: deflate === "true" },
       // Nobody is taken for dead here: it is the memory that is looked at.
       pingTimeoutMs: 120_000,
     },

@@ -1,0 +1,113 @@
+/**
+ * One client of a hub, as the hub has it: what it serves, speaks, hears and has asked after.
+ *
+ * @module
+ */
+
+import type { Pattern } from "../errors.ts";
+import type { ListenerEndpoint } from "../listener.ts";
+import type { Offer as Seen } from "../offers.ts";
+import { encodeControl, Kind } from "../session/envelope.ts";
+import type { Subscription } from "../session/outbound.ts";
+import type { Session } from "../session/session.ts";
+import type { Offer, Presence } from "./hub_frames.ts";
+import type { Errand } from "./hub_relay.ts";
+import type { RelayedSpeaker } from "./hub_speaker.ts";
+
+/** What a client has asked after. */
+export interface Question {
+  /** The pattern. */
+  readonly pattern: Pattern;
+  /** The address. */
+  readonly address: string;
+}
+
+/** Most clients have few of these: a table is made when it is first written to. */
+class Table<K, V> {
+  #map: Map<K, V> | undefined;
+
+  /** How many there are. */
+  get size(): number {
+    return this.#map?.size ?? 0;
+  }
+
+  get(key: K): V | undefined {
+    return this.#map?.get(key);
+  }
+
+  has(key: K): boolean {
+    return this.#map?.has(key) === true;
+  }
+
+  set(key: K, value: V): void {
+    (this.#map ??= new Map()).set(key, value);
+  }
+
+  delete(key: K): void {
+    this.#map?.delete(key);
+  }
+
+  keys(): Iterable<K> {
+    return this.#map?.keys() ?? NONE;
+  }
+
+  entries(): Iterable<[K, V]> {
+    return this.#map?.entries() ?? NONE;
+  }
+
+  values(): Iterable<V> {
+    return this.#map?.values() ?? NONE;
+  }
+}
+
+const NONE: readonly never[] = Object.freeze([]);
+
+/** One client of a hub. */
+export class HubMember {
+  /** Its connection. */
+  readonly session: Session;
+  /** Since when it is connected, in epoch milliseconds. */
+  readonly sinceMs: number = Date.now();
+  /** The jobs that run there for others. */
+  readonly errands: Set<Errand> = new Set();
+  /** What it serves and speaks, by its own number. */
+  readonly offers: Table<number, Offer> = new Table();
+  /** What it speaks, by address. */
+  readonly speakers: Table<string, RelayedSpeaker> = new Table();
+  /** What it has asked after, and wants to hear of. */
+  readonly watched: Table<string, Question> = new Table();
+  /** The hub's own listeners that have joined it. */
+  readonly subscriptions: Table<ListenerEndpoint, Subscription | undefined> = new Table();
+
+  /** The patterns of which it wants to hear everything, by the number it has given them. */
+  readonly sights: Table<number, string> = new Table();
+
+  /** @param session Its connection. */
+  constructor(session: Session) {
+    this.session = session;
+  }
+
+  /**
+   * Shows it what there is of a pattern that it watches.
+   *
+   * @param id The number it has given the pattern.
+   * @param sight What there is.
+   */
+  show(id: number, sight: { readonly offers: readonly Seen[] }): void {
+    if (this.session.isOpen) {
+      this.session.sender.control(Kind.watch, id, 0, encodeControl(sight));
+    }
+  }
+
+  /**
+   * Tells it something.
+   *
+   * @param id What it answers; 0: it was not asked.
+   * @param presence What.
+   */
+  tell(id: number, presence: Presence): void {
+    if (this.session.isOpen) {
+      this.session.sender.control(Kind.presence, id, 0, encodeControl(presence));
+    }
+  }
+}

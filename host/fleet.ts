@@ -1,0 +1,227 @@
+/**
+ * Runs a fleet: starts its modules in order, starts those that end again by policy, and stops all
+ * in reverse order.
+ *
+ * @module
+ */
+
+import type { Fleet, FleetModule } from "./fleet_file.ts";
+
+/** What a module does now. */
+export type FleetState = "starting" | "running" | "waiting" | "stopping" | "ended" | "failed";
+
+/** A module of a fleet, as it is now. */
+export interface FleetStatus {
+  /** Its name. */
+  readonly name: string;
+  /** `waiting`: it has ended, and is started again in a while. */
+  readonly state: FleetState;
+  /** Its process; undefined while there is none. */
+  readonly pid: number | undefined;
+  /** How often it was started again. */
+  readonly restarts: number;
+  /** When its process was started, in epoch milliseconds. */
+  readonly sinceMs: number | undefined;
+  /** How its last process ended: `exit code 1`, `SIGKILL`. */
+  readonly lastEnd: string | undefined;
+}
+
+/** What a fleet tells. */
+export interface FleetOptions {
+  /** A line that a module has written. */
+  readonly onLine?: (module: string, stream: "stdout" | "stderr", line: string) => void;
+  /** A module's state has changed. */
+  readonly onState?: (status: FleetStatus) => void;
+  /** How long a module may take to stop, in milliseconds, before it is killed. Default 10,500. */
+  readonly stopMs?: number;
+  /** The first pause before a module is started again, in milliseconds; doubled. Default 100. */
+  readonly restartMinMs?: number;
+  /** The longest pause, in milliseconds. Default 30,000. */
+  readonly restartMaxMs?: number;
+}
+
+/** A module that has run for so long begins again with the shortest pause, in milliseconds. */
+const STEADY_MS = 10_000;
+/** A longer line is cut into pieces, in characters. */
+const MAX_LINE = 16_384;
+
+/** Modules that are started, watched and stopped together. */
+export class FleetRun implements AsyncDisposable {
+  readonly #members: Member[];
+  readonly #stopMs: number;
+  #stopping: Promise<void> | undefined;
+
+  /**
+   * Makes a run; {@link start} must follow.
+   *
+   * @param fleet What to run.
+   * @param options What is told, and how patient it is.
+   */
+  constructor(fleet: Fleet, options: FleetOptions = {}) {
+    this.#stopMs = options.stopMs ?? 10_500;
+    this.#members = fleet.modules.map((each) => new Member(each, options));
+  }
+
+  /** Starts all, in order. Resolves when their processes have been started. */
+  async start(): Promise<void> {
+    for (const member of this.#members) {
+      if (this.#stopping !== undefined) return;
+      await member.start();
+    }
+  }
+
+  /** Every module as it is now, in the order of their start. */
+  get status(): readonly FleetStatus[] {
+    return this.#members.map((member) => member.status);
+  }
+
+  /** Resolves when every module has ended, and none is started again. */
+  async ended(): Promise<void> {
+    await Promise.all(this.#members.map((member) => member.over));
+  }
+
+  /** Stops all in reverse order, each before the next. Idempotent. */
+  stop(): Promise<void> {
+    return this.#stopping ??= (async () => {
+      for (const member of this.#members) member.hold();
+      for (const member of [...this.#members].reverse()) await member.stop(this.#stopMs);
+    })();
+  }
+
+  /** As {@link stop}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+}
+
+/** One module and its process. */
+class Member {
+  readonly #module: FleetModule;
+  readonly #options: FleetOptions;
+  readonly #over = Promise.withResolvers<void>();
+  #state: FleetState = "starting";
+  #child: Deno.ChildProcess | undefined;
+  #sinceMs: number | undefined;
+  #restarts = 0;
+  #lastEnd: string | undefined;
+  #pauseMs: number;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #held = false;
+
+  constructor(module: FleetModule, options: FleetOptions) {
+    this.#module = module;
+    this.#options = options;
+    this.#pauseMs = options.restartMinMs ?? 100;
+  }
+
+  get over(): Promise<void> {
+    return this.#over.promise;
+  }
+
+  get status(): FleetStatus {
+    return {
+      name: this.#module.name,
+      state: this.#state,
+      pid: this.#child?.pid,
+      restarts: this.#restarts,
+      sinceMs: this.#sinceMs,
+      lastEnd: this.#lastEnd,
+    };
+  }
+
+  start(): Promise<void> {
+    const { file, flags, args, env } = this.#module;
+    this.#child = new Deno.Command(Deno.execPath(), {
+      args: ["run", ...flags, file, ...args],
+      env: { ...env },
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+      // In a group of its own: Ctrl-C is for the fleet, which stops its modules in order.
+      detached: Deno.build.os !== "windows",
+    }).spawn();
+    this.#sinceMs = Date.now();
+    this.#become("running");
+    void this.#watch(this.#child);
+    return Promise.resolve();
+  }
+
+  /** Starts nothing any more. */
+  hold(): void {
+    this.#held = true;
+    clearTimeout(this.#timer);
+    if (this.#child === undefined) this.#end("ended");
+  }
+
+  async stop(patienceMs: number): Promise<void> {
+    const child = this.#child;
+    if (child === undefined) return;
+    this.#become("stopping");
+    kill(child, "SIGTERM");
+    const insisting = setTimeout(() => kill(child, "SIGKILL"), patienceMs);
+    await this.#over.promise;
+    clearTimeout(insisting);
+  }
+
+  async #watch(child: Deno.ChildProcess): Promise<void> {
+    const [status] = await Promise.all([
+      child.status,
+      this.#read(child.stdout, "stdout"),
+      this.#read(child.stderr, "stderr"),
+    ]);
+    this.#child = undefined;
+    const { success, code, signal } = status;
+    this.#lastEnd = signal ?? `exit code ${code}`;
+    const { restart } = this.#module;
+    if (this.#held || restart === "never" || (restart === "on_failure" && success)) {
+      return this.#end(success || this.#held ? "ended" : "failed");
+    }
+    const { restartMinMs = 100, restartMaxMs = 30_000 } = this.#options;
+    if (Date.now() - (this.#sinceMs ?? 0) >= STEADY_MS) this.#pauseMs = restartMinMs;
+    this.#sinceMs = undefined;
+    this.#become("waiting");
+    this.#timer = setTimeout(() => {
+      this.#restarts++;
+      void this.start();
+    }, this.#pauseMs);
+    this.#pauseMs = Math.min(this.#pauseMs * 2, restartMaxMs);
+  }
+
+  async #read(
+    stream: ReadableStream<Uint8Array<ArrayBuffer>>,
+    name: "stdout" | "stderr",
+  ): Promise<void> {
+    const { onLine } = this.#options;
+    let rest = "";
+    for await (const text of stream.pipeThrough(new TextDecoderStream())) {
+      if (onLine === undefined) continue;
+      const lines = (rest + text).split(/\r?\n/);
+      rest = lines.pop() as string;
+      for (const line of lines) onLine(this.#module.name, name, line);
+      for (; rest.length > MAX_LINE; rest = rest.slice(MAX_LINE)) {
+        onLine(this.#module.name, name, rest.slice(0, MAX_LINE));
+      }
+    }
+    if (rest !== "") onLine?.(this.#module.name, name, rest);
+  }
+
+  #end(state: "ended" | "failed"): void {
+    this.#sinceMs = undefined;
+    this.#become(state);
+    this.#over.resolve();
+  }
+
+  #become(state: FleetState): void {
+    if (this.#state === state && state !== "running") return;
+    this.#state = state;
+    this.#options.onState?.(this.status);
+  }
+}
+
+function kill(child: Deno.ChildProcess, signal: Deno.Signal): void {
+  try {
+    child.kill(signal);
+  } catch {
+    // It has ended.
+  }
+}

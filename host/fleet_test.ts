@@ -1,0 +1,166 @@
+import assert from "node:assert/strict";
+import { FleetRun, type FleetStatus, readFleet } from "./mod.ts";
+
+/** A folder with files, until it is disposed of. */
+async function folder(files: Record<string, string>): Promise<AsyncDisposable & { path: string }> {
+  const path = await Deno.makeTempDir({ prefix: "pb-" });
+  for (const [name, text] of Object.entries(files)) {
+    if (name.includes("/")) {
+      await Deno.mkdir(`${path}/${name.slice(0, name.lastIndexOf("/"))}`, { recursive: true });
+    }
+    await Deno.writeTextFile(`${path}/${name}`, text);
+  }
+  return { path, [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }) };
+}
+
+Deno.test("fleet file: is read with its defaults, in the order of after", async () => {
+  await using at = await folder({
+    "fleet.yaml": `
+env: { BUS: "tcp://127.0.0.1:5000", LEVEL: 1 }
+modules:
+  controller:
+    run: controller
+    after: [led]
+    env: { LEVEL: 2 }
+    restart: always
+    args: [--fast]
+  led: led.ts
+`,
+    "controller/main.ts": "",
+    "led.ts": "",
+  });
+  const fleet = await readFleet(`${at.path}/fleet.yaml`);
+  assert.deepEqual(fleet.modules, [
+    {
+      name: "led",
+      file: `${at.path}/led.ts`,
+      args: [],
+      flags: ["-A"],
+      env: { BUS: "tcp://127.0.0.1:5000", LEVEL: "1" },
+      restart: "on_failure",
+      after: [],
+    },
+    {
+      name: "controller",
+      file: `${at.path}/controller/main.ts`,
+      args: ["--fast"],
+      flags: ["-A"],
+      env: { BUS: "tcp://127.0.0.1:5000", LEVEL: "2" },
+      restart: "always",
+      after: ["led"],
+    },
+  ]);
+});
+
+Deno.test("fleet file: what is wrong is named with its path", async () => {
+  const wrong: [string, string, RegExp, RegExp?][] = [
+    ["modules: {}", "invalid", /modules is empty/],
+    ["moduels: {}", "invalid", /moduels is not known/, /did you mean modules\?/],
+    ["modules: [a]", "invalid", /modules is not a table/],
+    ["modules: { a: {} }", "invalid", /modules\.a\.run is missing/],
+    ["modules: { A: a.ts }", "invalid", /modules\.A is no name/],
+    ["modules: { a: b.ts }", "not_found", /modules\.a\.run: there is no module/],
+    ["modules: { a: { run: a.ts, retsart: never } }", "invalid", /retsart/, /restart\?/],
+    ["modules: { a: { run: a.ts, restart: maybe } }", "invalid", /restart is "maybe"/],
+    ["modules: { a: { run: a.ts, args: fast } }", "invalid", /args is not a list/],
+    ["modules: { a: { run: a.ts, after: [c] } }", "invalid", /names c, which is not/],
+    [
+      "modules: { a: { run: a.ts, after: [c] }, c: { run: a.ts, after: [a] } }",
+      "invalid",
+      /circle: a after c after a/,
+    ],
+    ["a: [", "invalid", /fleet\.yaml/],
+  ];
+  for (const [text, code, message, remedy] of wrong) {
+    await using at = await folder({ "fleet.yaml": text, "a.ts": "" });
+    await assert.rejects(readFleet(`${at.path}/fleet.yaml`), {
+      code,
+      message,
+      ...(remedy === undefined ? {} : { remedy }),
+    }, text);
+  }
+  await assert.rejects(readFleet("/nowhere/fleet.yaml"), { code: "not_found" });
+});
+
+const LIVES = `
+setInterval(() => {}, 1000);
+Deno.addSignalListener("SIGTERM", () => { console.log("bye"); Deno.exit(0); });
+console.log("here");
+`;
+
+Deno.test("fleet: modules are started in order, and stopped in reverse order", async () => {
+  await using at = await folder({
+    "fleet.json": JSON.stringify({ modules: { a: "a.ts", b: { run: "a.ts", after: ["a"] } } }),
+    "a.ts": LIVES,
+  });
+  const lines: string[] = [];
+  const here = { a: Promise.withResolvers<void>(), b: Promise.withResolvers<void>() };
+  await using run = new FleetRun(await readFleet(`${at.path}/fleet.json`), {
+    onLine(module, stream, line) {
+      lines.push(`${module} ${stream} ${line}`);
+      if (line === "here") here[module as "a" | "b"].resolve();
+    },
+  });
+  await run.start();
+  await Promise.all([here.a.promise, here.b.promise]);
+  assert.deepEqual(run.status.map(({ name, state }) => [name, state]), [
+    ["a", "running"],
+    ["b", "running"],
+  ]);
+  await run.stop();
+  assert.deepEqual(lines.slice(2), ["b stdout bye", "a stdout bye"]);
+  assert.deepEqual(run.status.map(({ state }) => state), ["ended", "ended"]);
+});
+
+Deno.test("fleet: the crashed is started again, by policy, and the others go on", async () => {
+  await using at = await folder({
+    "fleet.yaml": `
+modules:
+  steady: lives.ts
+  crashes: { run: crashes.ts }
+  done: { run: done.ts }
+  gives_up: { run: crashes.ts, restart: never }
+`,
+    "lives.ts": LIVES,
+    "crashes.ts": "throw new Error('broken');",
+    "done.ts": "console.log('done');",
+  });
+  const again = Promise.withResolvers<void>();
+  const states: string[] = [];
+  await using run = new FleetRun(await readFleet(`${at.path}/fleet.yaml`), {
+    restartMinMs: 5,
+    onState(status: FleetStatus) {
+      states.push(`${status.name} ${status.state}`);
+      if (status.name === "crashes" && status.restarts === 2) again.resolve();
+    },
+  });
+  await run.start();
+  const [steady] = run.status;
+  await again.promise;
+  const status = new Map(run.status.map((each) => [each.name, each]));
+  assert.equal(status.get("steady")?.pid, steady.pid);
+  assert.equal(status.get("crashes")?.lastEnd, "exit code 1");
+  await run.stop();
+  const last = new Map(run.status.map((each) => [each.name, each]));
+  assert.deepEqual([last.get("done")?.state, last.get("done")?.restarts], ["ended", 0]);
+  assert.equal(last.get("gives_up")?.restarts, 0);
+  assert.ok(states.includes("crashes waiting"));
+  await run.ended();
+});
+
+Deno.test("fleet: one that does not stop is killed", async () => {
+  await using at = await folder({
+    "fleet.json": JSON.stringify({ modules: { deaf: "deaf.ts" } }),
+    "deaf.ts": `Deno.addSignalListener("SIGTERM", () => {}); setInterval(() => {}, 1000);
+console.log("here");`,
+  });
+  const here = Promise.withResolvers<void>();
+  await using run = new FleetRun(await readFleet(`${at.path}/fleet.json`), {
+    stopMs: 100,
+    onLine: () => here.resolve(),
+  });
+  await run.start();
+  await here.promise;
+  await run.stop();
+  assert.equal(run.status[0].lastEnd, "SIGKILL");
+});

@@ -1,0 +1,316 @@
+/**
+ * A module's comm over the bus: frames are raw messages at `frame/<name>`, one address for each
+ * type, so that the manager passes each on to those who listen for it and to nobody else.
+ *
+ * @module
+ */
+
+import {
+  type Bay,
+  defineSpeaker,
+  type EventContext,
+  open,
+  PatchbayError,
+  type Speaker,
+} from "@patchbay/core";
+import { DEFAULT_PORT } from "./address.ts";
+import {
+  ALL_FRAMES,
+  type AskOptions,
+  type Comm,
+  type CommStatistics,
+  type ListenForOptions,
+  Priority,
+} from "./comm.ts";
+import { FrameInbox, type InboxOverflow } from "./frame_inbox.ts";
+import type { FrameClass, FrameSet, FrameValue } from "./frames/frame.ts";
+import { knownType, stopped } from "./mock_comm.ts";
+import { type BusExtras, type BusPlugin, createBus } from "./plugin.ts";
+import { decodeBody, encodeBody, ReceivedFrame } from "./received_frame.ts";
+
+/** How to join a bus. */
+export interface BusCommOptions {
+  /** The module's name. */
+  readonly module: string;
+  /** The definitions; the manager refuses a module whose definitions differ. */
+  readonly frames: FrameSet;
+  /** The manager: `tcp://host:port` or `unix:/path`. Default `tcp://127.0.0.1:5000`. */
+  readonly url?: string;
+  /** The secret that modules and manager share, if there is one. */
+  readonly token?: string;
+  /** How many frames may wait here, and at the manager for this module. Default 256. */
+  readonly maxQueue?: number;
+  /** What happens to one more. Default `drop_oldest`. */
+  readonly overflow?: InboxOverflow;
+  /** Told what nobody awaits: a callback that threw, a frame that cannot be read, a lost manager. */
+  readonly onReport?: (error: PatchbayError) => void;
+  /** The longest pause before the manager is dialled again, in milliseconds. Default 500. */
+  readonly reconnectMaxMs?: number;
+}
+
+/** Frames that may wait for the announcement of their type. */
+const MAX_EARLY = 1024;
+
+/** The address of a frame type. */
+export function frameAddress(frame: FrameClass): string {
+  return `frame/${frame.frameName.toLowerCase()}`;
+}
+
+/** What one type has of its own: how it is sent and heard. */
+interface Line {
+  readonly frame: FrameClass;
+  speaker: Speaker<Uint8Array> | undefined;
+  announcing: Promise<void> | undefined;
+  early: number;
+  /** Resolved once it is heard; never made twice. */
+  hearing: Promise<unknown> | undefined;
+  wanted: boolean;
+  /** The last sequence number by origin: a gap is a loss. */
+  readonly sequences: Map<string, number>;
+}
+
+/**
+ * A module on a bus.
+ *
+ * The manager need not be there yet, and may come back: the module joins when it can.
+ */
+export class BusComm implements Comm {
+  /** The module's bay: calls, shouts and jobs go over the same connection. */
+  readonly bay: Bay<readonly [BusPlugin]>;
+  readonly #extras: BusExtras;
+  readonly #frames: FrameSet;
+  readonly #inbox: FrameInbox;
+  readonly #maxQueue: number;
+  readonly #overflow: InboxOverflow;
+  readonly #report: (error: PatchbayError) => void;
+  readonly #lines: Line[] = [];
+  #sent = 0;
+  #unsent = 0;
+  #stopping: Promise<void> | undefined;
+
+  private constructor(
+    bay: Bay<readonly [BusPlugin]>,
+    extras: BusExtras,
+    options: BusCommOptions,
+    report: (error: PatchbayError) => void,
+  ) {
+    const { frames, maxQueue = 256, overflow = "drop_oldest" } = options;
+    this.bay = bay;
+    this.#extras = extras;
+    this.#frames = frames;
+    this.#maxQueue = maxQueue;
+    this.#overflow = overflow;
+    this.#report = report;
+    this.#inbox = new FrameInbox(maxQueue, overflow, report);
+  }
+
+  /**
+   * Joins a bus.
+   *
+   * @param options Who, where, which frames.
+   */
+  static async open(options: BusCommOptions): Promise<BusComm> {
+    const { module, frames, url = `tcp://127.0.0.1:${DEFAULT_PORT}`, token } = options;
+    const report = options.onReport ?? ((error) => console.error(`bus: ${error.message}`));
+    const bus = createBus({ frames });
+    const bay = await open({
+      module,
+      plugins: [bus] as const,
+      config: { bus: { url, token, reconnectMaxMs: options.reconnectMaxMs ?? 500 } },
+      onReport: report,
+    });
+    return new BusComm(bay, bay.transport(bus), options, report);
+  }
+
+  /** As {@link Comm.listenFor}. */
+  async listenFor(
+    types: readonly number[] | typeof ALL_FRAMES,
+    { retained = false }: ListenForOptions = {},
+  ): Promise<void> {
+    const wanted = types === ALL_FRAMES
+      ? [...this.#frames.byName.values()]
+      : types.map((type) => knownType(this.#frames, type));
+    await Promise.all(wanted.map(async (frame) => {
+      const line = this.#line(frame);
+      line.wanted = true;
+      await this.#hear(line, retained);
+    }));
+  }
+
+  /** As {@link Comm.acceptsFrame}. */
+  acceptsFrame(type: number): boolean {
+    return this.#lines[type]?.wanted === true;
+  }
+
+  /** As {@link Comm.hasData}. */
+  hasData(): boolean {
+    return this.#inbox.length > 0;
+  }
+
+  /** As {@link Comm.pending}. */
+  get pending(): number {
+    return this.#inbox.length;
+  }
+
+  /** As {@link Comm.arrival}. */
+  arrival(): Promise<boolean> {
+    return this.#inbox.arrival();
+  }
+
+  /** As {@link Comm.getData}. */
+  getData(): ReceivedFrame {
+    return this.#inbox.takeOrThrow();
+  }
+
+  /** As {@link Comm.onFrame}. */
+  onFrame(callback: ((frame: ReceivedFrame) => void | Promise<void>) | undefined): void {
+    this.#inbox.onFrame(callback);
+  }
+
+  /** As {@link Comm.send}. */
+  send(frame: FrameValue, priority: Priority = Priority.NORMAL): void | Promise<void> {
+    const found = knownType(this.#frames, (frame.constructor as unknown as FrameClass).type);
+    return this.#shout(this.#line(found), encodeBody(frame), priority);
+  }
+
+  /** As {@link Comm.request}. */
+  request(
+    type: number | FrameClass,
+    priority: Priority = Priority.NORMAL,
+  ): void | Promise<void> {
+    const found = knownType(this.#frames, typeof type === "number" ? type : type.type);
+    return this.#shout(this.#line(found), encodeBody(undefined), priority);
+  }
+
+  /** As {@link Comm.ask}. */
+  async ask<T extends FrameValue>(type: FrameClass<T>, options: AskOptions = {}): Promise<T> {
+    if (this.#stopping !== undefined) throw stopped();
+    const line = this.#line(knownType(this.#frames, type.type));
+    const answer = this.#inbox.answer(type, options);
+    answer.catch(() => {}); // Awaited below, unless asking fails first.
+    await this.#hear(line, false);
+    await this.request(type, options.priority);
+    return await answer;
+  }
+
+  /** As {@link Comm.statistics}. */
+  statistics(): CommStatistics {
+    const { received, dropped } = this.#inbox;
+    return {
+      sent: this.#sent,
+      received,
+      dropped,
+      unsent: this.#unsent,
+      reconnections: this.bay.statistics.transport("bus").reconnections,
+    };
+  }
+
+  /** As {@link Comm.stop}. */
+  stop(): Promise<void> {
+    return this.#stopping ??= (async () => {
+      this.#inbox.close();
+      await this.bay.close();
+    })();
+  }
+
+  /** As {@link stop}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  /** Frames as they come, until the comm stops. */
+  [Symbol.asyncIterator](): AsyncIterator<ReceivedFrame> {
+    return this.#inbox.frames();
+  }
+
+  #line(frame: FrameClass): Line {
+    return this.#lines[frame.type] ??= {
+      frame,
+      speaker: undefined,
+      announcing: undefined,
+      early: 0,
+      hearing: undefined,
+      wanted: false,
+      sequences: new Map(),
+    };
+  }
+
+  #shout(line: Line, body: Uint8Array, priority: Priority): void | Promise<void> {
+    if (this.#stopping !== undefined) throw stopped();
+    if (line.speaker !== undefined && line.announcing === undefined) {
+      return this.#out(line.speaker, body, priority);
+    }
+    if (line.early >= MAX_EARLY) {
+      throw new PatchbayError("overloaded", `${line.frame.frameName}: ${MAX_EARLY} frames wait`, {
+        remedy: "await the first comm.send() of each type",
+      });
+    }
+    line.early++;
+    line.announcing ??= this.#announce(line);
+    return line.announcing.then(() => {
+      line.early--;
+      if (line.early === 0) line.announcing = undefined;
+      return this.#out(line.speaker!, body, priority);
+    });
+  }
+
+  async #announce(line: Line): Promise<void> {
+    try {
+      line.speaker = await this.bay.speaker(
+        defineSpeaker<Uint8Array>({
+          address: frameAddress(line.frame),
+          codec: "raw",
+          retain: true,
+        }),
+      );
+    } catch (error) {
+      line.announcing = undefined;
+      line.early = 0;
+      throw error;
+    }
+  }
+
+  #out(
+    speaker: Speaker<Uint8Array>,
+    body: Uint8Array,
+    priority: Priority,
+  ): void | Promise<void> {
+    this.#sent++;
+    if (!this.#extras.connected) this.#unsent++;
+    return speaker.shout(body, { priority });
+  }
+
+  async #hear(line: Line, retained: boolean): Promise<void> {
+    line.hearing ??= this.bay.listen<Uint8Array>(
+      frameAddress(line.frame),
+      (body, context) => this.#arrived(line, body, context),
+      { overflow: this.#overflow, maxQueue: this.#maxQueue, retained },
+    );
+    try {
+      await line.hearing;
+    } catch (error) {
+      line.hearing = undefined;
+      throw error;
+    }
+  }
+
+  #arrived(line: Line, body: Uint8Array, context: EventContext): void {
+    const { origin, sequence, priority, retained, peer } = context;
+    if (!retained) {
+      const before = line.sequences.get(origin);
+      if (before !== undefined && sequence > before + 1) {
+        this.#inbox.drop("gap", sequence - before - 1);
+      }
+      if (before === undefined || sequence > before) line.sequences.set(origin, sequence);
+    }
+    let value: FrameValue | undefined;
+    try {
+      value = decodeBody(line.frame, body);
+    } catch (error) {
+      this.#inbox.drop("undecodable");
+      return this.#report(PatchbayError.fromThrown(error));
+    }
+    const from = { module: peer?.module ?? "", priority, retained };
+    this.#inbox.push(new ReceivedFrame(line.frame, value, from), line.wanted);
+  }
+}

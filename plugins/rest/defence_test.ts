@@ -1,0 +1,350 @@
+/**
+ * Who and what rest does not let in: slow, half-open and garbled requests, strangers, pages.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { connect } from "node:net";
+import type { MiddlewareHandler } from "npm:hono@4.13.19";
+import { open, PatchbayError } from "@patchbay/core";
+import rest, { type RestConfig } from "./mod.ts";
+import { bayWith, counted, LISTENERS, post, problem } from "./testdata/bay.ts";
+
+/** Patience that a test has. */
+const IMPATIENT = {
+  listener: "guarded",
+  headersTimeoutMs: 300,
+  requestTimeoutMs: 600,
+  keepAliveTimeoutMs: 300,
+} as const;
+
+/** Writes a text to a port, and reads until the other side closes. */
+function talk(url: string, text: string): Promise<string> {
+  const { hostname, port } = new URL(url);
+  return new Promise((resolve, reject) => {
+    const socket = connect(Number(port), hostname);
+    let reply = "";
+    socket.on("connect", () => socket.write(text));
+    socket.on("data", (data) => reply += data);
+    socket.on("close", () => resolve(reply));
+    socket.on("error", reject);
+  });
+}
+
+const HEAD = "POST /arm/move HTTP/1.1\r\nHost: localhost\r\n";
+
+Deno.test("rest (guarded): what is half sent is given up with 408, and others are not disturbed", async () => {
+  await using bay = await bayWith(IMPATIENT);
+  await bay.serve("arm/move", (value) => value);
+  const slow = [
+    talk(bay.url, `${HEAD}X-Half: `),
+    talk(bay.url, ""),
+    talk(bay.url, `${HEAD}Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{`),
+  ];
+  let open = true;
+  const ended = Promise.all(slow).finally(() => open = false);
+  let calls = 0;
+  while (open) {
+    assert.equal(await (await fetch(`${bay.url}/arm/move`, post(++calls))).json(), calls);
+  }
+  for (const reply of await ended) assert.match(reply, /^HTTP\/1\.1 408 Request Timeout\r\n/);
+  assert.equal(counted(bay).errors.deadline_exceeded, 3);
+});
+
+Deno.test("rest (guarded): a slow drip of header lines does not keep a connection", async () => {
+  await using bay = await bayWith(IMPATIENT);
+  const { hostname, port } = new URL(bay.url);
+  const socket = connect(Number(port), hostname);
+  const closed = new Promise<string>((resolve) => {
+    let reply = "";
+    socket.on("data", (data) => reply += data);
+    socket.on("close", () => resolve(reply));
+    socket.on("error", () => {});
+  });
+  socket.write(HEAD);
+  const drip = setInterval(() => socket.write("X-Drip: 1\r\n"), 50);
+  assert.match(await closed, /408/);
+  clearInterval(drip);
+});
+
+Deno.test("rest (guarded): garbage is 400, too long a header 431, another version 505; counted", async () => {
+  await using bay = await bayWith({ ...IMPATIENT, maxHeaderBytes: 2048 });
+  await bay.serve("arm/move", (value) => value);
+  const cases: [string, RegExp][] = [
+    ["\x00\x01garbage\r\n\r\n", /^HTTP\/1\.1 400 /],
+    [`${HEAD}X-Long: ${"a".repeat(4096)}\r\n\r\n`, /^HTTP\/1\.1 431 /],
+    ["GET / HTTP/9.9\r\nHost: localhost\r\n\r\n", /^HTTP\/1\.1 505 HTTP Version/],
+    [`${HEAD}Content-Length: nonsense\r\n\r\n`, /^HTTP\/1\.1 400 /],
+  ];
+  for (const [text, expected] of cases) assert.match(await talk(bay.url, text), expected);
+  const { errors } = counted(bay);
+  assert.deepEqual([errors.too_large, errors.protocol, errors.invalid], [1, 1, 2]);
+  assert.equal(await (await fetch(`${bay.url}/arm/move`, post(1))).json(), 1);
+});
+
+Deno.test("rest (quick): a header of a megabyte is refused, by Deno.serve itself", async () => {
+  await using bay = await bayWith({ listener: "quick" });
+  await bay.serve("arm/move", (value) => value);
+  const reply = await talk(bay.url, `${HEAD}X-Long: ${"a".repeat(1024 * 1024)}\r\n\r\n`)
+    .catch(() => "");
+  assert.match(reply, /^(HTTP\/1\.1 431 |$)/);
+  assert.equal(await (await fetch(`${bay.url}/arm/move`, post(1))).json(), 1);
+});
+
+Deno.test("rest (guarded): a half-open connection is closed when it has been idle too long", async () => {
+  await using bay = await bayWith(IMPATIENT);
+  await bay.serve("arm/move", (value) => value);
+  const reply = await talk(
+    bay.url,
+    `${HEAD}Content-Type: application/json\r\nContent-Length: 1\r\n\r\n5`,
+  );
+  assert.match(reply, /^HTTP\/1\.1 200 OK\r\n[^]*\r\n5$/);
+});
+
+Deno.test("rest (guarded): one connection more than allowed is refused, the others go on", async () => {
+  await using bay = await bayWith({ ...IMPATIENT, maxConnections: 2, keepAliveTimeoutMs: 5000 });
+  const gate = Promise.withResolvers<string>();
+  const entered = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  let count = 0;
+  await bay.serve("arm/wait", () => {
+    entered[count++]?.resolve();
+    return gate.promise;
+  });
+  const calls = [1, 2].map((n) => fetch(`${bay.url}/arm/wait`, post(n)));
+  await Promise.all(entered.map((one) => one.promise));
+  const reply = await talk(bay.url, `${HEAD}\r\n`);
+  assert.match(reply, /^HTTP\/1\.1 503 [^]*connection: close/i);
+  assert.equal(counted(bay).errors.unavailable, 1);
+  gate.resolve("open");
+  for (const call of calls) assert.equal(await (await call).json(), "open");
+});
+
+Deno.test("rest (quick): one request more than allowed is 503, the others go on", async () => {
+  await using bay = await bayWith({ listener: "quick", maxConnections: 2 });
+  const gate = Promise.withResolvers<string>();
+  const entered = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  let count = 0;
+  await bay.serve("arm/wait", () => {
+    entered[count++]?.resolve();
+    return gate.promise;
+  });
+  const calls = [1, 2].map((n) => fetch(`${bay.url}/arm/wait`, post(n)));
+  await Promise.all(entered.map((one) => one.promise));
+  await problem(await fetch(`${bay.url}/arm/wait`, post(3)), 503, "overloaded");
+  gate.resolve("open");
+  for (const call of calls) assert.equal(await (await call).json(), "open");
+});
+
+for (const listener of LISTENERS) {
+  Deno.test(`rest (${listener}): tokens, keys and a hook say who calls; others are 401, and counted`, async () => {
+    await using bay = await bayWith({
+      listener,
+      auth: {
+        tokens: { ada: "ada-secret" },
+        apiKeys: { robot: "key-1" },
+        apiKeyHeader: "x-robot-key",
+        authenticate: ({ headers, path }) =>
+          headers.get("x-badge") === "gold" && path === "/arm/who" ? "visitor" : undefined,
+      },
+    });
+    const seen: unknown[] = [];
+    await bay.serve("arm/who", (_value, { peer, headers }) => {
+      seen.push({ ...headers });
+      return peer.identity;
+    });
+    const ask = (headers: Record<string, string>) =>
+      fetch(`${bay.url}/arm/who`, { method: "POST", headers });
+    const who = async (headers: Record<string, string>) => await (await ask(headers)).json();
+    assert.equal(await who({ authorization: "Bearer ada-secret" }), "ada");
+    assert.equal(await who({ "x-robot-key": "key-1", mine: "1" }), "robot");
+    assert.equal(await who({ "x-badge": "gold" }), "visitor");
+    const strangers: Record<string, string>[] = [
+      {},
+      { authorization: "Bearer wrong" },
+      { authorization: "Basic YTpi" },
+      { "x-robot-key": "key-2" },
+      { "x-api-key": "key-1" },
+    ];
+    for (const headers of strangers) {
+      const response = await ask(headers);
+      assert.ok(response.headers.has("www-authenticate"));
+      await problem(response, 401, "unauthenticated");
+    }
+    assert.equal(counted(bay).errors.unauthenticated, strangers.length);
+    // No credential reaches a handler as a header.
+    assert.deepEqual(seen.at(-2), { mine: "1" });
+  });
+
+  Deno.test(`rest (${listener}): pages of other origins are refused, and let in by cors alone`, async () => {
+    await using bay = await bayWith({
+      listener,
+      cors: { origins: ["https://good.example"], credentials: true },
+      auth: { tokens: { ada: "secret" } },
+    });
+    await bay.serve("arm/move", (value) => value);
+    const url = `${bay.url}/arm/move`;
+    const from = (origin: string, more: Record<string, string> = {}) => ({
+      ...post(1),
+      headers: {
+        "content-type": "application/json",
+        authorization: "Bearer secret",
+        origin,
+        ...more,
+      },
+    });
+    const bad = await fetch(url, from("https://evil.example"));
+    assert.equal(bad.headers.get("access-control-allow-origin"), null);
+    await problem(bad, 403, "forbidden");
+    const good = await fetch(url, from("https://good.example"));
+    assert.equal(good.headers.get("access-control-allow-origin"), "https://good.example");
+    assert.equal(good.headers.get("access-control-allow-credentials"), "true");
+    assert.equal(await good.json(), 1);
+    // A page asks first, and without credentials.
+    const first = await fetch(url, {
+      method: "OPTIONS",
+      headers: {
+        origin: "https://good.example",
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "content-type",
+      },
+    });
+    assert.equal(first.status, 204);
+    assert.match(first.headers.get("access-control-allow-methods") ?? "", /POST/);
+    assert.equal(await (await fetch(url, from(new URL(bay.url).origin))).json(), 1);
+    assert.equal(counted(bay).errors.forbidden, 1);
+  });
+
+  Deno.test(`rest (${listener}): without cors no page of another origin comes in, nor by another name`, async () => {
+    await using bay = await bayWith({ listener, allowedHosts: ["robot.local"] });
+    await bay.serve("arm/stop", () => "stopped");
+    // What a page may send without asking: no content-type, no header of its own.
+    const simple = { method: "POST", headers: { origin: "https://evil.example" } };
+    await problem(await fetch(`${bay.url}/arm/stop`, simple), 403, "forbidden");
+    const head = (host: string) =>
+      `POST /arm/stop HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`;
+    assert.match(await talk(bay.url, head("rebound.example")), /^HTTP\/1\.1 421 /);
+    for (const host of ["localhost:1", "127.0.0.1", "[::1]:80", "robot.local"]) {
+      assert.match(await talk(bay.url, head(host)), /^HTTP\/1\.1 200 /);
+    }
+  });
+
+  Deno.test(`rest (${listener}): authorize decides on each verb, middleware before it`, async () => {
+    const asked: string[] = [];
+    const stamp: MiddlewareHandler = async (context, next) => {
+      if (context.req.header("x-blocked") !== undefined) return context.text("not today", 418);
+      await next();
+      context.header("x-seen", "yes");
+    };
+    const bay = await open({
+      module: "server",
+      plugins: [rest],
+      config: {
+        rest: {
+          listen: { port: 0 },
+          listener,
+          middleware: [stamp],
+        },
+      },
+      authorize: (peer, verb, address) => {
+        asked.push(`${peer.transport} ${verb} ${address}`);
+        return address === "arm/free";
+      },
+    });
+    await using _ = bay;
+    const { url } = bay.transport(rest);
+    for (const address of ["arm/free", "arm/locked"]) await bay.serve(address, () => "in");
+    await bay.speaker("arm/pose");
+    await bay.perform("arm/pick", () => "picked");
+    const free = await fetch(`${url}/arm/free`, { method: "POST" });
+    assert.deepEqual([await free.json(), free.headers.get("x-seen")], ["in", "yes"]);
+    await problem(await fetch(`${url}/arm/locked`, { method: "POST" }), 403, "forbidden");
+    await problem(await fetch(`${url}/arm/pose`), 403, "forbidden");
+    await problem(await fetch(`${url}/arm/pick`, { method: "POST" }), 403, "forbidden");
+    const blocked = await fetch(`${url}/arm/free`, {
+      method: "POST",
+      headers: { "x-blocked": "1" },
+    });
+    assert.deepEqual([blocked.status, await blocked.text()], [418, "not today"]);
+    assert.deepEqual(asked, [
+      "rest call arm/free",
+      "rest call arm/locked",
+      "rest listen arm/pose",
+      "rest execute arm/pick",
+    ]);
+  });
+}
+
+Deno.test("rest: an authorization server is asked about tokens, once each for a while", async () => {
+  const asked: string[] = [];
+  const answers: Record<string, unknown> = {
+    good: { active: true, sub: "ada", scope: "read arm" },
+    narrow: { active: true, sub: "bob", scope: "read" },
+    old: { active: true, sub: "eve", scope: "arm", exp: 1 },
+    bad: { active: false },
+  };
+  const issuer = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, async (request) => {
+    const form = await request.formData();
+    const token = String(form.get("token"));
+    asked.push(`${request.headers.get("authorization")} ${token}`);
+    if (token === "broken") return new Response("no", { status: 500 });
+    return Response.json(answers[token] ?? { active: false });
+  });
+  {
+    await using bay = await bayWith({
+      auth: {
+        introspection: {
+          url: `http://127.0.0.1:${issuer.addr.port}/introspect`,
+          clientId: "patchbay",
+          clientSecret: "s3cret",
+          scopes: ["arm"],
+        },
+      },
+    });
+    await bay.serve("arm/who", (_value, { peer }) => peer.identity);
+    const ask = (token: string) =>
+      fetch(`${bay.url}/arm/who`, {
+        method: "POST",
+        headers: { authorization: `Bearer ${token}` },
+      });
+    for (let i = 0; i < 3; i++) assert.equal(await (await ask("good")).json(), "ada");
+    for (const token of ["narrow", "old", "bad"]) {
+      await problem(await ask(token), 401, "unauthenticated");
+    }
+    await problem(await ask("broken"), 503, "unavailable");
+    assert.equal(asked.filter((line) => line.endsWith(" good")).length, 1);
+    assert.equal(asked[0], `Basic ${btoa("patchbay:s3cret")} good`);
+  }
+  await issuer.shutdown();
+});
+
+Deno.test("rest: what is configured wrongly says what to do", async () => {
+  const cases: [Partial<RestConfig>, RegExp, RegExp][] = [
+    [{ listen: { hostname: "0.0.0.0", port: 0 } }, /lets the network in/, /config\.rest\.auth/],
+    [{ listen: { port: 70_000 } }, /no port/, /port: 4000/],
+    [{ listen: { path: "/x", port: 1 } }, /both/, /give one/],
+    [{ baseUrl: "ftp://x" }, /is no URL/, /http:/],
+    [{ peers: ["robot"] }, /`peers`/, /http:/],
+    [{ cors: { origins: ["*"], credentials: true } }, /credentials to every/, /name the origins/],
+    [{ tls: { cert: "x" } }, /not both/, /`cert` and `key`/],
+    [{ middleware: [1] as never }, /middleware/, /app\.use/],
+    [{ names: { "a/b": { method: "BREW" as never } } }, /BREW/, /GET, POST/],
+  ];
+  for (const [config, reason, remedy] of cases) {
+    await using bay = await open({ module: "lonely", plugins: [rest], config: { rest: config } });
+    const [wire] = bay.wires();
+    assert.equal(wire.open, false, String(reason));
+    assert.match(wire.reason ?? "", reason);
+    assert.match(wire.remedy ?? "", remedy);
+  }
+  const taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  for (const listener of LISTENERS) {
+    const config = { rest: { listener, listen: { port: taken.addr.port } } };
+    await using bay = await open({ module: "lonely", plugins: [rest], config });
+    assert.match(bay.wires()[0].remedy ?? "", /another place/);
+  }
+  taken.close();
+  await using nowhere = await open({ module: "lonely", plugins: [rest] });
+  const error = await nowhere.serve("a/b", () => 1).then(() => undefined, (reason) => reason);
+  assert.ok(error instanceof PatchbayError);
+  assert.deepEqual([error.code, error.message], ["unavailable", "rest has nowhere to listen"]);
+});

@@ -1,0 +1,622 @@
+/**
+ * A participant of a DDS domain: its endpoints, the participants it has found, and what comes out
+ * of its sockets.
+ *
+ * @module
+ */
+
+import { PatchbayError } from "@patchbay/core/errors";
+import { TimerWheel } from "@patchbay/core";
+import { Entity, EntityKind, MAX_DOMAIN, VENDOR_ID } from "./constants.ts";
+import { Discovery } from "./discovery.ts";
+import type { EndpointData, ParticipantData } from "./discovery_data.ts";
+import { EndpointDiscovery } from "./endpoint_discovery.ts";
+import type { Reader, ReaderEvents, Writer, WriterEvents } from "./endpoints.ts";
+import { guidOf, hex, newPrefix, unhex } from "./guid.ts";
+import type { HistoryLimits } from "./history.ts";
+import { matchEndpoints } from "./matching.ts";
+import { Incoming, type MessageSink, readMessage } from "./message_reader.ts";
+import { type Interface, ipv4, machineInterfaces, Network } from "./network.ts";
+import type { Destination } from "./outbox.ts";
+import { completeQos, type Qos } from "./qos.ts";
+import { RtpsReader } from "./reader.ts";
+import type { RemoteParticipant } from "./remote_participant.ts";
+import { type DatagramSocket, type OpenSocket, openUdp } from "./socket.ts";
+import { RtpsWriter } from "./writer.ts";
+
+/** What a participant tells. All of it is optional. */
+export interface ParticipantEvents {
+  /** A participant was found. */
+  onParticipant?(participant: ParticipantData): void;
+  /** One has gone: it said goodbye, its lease is over, or it is somewhere else now. */
+  onParticipantLost?(participant: ParticipantData, why: "goodbye" | "expired" | "moved"): void;
+  /** An endpoint was announced, or announced again. */
+  onEndpoint?(endpoint: EndpointData, participant: ParticipantData): void;
+  /** An endpoint has gone. */
+  onEndpointGone?(endpoint: EndpointData, participant: ParticipantData): void;
+  /** Something failed that stops nobody: a handler threw, a socket broke. */
+  onReport?(error: unknown): void;
+}
+
+/** How a participant is opened. */
+export interface ParticipantOptions extends ParticipantEvents {
+  /** The domain, 0 to 232. Default 0. */
+  readonly domain?: number;
+  /** A name for people. */
+  readonly name?: string;
+  /** Bytes that others are told. */
+  readonly userData?: Uint8Array;
+  /** The IPv4 addresses of the interfaces to use. Default: all of this machine's. */
+  readonly interfaces?: readonly string[];
+  /** Whether to announce to the multicast group and listen there. Default true. */
+  readonly multicast?: boolean;
+  /** IPv4 addresses to announce to, with or without `:port` of their discovery. */
+  readonly peers?: readonly string[];
+  /** How often to announce, once found, in milliseconds. Default 3 s. */
+  readonly announceMs?: number;
+  /** For how long others take it for alive without a word, in milliseconds. Default 20 s. */
+  readonly leaseMs?: number;
+  /** How many other participants are known at most. Default 1024. */
+  readonly maxParticipants?: number;
+  /** How many endpoints of each are known at most. Default 4096. */
+  readonly maxEndpoints?: number;
+  /** How many bytes may be under way to one reader. Default 192 KiB. */
+  readonly windowBytes?: number;
+  /** The largest sample that is taken, in bytes. Default 64 MiB. */
+  readonly maxSampleBytes?: number;
+  /** How many bytes of incomplete or early samples one reader holds. Default 128 MiB. */
+  readonly maxHeldBytes?: number;
+  /** The largest datagram to other machines. Default 1472, which fits into Ethernet's frame. */
+  readonly mtuBytes?: number;
+  /** What sockets are opened with. Default: UDP. */
+  readonly openSocket?: OpenSocket;
+  /** The timer wheel to use. Default: one of its own. */
+  readonly wheel?: TimerWheel;
+}
+
+/** How an endpoint is made. */
+export interface EndpointOptions {
+  /** The topic. */
+  readonly topic: string;
+  /** The name of the topic's type. */
+  readonly type: string;
+  /** Its policies; default: reliable, volatile, the last one. */
+  readonly qos?: Partial<Qos>;
+  /** Whether the topic has a key. Default false. */
+  readonly keyed?: boolean;
+  /** Bytes that others are told. */
+  readonly userData?: Uint8Array;
+}
+
+/** How a writer is made. */
+export interface WriterOptions extends EndpointOptions, WriterEvents, Partial<HistoryLimits> {}
+
+/** How a reader is made. */
+export interface ReaderOptions extends EndpointOptions, ReaderEvents {
+  /** Finds the key hash, 32 hexadecimal digits, where a writer does not send it. */
+  readonly keyOf?: (payload: Uint8Array) => string;
+  /** How many samples are kept for `take()` at most. Default 10,000. */
+  readonly maxSamples?: number;
+}
+
+/** Counters of a participant. */
+export interface ParticipantStatistics {
+  /** How many datagrams came. */
+  readonly received: number;
+  /** How many were handed to the system. */
+  readonly sent: number;
+  /** What was ignored, by reason. */
+  readonly ignored: Readonly<Record<string, number>>;
+  /** What the system refused to send, by reason. */
+  readonly sendFailures: Readonly<Record<string, number>>;
+  /** How often reading a datagram threw: a defect, reported by `onReport`. */
+  readonly defects: number;
+}
+
+const NOTHING: Uint8Array = new Uint8Array(0);
+const DEFAULT_WINDOW_BYTES = 192 * 1024;
+
+/** One participant. Made by {@link Participant.open}. */
+export class Participant implements AsyncDisposable {
+  readonly #options: ParticipantOptions;
+  readonly #network: Network;
+  readonly #wheel: TimerWheel;
+  readonly #ownWheel: boolean;
+  readonly #discovery: Discovery;
+  readonly #endpoints: EndpointDiscovery;
+  readonly #writers = new Map<number, RtpsWriter>();
+  readonly #readers = new Map<number, RtpsReader>();
+  readonly #self: Destination | undefined;
+  readonly #ignored = new Map<string, number>();
+  readonly #loops: Promise<void>[] = [];
+  readonly #prefixBytes: Uint8Array;
+  #data: ParticipantData;
+  #nextEntity = 1;
+  #received = 0;
+  #defects = 0;
+  #closing: Promise<void> | undefined;
+  /** The domain. */
+  readonly domain: number;
+  /** The 24 hexadecimal digits that its GUIDs begin with. */
+  readonly prefix: string;
+
+  private constructor(prefix: string, network: Network, options: ParticipantOptions) {
+    this.#options = options;
+    this.#network = network;
+    this.prefix = prefix;
+    this.#prefixBytes = unhex(prefix);
+    this.domain = options.domain ?? 0;
+    this.#ownWheel = options.wheel === undefined;
+    this.#wheel = options.wheel ?? new TimerWheel();
+    this.#data = {
+      prefix,
+      vendor: VENDOR_ID,
+      domain: this.domain,
+      name: options.name ?? "",
+      userData: options.userData ?? NOTHING,
+      metatraffic: network.metatraffic,
+      unicast: network.unicast,
+      leaseMs: options.leaseMs ?? 20_000,
+      builtin: 0,
+    };
+    const own = network.unicast[0];
+    this.#self = network.destination([own], own.hostname, prefix, "user");
+    const count = (reason: string) => this.#ignore(reason);
+    this.#endpoints = new EndpointDiscovery({
+      prefix,
+      wheel: this.#wheel,
+      windowBytes: options.windowBytes ?? DEFAULT_WINDOW_BYTES,
+      maxEndpoints: options.maxEndpoints ?? 4096,
+      report: this.#report,
+      count,
+      participant: (other) => this.#discovery.get(other),
+      onEndpoint: (participant, endpoint) => this.#found(participant, endpoint),
+      onEndpointGone: (participant, endpoint) => this.#gone(participant, endpoint),
+      onAlive: (other, kind) => {
+        for (const reader of this.#readers.values()) reader.assertAlive(other, kind);
+      },
+    });
+    this.#discovery = new Discovery({
+      network,
+      wheel: this.#wheel,
+      data: () => this.#data,
+      domain: this.domain,
+      peers: (options.peers ?? []).map(peer),
+      announceMs: options.announceMs ?? 3000,
+      maxParticipants: options.maxParticipants ?? 1024,
+      onFound: (participant) => {
+        this.#endpoints.match(participant);
+        this.#tell(() => options.onParticipant?.(participant.data));
+      },
+      onChanged: (participant) => this.#tell(() => options.onParticipant?.(participant.data)),
+      onLost: (participant, why) => {
+        this.#endpoints.unmatch(participant);
+        for (const endpoint of participant.endpoints.values()) this.#gone(participant, endpoint);
+        participant.endpoints.clear();
+        this.#tell(() => options.onParticipantLost?.(participant.data, why));
+      },
+      count,
+    });
+  }
+
+  /**
+   * Opens a participant: takes its ports, begins to announce itself and to listen.
+   *
+   * @param options Domain, interfaces, peers and so on.
+   * @throws {PatchbayError} `invalid` for options that cannot be; `unavailable` without datagrams,
+   * interfaces or free ports.
+   *
+   * @example
+   * ```ts ignore
+   * import { Participant } from "@patchbay/ros2/rtps";
+   *
+   * await using participant = await Participant.open({ domain: 7, interfaces: ["127.0.0.1"] });
+   * const writer = participant.createWriter({ topic: "pose", type: "Pose" });
+   * writer.write(Uint8Array.of(0, 1, 0, 0, 42, 0, 0, 0));
+   * ```
+   */
+  static async open(options: ParticipantOptions = {}): Promise<Participant> {
+    const { domain = 0 } = options;
+    if (!Number.isInteger(domain) || domain < 0 || domain > MAX_DOMAIN) {
+      throw new PatchbayError("invalid", `the domain must be 0 to ${MAX_DOMAIN}, not ${domain}`);
+    }
+    for (const each of options.interfaces ?? []) {
+      if (ipv4(each) === undefined) {
+        throw new PatchbayError("invalid", `the interface ${each} is not an IPv4 address`);
+      }
+    }
+    const prefix = hex(newPrefix(VENDOR_ID));
+    const network = await Network.open(prefix, {
+      domain,
+      interfaces: chooseInterfaces(options.interfaces),
+      multicast: options.multicast ?? true,
+      openSocket: options.openSocket ?? openUdp,
+      mtuBytes: options.mtuBytes ?? 1472,
+    });
+    const participant = new Participant(prefix, network, options);
+    for (const socket of network.sockets) participant.#loops.push(participant.#receive(socket));
+    participant.#discovery.start();
+    return participant;
+  }
+
+  readonly #report = (error: unknown): void => {
+    const { onReport } = this.#options;
+    if (onReport !== undefined) onReport(error);
+    else reportError(error);
+  };
+
+  #tell(call: () => void): void {
+    try {
+      call();
+    } catch (error) {
+      this.#report(error);
+    }
+  }
+
+  #ignore(reason: string): void {
+    this.#ignored.set(reason, (this.#ignored.get(reason) ?? 0) + 1);
+  }
+
+  /** What it says of itself. */
+  get data(): ParticipantData {
+    return this.#data;
+  }
+
+  /** The participants that are known. */
+  get participants(): ParticipantData[] {
+    return Array.from(this.#discovery.participants, (each) => each.data);
+  }
+
+  /** The endpoints of other participants that are known. */
+  get remoteEndpoints(): EndpointData[] {
+    return Array.from(this.#discovery.participants, (each) => [...each.endpoints.values()]).flat();
+  }
+
+  /** A participant by its prefix. */
+  participant(prefix: string): ParticipantData | undefined {
+    return this.#discovery.get(prefix)?.data;
+  }
+
+  /** Counters. */
+  get statistics(): ParticipantStatistics {
+    const { outbox } = this.#network;
+    return {
+      received: this.#received,
+      sent: outbox.datagrams,
+      ignored: Object.fromEntries(this.#ignored),
+      sendFailures: Object.fromEntries(outbox.failed),
+      defects: this.#defects,
+    };
+  }
+
+  /** Changes the bytes that others are told. */
+  setUserData(userData: Uint8Array): void {
+    this.#data = { ...this.#data, userData };
+    this.#discovery.changed();
+  }
+
+  #endpointData(kind: "writer" | "reader", entity: number, options: EndpointOptions): EndpointData {
+    if (this.#closing !== undefined) {
+      throw new PatchbayError("closed", "the participant is closed");
+    }
+    let qos: Qos;
+    try {
+      qos = completeQos(options.qos ?? {});
+    } catch (error) {
+      throw new PatchbayError("invalid", `${options.topic}: ${(error as Error).message}`);
+    }
+    return {
+      guid: guidOf(this.prefix, entity),
+      kind,
+      topic: options.topic,
+      type: options.type,
+      qos,
+      userData: options.userData ?? NOTHING,
+      unicast: [],
+      representations: [],
+    };
+  }
+
+  #entity(kind: number): number {
+    // 24 bits; entities of this participant are told apart by them for its whole life.
+    return ((this.#nextEntity++ & 0xffffff) << 8 | kind) >>> 0;
+  }
+
+  /**
+   * Makes a writer and tells everybody of it.
+   *
+   * @param options Topic, type, policies, and what is to be told.
+   * @throws {PatchbayError} `invalid` for policies that cannot be; `closed`.
+   */
+  createWriter(options: WriterOptions): Writer {
+    const keyed = options.keyed ?? false;
+    const entity = this.#entity(keyed ? EntityKind.writerWithKey : EntityKind.writerNoKey);
+    const data = this.#endpointData("writer", entity, options);
+    const writer = new RtpsWriter({
+      ...options,
+      data,
+      entity,
+      keyed,
+      limits: {
+        maxSamples: options.maxSamples ?? 10_000,
+        maxBytes: options.maxBytes ?? 256 * 1024 * 1024,
+      },
+      windowBytes: this.#options.windowBytes ?? DEFAULT_WINDOW_BYTES,
+      wheel: this.#wheel,
+      report: this.#report,
+      alive: (each) => this.#writerAlive(each),
+      closed: () => this.#closed(data, this.#writers),
+    });
+    this.#writers.set(entity, writer);
+    this.#announce(data);
+    return writer;
+  }
+
+  /**
+   * Makes a reader and tells everybody of it.
+   *
+   * @param options Topic, type, policies, and what is to be told.
+   * @throws {PatchbayError} `invalid` for policies that cannot be; `closed`.
+   */
+  createReader(options: ReaderOptions): Reader {
+    const keyed = options.keyed ?? false;
+    const entity = this.#entity(keyed ? EntityKind.readerWithKey : EntityKind.readerNoKey);
+    const data = this.#endpointData("reader", entity, options);
+    const reader = new RtpsReader({
+      ...options,
+      data,
+      entity,
+      keyed,
+      maxSampleBytes: this.#options.maxSampleBytes ?? 64 * 1024 * 1024,
+      maxHeldBytes: this.#options.maxHeldBytes ?? 128 * 1024 * 1024,
+      maxSamples: options.maxSamples ?? 10_000,
+      wheel: this.#wheel,
+      report: this.#report,
+      closed: () => this.#closed(data, this.#readers),
+    });
+    this.#readers.set(entity, reader);
+    this.#announce(data);
+    return reader;
+  }
+
+  #announce(data: EndpointData): void {
+    this.#endpoints.announce(data);
+    this.#watchLiveliness();
+    for (const participant of this.#discovery.participants) {
+      for (const endpoint of participant.endpoints.values()) {
+        this.#pair(participant, endpoint, data);
+      }
+    }
+    // Its own endpoints meet over its own socket, like anybody's.
+    const others = data.kind === "writer" ? this.#readers : this.#writers;
+    for (const { data: other } of others.values()) this.#pairLocal(data, other);
+  }
+
+  #closed(data: EndpointData, from: Map<number, unknown>): void {
+    for (const [entity, each] of from) {
+      if ((each as { data: EndpointData }).data === data) from.delete(entity);
+    }
+    if (this.#closing !== undefined) return;
+    this.#endpoints.withdraw(data);
+    this.#watchLiveliness();
+    const others = data.kind === "writer" ? this.#readers : this.#writers;
+    for (const each of others.values()) each.unmatch(data.guid);
+  }
+
+  /** An endpoint of another participant: pairs it with what fits here. */
+  #found(participant: RemoteParticipant, endpoint: EndpointData): void {
+    this.#tell(() => this.#options.onEndpoint?.(endpoint, participant.data));
+    const own = endpoint.kind === "writer" ? this.#readers : this.#writers;
+    for (const { data } of own.values()) this.#pair(participant, endpoint, data);
+  }
+
+  #gone(participant: RemoteParticipant, endpoint: EndpointData): void {
+    const own = endpoint.kind === "writer" ? this.#readers : this.#writers;
+    for (const each of own.values()) each.unmatch(endpoint.guid);
+    this.#tell(() => this.#options.onEndpointGone?.(endpoint, participant.data));
+  }
+
+  #own(data: EndpointData): RtpsWriter | RtpsReader | undefined {
+    const entity = parseInt(data.guid.slice(24), 16);
+    return data.kind === "writer" ? this.#writers.get(entity) : this.#readers.get(entity);
+  }
+
+  #pair(participant: RemoteParticipant, remote: EndpointData, own: EndpointData): void {
+    const wrong = matchEndpoints(own, remote);
+    if (wrong === undefined) return;
+    const endpoint = this.#own(own);
+    if (wrong.length > 0) {
+      endpoint?.unmatch(remote.guid);
+      endpoint?.mismatched(remote, wrong);
+      return;
+    }
+    const destination = participant.destination(remote);
+    if (destination === undefined) return this.#ignore("endpoint that cannot be reached");
+    endpoint?.match(remote, participant.data.vendor, destination);
+  }
+
+  #pairLocal(own: EndpointData, other: EndpointData): void {
+    const wrong = matchEndpoints(own, other);
+    if (wrong === undefined || this.#self === undefined) return;
+    for (const [a, b] of [[own, other], [other, own]]) {
+      if (wrong.length > 0) this.#own(a)?.mismatched(b, wrong);
+      else this.#own(a)?.match(b, VENDOR_ID, this.#self);
+    }
+  }
+
+  /** Gives signs of life twice within the shortest lease of a writer that is watched. */
+  #watchLiveliness(): void {
+    let soonest = Infinity;
+    for (const { data: { qos } } of this.#writers.values()) {
+      if (qos.liveliness === "automatic") soonest = Math.min(soonest, qos.livelinessLeaseMs);
+    }
+    this.#endpoints.assertEvery(soonest === Infinity ? Infinity : Math.max(5, soonest / 3));
+  }
+
+  #writerAlive(writer: RtpsWriter): void {
+    const { liveliness, livelinessLeaseMs } = writer.data.qos;
+    if (liveliness !== "manual_by_participant" || livelinessLeaseMs === Infinity) return;
+    this.#endpoints.assertLiveliness("manual_by_participant");
+  }
+
+  async #receive(socket: DatagramSocket): Promise<void> {
+    const buffer = new Uint8Array(65_536);
+    const context = new Incoming();
+    // Datagrams that are there already come without a turn of the event loop; Deno takes one by
+    // itself after some dozens, so that timers and other sockets are not starved.
+    for (;;) {
+      let datagram;
+      try {
+        datagram = await socket.receive(buffer);
+      } catch (error) {
+        if (this.#closing === undefined) this.#report(error);
+        return;
+      }
+      if (datagram === undefined) return;
+      const { bytes } = datagram;
+      context.bytes = bytes;
+      context.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+      context.from = datagram.from;
+      this.#read(context);
+    }
+  }
+
+  #read(context: Incoming): void {
+    this.#received++;
+    try {
+      const wrong = readMessage(context, this.#sink);
+      if (wrong !== undefined) this.#ignore(wrong);
+    } catch (error) {
+      this.#defects++;
+      this.#report(error);
+    }
+  }
+
+  /** Takes a datagram as if it had come from a socket: for tests. */
+  inject(bytes: Uint8Array, from: { hostname: string; port: number }): void {
+    const context = new Incoming();
+    context.bytes = bytes;
+    context.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    context.from = from;
+    this.#read(context);
+  }
+
+  /** The readers that a submessage is for: one, or all. */
+  #each(entity: number, call: (reader: RtpsReader) => void): void {
+    if (entity !== Entity.unknown) {
+      const reader = this.#readers.get(entity) ?? this.#endpoints.readers.get(entity);
+      if (reader !== undefined) call(reader);
+      return;
+    }
+    for (const reader of this.#readers.values()) call(reader);
+    for (const reader of this.#endpoints.readers.values()) call(reader);
+  }
+
+  #writer(entity: number): RtpsWriter | undefined {
+    return this.#writers.get(entity) ?? this.#endpoints.writers.get(entity);
+  }
+
+  #lastPrefix = "";
+  #lastEntity = -1;
+  #lastGuid = "";
+
+  /** The GUID of who speaks; most packets come from who spoke last. */
+  #guid(prefix: string, entity: number): string {
+    if (entity !== this.#lastEntity || prefix !== this.#lastPrefix) {
+      this.#lastPrefix = prefix;
+      this.#lastEntity = entity;
+      this.#lastGuid = guidOf(prefix, entity);
+    }
+    return this.#lastGuid;
+  }
+
+  readonly #sink: MessageSink = ((participant: Participant): MessageSink => ({
+    get prefix() {
+      return participant.#prefixBytes;
+    },
+    data(context, data) {
+      if (data.writer === Entity.spdpWriter) return participant.#discovery.receive(context, data);
+      const guid = participant.#guid(context.prefix, data.writer);
+      participant.#each(data.reader, (reader) => reader.receiveData(guid, context, data));
+    },
+    dataFrag(context, data, first, fragments, fragmentBytes, sampleBytes) {
+      const guid = participant.#guid(context.prefix, data.writer);
+      participant.#each(
+        data.reader,
+        (reader) =>
+          reader.receiveDataFrag(guid, context, data, first, fragments, fragmentBytes, sampleBytes),
+      );
+    },
+    heartbeat({ prefix }, reader, writer, first, last, count, final, liveliness) {
+      const guid = participant.#guid(prefix, writer);
+      participant.#each(
+        reader,
+        (each) => each.receiveHeartbeat(guid, first, last, count, final, liveliness),
+      );
+    },
+    heartbeatFrag({ prefix }, reader, writer, sequence, lastFragment) {
+      const guid = participant.#guid(prefix, writer);
+      participant.#each(reader, (each) => each.receiveHeartbeatFrag(guid, sequence, lastFragment));
+    },
+    gap({ prefix }, reader, writer, start, base, bits) {
+      const guid = participant.#guid(prefix, writer);
+      participant.#each(reader, (each) => each.receiveGap(guid, start, base, bits));
+    },
+    ackNack({ prefix }, reader, writer, base, bits, count, final) {
+      const guid = guidOf(prefix, reader);
+      participant.#writer(writer)?.receiveAckNack(guid, base, bits, count, final);
+    },
+    nackFrag({ prefix }, reader, writer, sequence, base, bits, count) {
+      const guid = guidOf(prefix, reader);
+      participant.#writer(writer)?.receiveNackFrag(guid, sequence, base, bits, count);
+    },
+  }))(this);
+
+  /**
+   * Says goodbye, closes all endpoints and sockets. Idempotent; what is under way is given up:
+   * wait for `Writer.untilAcknowledged` first where it matters.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    // The sockets stay until the goodbye has left.
+    await Promise.resolve();
+    this.#discovery.close();
+    for (const writer of [...this.#writers.values()]) writer.close();
+    for (const reader of [...this.#readers.values()]) reader.close();
+    this.#endpoints.close();
+    await this.#network.outbox.drained();
+    this.#network.close();
+    if (this.#ownWheel) this.#wheel.close();
+    await Promise.all(this.#loops);
+  }
+
+  /** As `close()`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+function peer(text: string): { hostname: string; port?: number } {
+  const [hostname, port] = text.split(":");
+  const number = port === undefined ? undefined : Number(port);
+  const valid = number === undefined || Number.isInteger(number) && number > 0 && number < 65536;
+  if (ipv4(hostname) === undefined || !valid) {
+    throw new PatchbayError("invalid", `the peer ${text} is not an IPv4 address, or its port`);
+  }
+  return { hostname, port: number };
+}
+
+function chooseInterfaces(wanted: readonly string[] | undefined): Interface[] {
+  if (wanted === undefined) return machineInterfaces();
+  let found: Interface[] = [];
+  // Loopback's network needs no look at the machine, and no permission for it.
+  if (wanted.some((address) => !address.startsWith("127."))) found = machineInterfaces();
+  return wanted.map((address) =>
+    found.find((each) => each.address === address) ??
+      { address, bits: address.startsWith("127.") ? 8 : 32 }
+  );
+}

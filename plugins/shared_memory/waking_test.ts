@@ -1,0 +1,143 @@
+/**
+ * What the conformance suite cannot know of: what sleeping costs with either bell, and what a
+ * listener sees that does not let the event loop turn.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { open } from "@patchbay/core";
+import { libcAvailability, openLibc } from "@patchbay/ffi";
+import { HostDirectory, openRuntimeDir } from "@patchbay/host";
+import { requireOrIgnore } from "../../tests/require.ts";
+import { Bells } from "./bells.ts";
+import { createSharedMemory, type SharedMemoryConfig } from "./plugin.ts";
+
+const FAR = new URL("./testdata/far.ts", import.meta.url).pathname;
+const WATCHDOG_MS = 30_000;
+const here = await requireOrIgnore("libc", libcAvailability, "pass --allow-ffi");
+
+function test(title: string, fn: () => Promise<void>): void {
+  Deno.test({ name: here.name(title), ignore: here.ignore, fn });
+}
+
+/** A bay here and one in a process of its own. */
+async function pair(doorbell: SharedMemoryConfig["doorbell"]) {
+  const parent = await Deno.makeTempDir({ prefix: "pb-" });
+  const folder = openRuntimeDir({ path: `${parent}/run` });
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", FAR, folder, "far", "shared_memory", "msgpack"],
+    env: { DOORBELL: doorbell },
+    stdin: "piped",
+    stdout: "piped",
+  }).spawn();
+  const output = child.stdout.getReader();
+  assert.equal((await output.read()).done, false, "far did not start");
+  const near = await open({
+    module: "near",
+    plugins: [createSharedMemory()],
+    config: { shared_memory: { doorbell } },
+    directory: (identity) => HostDirectory.open(identity, { path: folder }),
+  });
+  return {
+    near,
+    pid: child.pid,
+    async [Symbol.asyncDispose]() {
+      await near.close();
+      await child.stdin.close().catch(() => {});
+      await output.cancel();
+      await child.status;
+      await Deno.remove(parent, { recursive: true });
+    },
+  };
+}
+
+for (const doorbell of ["socket", "semaphore"] as const) {
+  test(`shared_memory: a pair that sleeps takes no CPU, woken by the ${doorbell}`, async () => {
+    await using there = await pair(doorbell);
+    for (let n = 0; n < 100; n++) await there.near.call("far/echo", n);
+    // proc_pid_stat(5): utime and stime, in ticks of 10 ms; the name may hold blanks.
+    const ticks = () => {
+      const [, rest] = Deno.readTextFileSync(`/proc/${there.pid}/stat`).split(") ");
+      const fields = rest.split(" ");
+      return Number(fields[11]) + Number(fields[12]);
+    };
+    const measured: number[] = [];
+    // What follows the start (a garbage collection, say) is over in one of three seconds.
+    for (let second = 0; second < 3 && !measured.some((each) => each < 5); second++) {
+      const before = ticks();
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+      measured.push(ticks() - before);
+    }
+    assert.ok(Math.min(...measured) < 5, `${measured} ticks of 10 ms in a second each`);
+    // And both still hear the bell.
+    for (let n = 0; n < 20; n++) {
+      assert.equal(await there.near.call("far/echo", n), n);
+      await new Promise((resolve) => setTimeout(resolve, 3));
+    }
+  });
+}
+
+test("shared_memory: latest() sees what no turn of the event loop has brought", async () => {
+  const parent = await Deno.makeTempDir({ prefix: "pb-" });
+  const path = openRuntimeDir({ path: `${parent}/run` });
+  const bay = (module: string) =>
+    open({
+      module,
+      plugins: [createSharedMemory()],
+      directory: (identity) => HostDirectory.open(identity, { path }),
+    });
+  await using near = await bay("near");
+  await using far = await bay("far");
+  const speaker = await far.speaker<unknown>("far/state");
+  const heard: unknown[] = [];
+  const listener = await near.listen<unknown>("far/state", (value) => void heard.push(value), {
+    latest: true,
+  });
+  speaker.shout(0);
+  const start = performance.now();
+  while (heard.length === 0) {
+    // The first one is told of by a message; the rest needs none.
+    await new Promise((resolve) => setTimeout(resolve));
+    assert.ok(performance.now() - start < WATCHDOG_MS, "nothing comes");
+  }
+  // From here on nothing is awaited: no message can have come.
+  for (let n = 1; n <= 100; n++) speaker.shout({ n });
+  assert.deepEqual(listener.latest()?.value, { n: 100 });
+  assert.equal(listener.latest()?.context.sequence, 101);
+  speaker.shout("x".repeat(3000));
+  assert.equal(listener.latest()?.value, "x".repeat(3000));
+  assert.deepEqual(heard, [0, { n: 100 }, "x".repeat(3000)]);
+  // What no slot holds comes as a message does, and is not overtaken by what was before it.
+  speaker.shout("y".repeat(5000));
+  assert.equal(listener.latest()?.value, "x".repeat(3000));
+  while (heard.length < 4) {
+    await new Promise((resolve) => setTimeout(resolve));
+    assert.ok(performance.now() - start < WATCHDOG_MS, "the large one does not come");
+  }
+  assert.equal(listener.latest()?.value, "y".repeat(5000));
+  await Promise.all([near.close(), far.close()]);
+  await Deno.remove(parent, { recursive: true });
+});
+
+test("shared_memory: a bell is heard by all, opened by its name alone, and gone with its bay", async () => {
+  using libc = openLibc();
+  const mine = new Bells(libc, "/pb-0123456789abcdef-");
+  const theirs = new Bells(libc, undefined);
+  const { name } = mine;
+  assert.ok(name !== undefined);
+  assert.throws(() => theirs.open("/etc/passwd"), { code: "protocol" });
+  assert.throws(() => theirs.open(undefined), { code: "protocol" });
+  const heard = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const deaf = heard.map(({ resolve }) => mine.listen(resolve));
+  {
+    using bell = theirs.open(name);
+    bell.ring();
+    await Promise.all(heard.map(({ promise }) => promise));
+  }
+  for (const each of deaf) each();
+  await mine.close();
+  await mine.close();
+  assert.throws(() => theirs.open(name), { code: "not_found" });
+  await theirs.close();
+});
