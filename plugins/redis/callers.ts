@@ -300,8 +300,11 @@ export class Callers implements Dependent {
         return;
       }
       if (!this.#pending.has(id)) return;
-      const waits = this.#config.whenLost === "wait" && isLoss(error);
-      if (waits && call.idempotent) return void this.#waiting.add(pending);
+      if (this.#config.whenLost === "wait" && isLoss(error)) {
+        // Nobody knows whether it has arrived: only what does no harm twice is sent again.
+        if (call.idempotent) this.#waiting.add(pending);
+        return;
+      }
       this.#end(pending)?.call.fail(this.#connections.explain(error, desk.address));
     });
     if (desk.servers === undefined) this.#lookUp(desk);

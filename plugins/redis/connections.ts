@@ -156,6 +156,10 @@ export class Connections {
     this.#opening = false;
     this.#up = true;
     this.#context.statistics.connections = this.#all.size;
+    if (this.clustered) {
+      // A node that comes back may have forgotten what was registered on it.
+      this.#main.on("+node", (node: Client) => node.once("ready", () => this.#nodeBack()));
+    }
     for (const client of both) {
       client.on("close", () => this.#lost());
       client.on("ready", () => this.#restore());
@@ -340,6 +344,16 @@ export class Connections {
         clearTimeout(timer);
         resolve();
       };
+    });
+  }
+
+  #nodeBack(): void {
+    if (!this.#up || this.#closing || this.#restoring !== undefined) return;
+    this.#restoring = this.#owner.back().catch(() => {
+      // Another node is down: what is to be there is registered when it comes back, too.
+    }).finally(() => {
+      this.#restoring = undefined;
+      this.#restore();
     });
   }
 

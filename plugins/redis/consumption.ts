@@ -15,16 +15,9 @@ import {
 import type { Buffer } from "node:buffer";
 import { type Client, type Connections, inBytes } from "./connections.ts";
 import type { RedisConfig } from "./config.ts";
+import { LogEntry, type LogSeat, type Topic } from "./log_entry.ts";
 import { moduleOf, type Names } from "./names.ts";
-import {
-  type Fields,
-  isAfter,
-  LastText,
-  numberOf,
-  type Read,
-  readFields,
-  textOf,
-} from "./payload.ts";
+import { isAfter, LastText, numberOf, type Read, readFields, textOf } from "./payload.ts";
 import { type Dependent, type Presence, readerOf } from "./presence.ts";
 import { ReadLoop } from "./read_loop.ts";
 
@@ -34,104 +27,6 @@ const BATCH = 512;
 const MAX_ORIGINS = 1024;
 /** How often it is seen what other consumers hold, in milliseconds. */
 const SWEEP_MS = 1000;
-
-/** One entry of a log, on its way to those who take it. */
-export class LogEntry {
-  /** The address of the log. */
-  readonly address: string;
-  /** Its id. */
-  readonly id: string;
-  /** Its fields. */
-  readonly fields: Fields;
-  /** The bay that shouted; `undefined` if a foreign program did. */
-  readonly origin: string | undefined;
-  /** Its number among the shouts of that bay; NaN if there is none. */
-  readonly sequence: number;
-  /** Whether it was given to somebody before. */
-  readonly redelivered: boolean;
-  readonly #topic: Topic;
-  readonly #flush: () => void;
-  #left = 0;
-
-  /** @ignore */
-  constructor(
-    topic: Topic,
-    id: string,
-    fields: Fields,
-    origin: string | undefined,
-    sequence: number,
-    redelivered: boolean,
-    flush: () => void,
-  ) {
-    this.#topic = topic;
-    this.address = topic.address;
-    this.id = id;
-    this.fields = fields;
-    this.origin = origin;
-    this.sequence = sequence;
-    this.redelivered = redelivered;
-    this.#flush = flush;
-  }
-
-  /** @ignore Hands it over; true: all were done with it at once. */
-  hand(seats: readonly LogSeat[]): boolean {
-    let done = 0;
-    for (let i = 0; i < seats.length; i++) if (seats[i].take(this)) done++;
-    this.#left += seats.length - done;
-    return this.#left === 0;
-  }
-
-  /** One of those who took it is done with it: to be called once, if not at once. */
-  done(): void {
-    if (--this.#left !== 0) return;
-    this.#topic.open.delete(this.id);
-    this.#topic.acks.push(this.id);
-    this.#flush();
-  }
-
-  /** It could not be done: it stays until it has been idle for long enough to be taken over. */
-  again(): void {
-    this.#topic.open.delete(this.id);
-    this.#topic.failed.add(this.id);
-  }
-}
-
-/** Somebody who takes entries. */
-export interface LogSeat {
-  /** Whether it wants the entries of an address. */
-  accepts(address: string): boolean;
-  /** How many it can take now; `Infinity`: whatever comes. */
-  readonly room: number;
-  /**
-   * Takes an entry.
-   *
-   * @param entry The entry.
-   * @returns Whether it is done with it already; `done` and `again` are then not to be called.
-   */
-  take(entry: LogEntry): boolean;
-}
-
-/** One log that is read. */
-interface Topic {
-  readonly address: string;
-  readonly key: string;
-  /** Where reading begins where the group is new. */
-  start: string;
-  /** The last entry that was handed over. */
-  handed: string;
-  /** Entries that were handed over, and that not all are done with. */
-  readonly open: Set<string>;
-  /** Entries that could not be done, and wait to be taken up again. */
-  readonly failed: Set<string>;
-  /** Entries that are done with. */
-  acks: string[];
-  /** The last number of each speaker, and of the one that was heard last. */
-  readonly last: Map<string, number>;
-  lastOrigin: string;
-  lastSequence: number;
-  /** Who takes its entries; `undefined`: to be found out. */
-  seats: readonly LogSeat[] | undefined;
-}
 
 interface Reader {
   readonly loop: ReadLoop;
@@ -404,7 +299,8 @@ export class Consumption extends TimerEntry implements Dependent {
         if (topic.open.has(id) || topic.failed.has(id)) continue;
         // Already done with: its acknowledgement was lost. Or trimmed meanwhile.
         if (flat === null || (again && !isAfter(id, topic.handed))) topic.acks.push(id);
-        else this.#hand(topic, id, flat, again);
+        // What was lost on the way here is as new as the rest: nobody has seen it.
+        else this.#hand(topic, id, flat, false);
       }
     }
     if (this.#topicsWithAcks()) this.#flushSoon();

@@ -113,6 +113,7 @@ test("killed twice in 3000 shouts that go through Streams: none is lost", async 
     await until("the loss to be noticed", () => far.wires()[0].health?.status === "degraded");
     assert.match(far.wires()[0].health?.reason ?? "", /connecting anew: Redis at 127\.0\.0\.1/);
     await broker.restart();
+    await until("it to be healthy", () => far.wires()[0].health?.status === "healthy");
   }
   await shouting;
   await until("all to be heard", () => seen.size === 3000);

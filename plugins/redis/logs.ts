@@ -15,7 +15,8 @@ import {
 } from "@patchbay/core";
 import type { Connections } from "./connections.ts";
 import type { RedisConfig } from "./config.ts";
-import { Consumption, type LogEntry, type LogSeat } from "./consumption.ts";
+import { Consumption } from "./consumption.ts";
+import type { LogEntry, LogSeat } from "./log_entry.ts";
 import type { Listening } from "./listening.ts";
 import type { Names } from "./names.ts";
 import { LastText, numberOf, type Payloads, readHeaders, textField } from "./payload.ts";

@@ -214,13 +214,19 @@ export class Presence extends TimerEntry {
     if (bay === this.#context.identity.id) return true;
     if (this.#dead.has(bay)) return false;
     const { clustered, main } = this.#connections;
-    const [registered, heard] = await main.eval(
-      ALIVE,
-      1,
-      this.#names.alive(bay),
-      clustered ? "SHARDNUMSUB" : "NUMSUB",
-    ) as [number, number];
-    return registered === 1 && heard > 0;
+    try {
+      const [registered, heard] = await main.eval(
+        ALIVE,
+        1,
+        this.#names.alive(bay),
+        clustered ? "SHARDNUMSUB" : "NUMSUB",
+      ) as [number, number];
+      return registered === 1 && heard > 0;
+    } catch (error) {
+      // The one node that knows is down: nobody is declared dead for that.
+      if (clustered && this.#connections.up) return true;
+      throw error;
+    }
   }
 
   /**

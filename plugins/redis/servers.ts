@@ -8,15 +8,12 @@
 import type { Buffer } from "node:buffer";
 import {
   type CallableEndpoint,
-  type CallSink,
-  type HandlerContext,
-  type Headers,
   PatchbayError,
-  type Peer,
   type Registration,
   type TransportContext,
 } from "@patchbay/core";
 import { type Client, type Connections, inBytes } from "./connections.ts";
+import { type Answers, InboundCall, ServedAddress } from "./inbound_call.ts";
 import { moduleOf, type Names } from "./names.ts";
 import { type Payloads, type Read, readFields, readHeaders, textField, textOf } from "./payload.ts";
 import { type Dependent, type Presence, readerOf, SERVERS_GROUP } from "./presence.ts";
@@ -33,131 +30,30 @@ const MAX_REPLIES = "65536";
 const MAX_EARLY = 1024;
 /** The most verdicts of `authorize` that are kept. */
 const MAX_VERDICTS = 65_536;
-const NO_HEADERS: Headers = Object.freeze({});
-
-/** One call that came. */
-class InboundCall implements HandlerContext, CallSink {
-  abandoned = false;
-  running = false;
-  settled = false;
-  readonly desk: Desk;
-  readonly endpoint: CallableEndpoint;
-  readonly entry: string;
-  /** The caller's number for it. */
-  readonly id: string;
-  /** The stream that takes the reply. */
-  readonly reply: string | undefined;
-  /** The caller's bay; `undefined`: a foreign program. */
-  readonly origin: string | undefined;
-  readonly headers: Headers;
-  readonly peer: Peer;
-  readonly #servers: Servers;
-  readonly #timeoutMs: number;
-  readonly #startedMs: number;
-  #abort: AbortController | undefined = undefined;
-  #gone = false;
-
-  constructor(
-    servers: Servers,
-    desk: Desk,
-    entry: string,
-    told: {
-      readonly id: string;
-      readonly reply: string | undefined;
-      readonly origin: string | undefined;
-      readonly headers: Headers | undefined;
-      readonly peer: Peer;
-      readonly timeoutMs: number;
-    },
-  ) {
-    this.#servers = servers;
-    this.desk = desk;
-    this.endpoint = desk.next();
-    this.entry = entry;
-    this.id = told.id;
-    this.reply = told.reply;
-    this.origin = told.origin;
-    this.headers = told.headers ?? NO_HEADERS;
-    this.peer = told.peer;
-    this.#timeoutMs = told.timeoutMs;
-    this.#startedMs = told.timeoutMs === Infinity ? 0 : performance.now();
-  }
-
-  get address(): string {
-    return this.desk.address;
-  }
-
-  get remainingMs(): number {
-    if (this.#timeoutMs === Infinity) return Infinity;
-    return Math.max(0, this.#timeoutMs - (performance.now() - this.#startedMs));
-  }
-
-  get signal(): AbortSignal {
-    this.#abort ??= new AbortController();
-    if (this.#gone) this.abort();
-    return this.#abort.signal;
-  }
-
-  abort(): void {
-    this.#gone = true;
-    this.#abort?.abort(new DOMException("the caller has given up", "AbortError"));
-  }
-
-  succeed(value: unknown): void {
-    if (!this.settled) this.#servers.succeed(this, value);
-  }
-
-  fail(error: unknown): void {
-    if (!this.settled) this.#servers.fail(this, PatchbayError.fromThrown(error));
-  }
-}
-
-/** What this bay serves at one address. */
-class Desk {
-  readonly address: string;
-  readonly key: string;
-  readonly endpoints: CallableEndpoint[] = [];
-  shared = false;
-  /** Entries that came and are not acknowledged yet. */
-  readonly open = new Set<string>();
-  #turn = 0;
-
-  constructor(address: string, key: string) {
-    this.address = address;
-    this.key = key;
-  }
-
-  /** The endpoint whose turn it is. */
-  next(): CallableEndpoint {
-    this.#turn = (this.#turn + 1) % this.endpoints.length;
-    return this.endpoints[this.#turn];
-  }
-}
-
 /** A loop that reads some addresses. */
 interface Reader {
   readonly loop: ReadLoop;
-  readonly desks: Set<Desk>;
+  readonly desks: Set<ServedAddress>;
   readonly wake: string;
 }
 
 /** Everything this bay serves. */
-export class Servers implements Dependent {
+export class Servers implements Answers, Dependent {
   readonly #connections: Connections;
   readonly #context: TransportContext;
   readonly #names: Names;
   readonly #payloads: Payloads;
   readonly #presence: Presence;
   readonly #sender: Sender;
-  readonly #desks = new Map<string, Desk>();
-  readonly #byKey = new Map<string, Desk>();
+  readonly #desks = new Map<string, ServedAddress>();
+  readonly #byKey = new Map<string, ServedAddress>();
   readonly #readers = new Map<string, Promise<Reader>>();
   /** Calls that run, by caller and number. */
   readonly #running = new Map<string, InboundCall>();
   readonly #early = new Set<string>();
   readonly #verdicts = new Map<string, Promise<boolean>>();
   /** The other servers of the addresses that are shared. */
-  readonly #partnersOf = new Map<Desk, Set<string>>();
+  readonly #partnersOf = new Map<ServedAddress, Set<string>>();
   /** Replies that could not be sent; they go when the connection is back. */
   #unsent: (() => void)[] = [];
 
@@ -188,7 +84,7 @@ export class Servers implements Dependent {
     const { address } = endpoint;
     let desk = this.#desks.get(address);
     if (desk === undefined) {
-      desk = new Desk(address, this.#names.calls(address));
+      desk = new ServedAddress(address, this.#names.calls(address));
       desk.shared = endpoint.shared;
       await this.#register(desk);
       desk.endpoints.push(endpoint);
@@ -304,7 +200,7 @@ export class Servers implements Dependent {
   }
 
   #reply(
-    desk: Desk,
+    desk: ServedAddress,
     entry: string,
     to: { readonly id: string; readonly reply?: string; readonly origin?: string },
     fields: readonly Arg[],
@@ -350,7 +246,7 @@ export class Servers implements Dependent {
     this.#reply(call.desk, call.entry, { id: call.id }, []);
   }
 
-  async #register(desk: Desk): Promise<void> {
+  async #register(desk: ServedAddress): Promise<void> {
     const holder = await this.#presence.serve(desk.address, desk.shared);
     if (holder !== undefined) {
       throw new PatchbayError("unavailable", `${desk.address} is already served by ${holder}`, {
@@ -364,11 +260,11 @@ export class Servers implements Dependent {
     if (desk.shared) await this.#findPartners(desk);
   }
 
-  #partners(desk: Desk): Iterable<string> {
+  #partners(desk: ServedAddress): Iterable<string> {
     return this.#partnersOf.get(desk) ?? [];
   }
 
-  async #findPartners(desk: Desk): Promise<void> {
+  async #findPartners(desk: ServedAddress): Promise<void> {
     const { living, gone } = await this.#presence.servers(desk.address);
     const bays = [...living].filter(([, note]) => !note.always).map(([bay]) => bay);
     const partners = new Set([...bays, ...gone]);
@@ -381,7 +277,7 @@ export class Servers implements Dependent {
     if (partners.size > 0) this.#presence.nudge();
   }
 
-  async #gone(desk: Desk, bay: string): Promise<void> {
+  async #gone(desk: ServedAddress, bay: string): Promise<void> {
     try {
       if (await this.#presence.isDead(bay)) await this.#inherit(desk, bay);
     } catch (error) {
@@ -391,7 +287,7 @@ export class Servers implements Dependent {
     }
   }
 
-  async #read(desk: Desk): Promise<void> {
+  async #read(desk: ServedAddress): Promise<void> {
     const name = readerOf(desk.address, this.#connections.clustered);
     let reader = this.#readers.get(name);
     if (reader !== undefined) {
@@ -407,7 +303,7 @@ export class Servers implements Dependent {
     await reader;
   }
 
-  async #makeReader(name: string, desk: Desk): Promise<Reader> {
+  async #makeReader(name: string, desk: ServedAddress): Promise<Reader> {
     const desks = new Set([desk]);
     const { id } = this.#context.identity;
     const wake = this.#names.wake(moduleOf(desk.address), id, `calls-${name}`);
@@ -441,7 +337,7 @@ export class Servers implements Dependent {
   }
 
   /** What was given to this bay, but lost on the way. */
-  async #recover(client: Client, desks: Iterable<Desk>): Promise<void> {
+  async #recover(client: Client, desks: Iterable<ServedAddress>): Promise<void> {
     const { id } = this.#context.identity;
     for (const desk of desks) {
       if (desk.endpoints.length === 0) continue;
@@ -478,7 +374,7 @@ export class Servers implements Dependent {
     }
   }
 
-  #call(desk: Desk, entry: string, flat: Parameters<typeof readFields>[0]): void {
+  #call(desk: ServedAddress, entry: string, flat: Parameters<typeof readFields>[0]): void {
     const fields = readFields(flat);
     const reply = textField(fields, "reply");
     const origin = reply === undefined ? undefined : this.#names.bayOfReplies(reply);
@@ -557,7 +453,7 @@ export class Servers implements Dependent {
   }
 
   /** Another server of the address is dead: what it had taken is answered or, if that is harmless, done. */
-  async #inherit(desk: Desk, bay: string): Promise<void> {
+  async #inherit(desk: ServedAddress, bay: string): Promise<void> {
     const { main } = this.#connections;
     await this.#presence.bury(desk.address, bay);
     for (;;) {
@@ -594,14 +490,14 @@ export class Servers implements Dependent {
     await main.xgroup("DELCONSUMER", desk.key, SERVERS_GROUP, bay);
   }
 
-  async #leave(desk: Desk, endpoint: CallableEndpoint): Promise<void> {
+  async #leave(desk: ServedAddress, endpoint: CallableEndpoint): Promise<void> {
     const index = desk.endpoints.indexOf(endpoint);
     if (index >= 0) desk.endpoints.splice(index, 1);
     if (desk.endpoints.length > 0) return;
     await this.#unserve(desk);
   }
 
-  async #unserve(desk: Desk): Promise<void> {
+  async #unserve(desk: ServedAddress): Promise<void> {
     this.#desks.delete(desk.address);
     this.#partnersOf.delete(desk);
     try {

@@ -8,7 +8,8 @@
 import { checkAddress, checkPattern, PatchbayError, type TransportContext } from "@patchbay/core";
 import type { Connections } from "./connections.ts";
 import type { RedisConfig } from "./config.ts";
-import { Consumption, type LogEntry, type LogSeat } from "./consumption.ts";
+import { Consumption } from "./consumption.ts";
+import type { LogEntry, LogSeat } from "./log_entry.ts";
 import type { Names } from "./names.ts";
 import { type Fields, type Payloads, readFields, readHeaders, textField } from "./payload.ts";
 import type { Presence } from "./presence.ts";
