@@ -24,6 +24,7 @@ const SUITES = [
   "websocket",
   "rest",
   "redis",
+  "ros2",
 ];
 
 const THOROUGH: Effort = { rounds: 5, roundMs: 200 };

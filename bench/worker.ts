@@ -9,7 +9,7 @@ import { createRing, open, RingConsumer, RingProducer } from "@patchbay/core";
 import worker from "@patchbay/worker";
 import { batches, compare, type Contender, latencies } from "./measure.ts";
 import type { Row } from "./report.ts";
-import type { Suite, SuiteContext } from "./suite.ts";
+import type { Placement, Suite, SuiteContext } from "./suite.ts";
 import { MESSAGE, type Message } from "./uds_far.ts";
 import { BUSY_AT, CAPACITY, type Role, SECOND } from "./worker_far.ts";
 
@@ -23,20 +23,26 @@ function start(role: Role): Worker {
   return new Worker(FAR, { type: "module", name: role });
 }
 
+async function pin(cores: string, thread: string): Promise<void> {
+  await new Deno.Command("taskset", { args: ["-cp", cores, thread], stdout: "null" }).output();
+}
+
 /**
- * Moves the workers of this process to the far core, and its main thread to another: left alone,
+ * Moves the workers of this process to the far core, and its main thread to the other: left alone,
  * both may share one for seconds.
  */
-async function pinThreads(far: string | undefined): Promise<void> {
-  if (far === undefined) return;
-  const pin = async (cores: string, thread: string) => {
-    await new Deno.Command("taskset", { args: ["-cp", cores, thread], stdout: "null" }).output();
-  };
-  await pin("0", String(Deno.pid));
+async function pinThreads({ near, far }: Placement): Promise<void> {
+  if (near === undefined || far === undefined) return;
+  await pin(near[0], String(Deno.pid));
   for (const { name: thread } of Deno.readDirSync("/proc/self/task")) {
     const name = await Deno.readTextFile(`/proc/self/task/${thread}/comm`);
     if (name.startsWith("worker")) await pin(far, thread);
   }
+}
+
+/** A worker inherits where it may run, and asks how many cores that is. */
+async function unpinThreads({ near }: Placement): Promise<void> {
+  if (near !== undefined) await pin(near, String(Deno.pid));
 }
 
 /** One answer of a worker. */
@@ -142,16 +148,16 @@ async function run(context: SuiteContext): Promise<Row[]> {
   if ((await call()).sum !== MESSAGE.args.x + MESSAGE.args.y) throw new Error("wrong sum");
   const pair = start("ring");
   const ring = bareRing(pair);
-  await pinThreads(context.placement.far);
   for (const shared of [true, false]) {
     await using bay = await open({
       module: "near",
       plugins: [worker],
       config: { worker: { shared } },
     });
+    await unpinThreads(context.placement);
     bay.transport(worker).spawn(FAR, { name: "ours" });
     await bay.waitFor({ pattern: "callable", address: "far/push" } as never);
-    await pinThreads(context.placement.far);
+    await pinThreads(context.placement);
     const adder = bay.callable<Message, { sum: number }>("far/add");
     const add = () => adder.call(MESSAGE);
     if ((await add()).sum !== MESSAGE.args.x + MESSAGE.args.y) throw new Error("wrong sum");

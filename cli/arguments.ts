@@ -52,3 +52,14 @@ export function headers(
   if (at < 1) throw new InvalidArgumentError("Write name=value.");
   return { ...before, [text.slice(0, at).toLowerCase()]: text.slice(at + 1) };
 }
+
+/**
+ * A TCP port; 0 takes a free one.
+ *
+ * @param text What was given.
+ */
+export function port(text: string): number {
+  const number = Number(text);
+  if (/^\d+$/.test(text) && number <= 65_535) return number;
+  throw new InvalidArgumentError("It must be a port, 0 to 65535.");
+}

@@ -6,7 +6,7 @@
  */
 
 import { Command, Option } from "commander";
-import { count, headers, list, positive } from "./arguments.ts";
+import { count, headers, list, port, positive } from "./arguments.ts";
 import { type CommonOptions, Context } from "./context.ts";
 import type { Io } from "./io.ts";
 import { paint } from "./paint.ts";
@@ -156,6 +156,29 @@ export function grammar(io: Io, color: boolean, outcome: Outcome): Command {
     common(bridge),
     async (...given: Parameters<typeof import("./commands/bridge.ts").bridge>) =>
       (await import("./commands/bridge.ts")).bridge(...given),
+  );
+
+  const bus = add(program, "bus", "the manager of a bus: routes frames between modules", MAKE)
+    .option("--host <name>", "the interface (default: 127.0.0.1)")
+    .option("--port <port>", "the port (default: 5000, unless --unix)", port)
+    .option("--unix <path>", "listen on a Unix socket; also on TCP if --port is given")
+    .option("--token <secret>", "what modules must show (default: PATCHBAY_BUS_TOKEN)")
+    .option("--unique", "refuse a module whose name another one has (default: number them)")
+    .enablePositionalOptions();
+  runs(
+    common(bus),
+    async (...given: Parameters<typeof import("./commands/bus.ts").bus>) =>
+      (await import("./commands/bus.ts")).bus(...given),
+  );
+  const top = add(bus, "top", "who is on a bus, what they hear, and how they keep up", LOOK)
+    .option("--url <url>", "the manager (default: tcp://127.0.0.1:5000)")
+    .option("--token <secret>", "the secret of the bus (default: PATCHBAY_BUS_TOKEN)")
+    .option("--interval <ms>", "how often to look (default: 1000)", positive)
+    .option("--once", "look once");
+  runs(
+    common(top),
+    async (...given: Parameters<typeof import("./commands/bus.ts").busTop>) =>
+      (await import("./commands/bus.ts")).busTop(...given),
   );
 
   const listing = add(program, "list", "live modules, their endpoints, wires and counters", LOOK)

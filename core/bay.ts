@@ -15,7 +15,7 @@ import {
   type CallRouter,
   type ServeOptions,
 } from "./callable.ts";
-import { CallableEndpoint } from "./callable_endpoint.ts";
+import type { CallableEndpoint } from "./callable_endpoint.ts";
 import { allOrNone, type Closable, within } from "./all_or_none.ts";
 import type { BytesView } from "./bytes_view.ts";
 import type { Explanation, ExtrasOf, Via, WaitOptions, WireStatus, WithVia } from "./bay_types.ts";
@@ -34,18 +34,13 @@ import type { Directory, DirectoryEndpoint } from "./directory.ts";
 import { PatchbayError, type Pattern } from "./errors.ts";
 import type { ExecuteOptions, JobHandle } from "./job.ts";
 import type { JobEndpoint, JobHandler, PerformOptions } from "./job_endpoint.ts";
-import {
-  type ListenCallback,
-  Listener,
-  ListenerEndpoint,
-  type ListenOptions,
-  type ViewOptions,
-} from "./listener.ts";
+import type { ListenCallback, Listener, ListenOptions, ViewOptions } from "./listener.ts";
+import { Parts } from "./parts.ts";
 import type { BayIdentity, Plugin, Registration, Transport } from "./plugin.ts";
 import { applySchema } from "./schema.ts";
 import { Claims, Served } from "./served.ts";
 import type { Epoch } from "./epoch.ts";
-import { Speaker, SpeakerEndpoint, type SpeakOptions } from "./speaker.ts";
+import type { Speaker, SpeakOptions } from "./speaker.ts";
 import type { Statistics } from "./statistics.ts";
 import type { TimerWheel } from "./timer_wheel.ts";
 
@@ -85,7 +80,7 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
   /** What this bay itself serves, speaks and performs. */
   readonly #own = new Set<DirectoryEndpoint>();
   readonly #abort = new AbortController();
-  #jobs: Promise<typeof import("./job.ts")> | undefined;
+  readonly #loaded = new Parts();
   #closing: Promise<void> | undefined;
   /** Whether closing is over. */
   #done = false;
@@ -188,6 +183,7 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     options: WithVia<ServeOptions, Plugins, "callable"> = {},
   ): Promise<Served> {
     const known = typeof contract === "string" ? defineCallable({ address: contract }) : contract;
+    const { CallableEndpoint } = await this.#loaded.serving();
     const wires = this.#usable("callable", options.via);
     const endpoint = new CallableEndpoint(
       known,
@@ -243,8 +239,9 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     contract: SpeakerContract<ValueIn, ValueOut> | string,
     options: WithVia<SpeakOptions, Plugins, "speaker"> = {},
   ): Promise<Speaker<ValueIn>> {
-    this.#live();
     const known = typeof contract === "string" ? defineSpeaker({ address: contract }) : contract;
+    const { Speaker, SpeakerEndpoint } = await this.#loaded.speaking();
+    this.#live();
     const wires = this.#usable("speaker", options.via);
     let counter = this.#counters.get(known.address);
     if (counter === undefined) this.#counters.set(known.address, counter = { sequence: 0 });
@@ -312,6 +309,7 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     second?: ListenCallback<ValueOut> | WithVia<ListenOptions, Plugins, "speaker">,
     third?: WithVia<ListenOptions, Plugins, "speaker">,
   ): Promise<Listener<ValueOut>> {
+    const { Listener, ListenerEndpoint } = await this.#loaded.listening();
     this.#live();
     const callback = typeof second === "function" ? second : undefined;
     const options = (typeof second === "function" ? third : second) ?? {};
@@ -372,9 +370,8 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     options: WithVia<PerformOptions<GoalOut>, Plugins, "job"> = {},
   ): Promise<Served> {
     const known = typeof contract === "string" ? defineJob({ address: contract }) : contract;
+    const { JobEndpoint } = await this.#loaded.performing();
     const wires = this.#usable("job", options.via);
-    // What a page may never use is loaded when it is first used; others have it already.
-    const { JobEndpoint } = await import("./job_endpoint.ts");
     const endpoint = new JobEndpoint(
       known,
       handler as unknown as JobHandler<never, never, unknown>,
@@ -412,7 +409,7 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     const known = typeof contract === "string" ? defineJob({ address: contract }) : contract;
     const address = checkAddress(known.address);
     if (known.goal !== undefined) await applySchema(known.goal, goal, "goal");
-    const { JobHandle, PendingJob } = await (this.#jobs ??= import("./job.ts"));
+    const { JobHandle, PendingJob } = await this.#loaded.executing();
     const wire = await this.#choose("job", address, options.via, known.native);
     options.signal?.throwIfAborted();
     const port = wire.transport?.executor?.(address);
@@ -569,7 +566,7 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
   async #close(): Promise<void> {
     const { directory, wires, timers } = this.#parts;
     // Speakers last: what is still being served may shout until it has drained.
-    const speaks = (child: Closable) => child instanceof Speaker;
+    const speaks = (child: Closable) => "shout" in child;
     const children = [...this.#children];
     const others = children.filter((child) => !speaks(child));
     const closings = await Promise.allSettled(others.map((child) => child.close()));

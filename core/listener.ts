@@ -331,6 +331,11 @@ export class ListenerEndpoint {
     return this.#inbox.length;
   }
 
+  /** The codec that its contract names, for wires whose messages do not tell theirs. */
+  get codec(): string | undefined {
+    return this.#contract?.codec;
+  }
+
   /** Whether an address belongs to this listener. */
   accepts(address: string): boolean {
     return matches(this.pattern, address);

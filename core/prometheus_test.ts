@@ -104,6 +104,9 @@ function busy(): Statistics {
   redis.health = "degraded";
   redis.countError("unavailable");
   redis.countDrop("undecodable");
+  const bridge = statistics.bridge("uds", "redis");
+  bridge.countError("closed");
+  bridge.countDrop("loop");
   return statistics;
 }
 

@@ -486,7 +486,7 @@ export class RingConsumer {
     if (left === 0) {
       // A plain look costs a fifth of an atomic one, and says "nothing" nearly always. What it sees
       // is not acted on: the atomic one is what makes the message's bytes visible, too.
-      if (this.#header[HEAD_AT] === tail) return -1;
+      if (this.#header[HEAD_AT] === tail && this.#broken === undefined) return -1;
       if ((left = this.#look()) === 0) return -1;
     }
     const units = this.#units;

@@ -252,6 +252,17 @@ Deno.test("ring: whatever the other side writes, it stays in its bounds and ends
   assert.ok(broken > 100, `only ${broken} were noticed: the test has no teeth`);
 });
 
+Deno.test("ring: a head that comes back to where it was does not heal a broken ring", () => {
+  const memory = new SharedArrayBuffer(ringBytes(64));
+  createRing(memory, 64);
+  const words = new Int32Array(memory);
+  const consumer = RingConsumer.attach(memory);
+  words[HEAD] = -1;
+  assert.throws(() => consumer.peek(), { code: "protocol" });
+  words[HEAD] = 0;
+  assert.throws(() => consumer.peek(), { code: "protocol" });
+});
+
 Deno.test("ring: every kind of nonsense in a message is named", () => {
   const cases: [name: string, spoil: (words: Int32Array) => void, told: RegExp][] = [
     ["a negative length", (words) => words[DATA] = -2, /message of -2 bytes/],
@@ -448,4 +459,48 @@ Deno.test("ring: a worker echoes 50,000 messages of every length through a Share
   assert.ok(send(requests, messageOf(0, 0), -1));
   assert.equal(await done, COUNT);
   worker.terminate();
+});
+
+Deno.test("ring: what was skipped keeps its room until one release gives back all", () => {
+  const memory = new SharedArrayBuffer(ringBytes(64));
+  createRing(memory, 64);
+  const producer = RingProducer.attach(memory);
+  const consumer = RingConsumer.attach(memory);
+  for (let n = 0; n < 4; n++) {
+    producer.bytes[producer.claim(8)] = n;
+    producer.commit(8);
+  }
+  assert.equal(producer.claim(8), -1);
+  for (let n = 0; n < 3; n++) {
+    assert.equal(consumer.bytes[consumer.peek()], n);
+    consumer.skip();
+    assert.equal(consumer.kept, 16 * (n + 1));
+    assert.equal(producer.claim(8), -1, "none of it was given back");
+  }
+  consumer.release();
+  assert.equal(consumer.kept, 0);
+  for (let n = 4; n < 7; n++) {
+    producer.bytes[producer.claim(8)] = n;
+    producer.commit(8);
+  }
+  assert.equal(producer.claim(8), -1);
+  for (let n = 3; n < 7; n++) {
+    assert.equal(consumer.bytes[consumer.peek()], n);
+    consumer.release();
+  }
+  assert.equal(consumer.peek(), -1);
+  consumer.skip();
+  consumer.release();
+  assert.equal(consumer.kept, 0);
+});
+
+Deno.test("ring: one that was broken stays so, even if its head looks empty again", () => {
+  const memory = new SharedArrayBuffer(ringBytes(64));
+  createRing(memory, 64);
+  const consumer = RingConsumer.attach(memory);
+  const header = new Int32Array(memory);
+  Atomics.store(header, 32, -1);
+  assert.throws(() => consumer.peek(), { code: "protocol" });
+  Atomics.store(header, 32, 0);
+  assert.throws(() => consumer.peek(), { code: "protocol" });
 });

@@ -114,6 +114,8 @@ export interface TransportSnapshot {
   health: HealthStatus;
   /** Why it is not healthy. */
   healthReason?: string;
+  /** What people should know of it although it works; `patchbay doctor` prints it. */
+  notes?: string[];
 }
 
 /** The counters of one direction of a bridge at one moment, as plain JSON. */
@@ -385,6 +387,8 @@ export class TransportStatistics {
   /** Asked at each snapshot how the transport does. */
   askHealth: (() => { readonly status: HealthStatus; readonly reason?: string }) | undefined =
     undefined;
+  /** Asked at each snapshot what people should know although it works. */
+  askNotes: (() => readonly string[]) | undefined = undefined;
   /** Failures by code. */
   readonly errors: Map<ErrorCode, number> = new Map();
   /** Messages not delivered, by reason. */
@@ -435,6 +439,8 @@ export class TransportStatistics {
       health: status,
     };
     if (reason !== undefined) snapshot.healthReason = reason;
+    const notes = this.askNotes?.() ?? [];
+    if (notes.length > 0) snapshot.notes = [...notes];
     return snapshot;
   }
 }

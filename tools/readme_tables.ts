@@ -99,7 +99,7 @@ export function wiresTable(plugins: readonly Plugin[]): string {
       traits.delivery.replaceAll("_", " "),
       yes(traits.ordered),
       yes(traits.retained),
-      yes(traits.headers),
+      traits.shoutHeaders === false && traits.headers ? "not with shouts" : yes(traits.headers),
       size(traits.maxPayloadBytes),
       yes(traits.backpressure),
       yes(traits.noticesDeath),

@@ -10,6 +10,7 @@ import type { CommonOptions, Context } from "../context.ts";
 import { EXIT } from "../complaint.ts";
 import type { Paint } from "../paint.ts";
 import { formatBytes } from "../units.ts";
+import { printNotes } from "./doctor_notes.ts";
 import { VERSION } from "../version.ts";
 
 /** The options of `doctor`. */
@@ -52,6 +53,7 @@ export async function doctor(
     : bayPermissions({ module: "module", runtimeDir: runtimeDirectory });
   if (context.screen.json) printJson(context, report, chosen, base);
   else print(context, report, chosen, base, wanted.length > 0, options);
+  if (runtimeDirectory !== undefined) await printNotes(context, runtimeDirectory, wanted);
   const failing = wanted.length === 0 ? [] : [
     ...chosen.plugins.flatMap(({ name, availability }) =>
       availability.available ? [] : [{ name, ...availability }]

@@ -210,9 +210,11 @@ export async function runCase(
         const playing = await wait(`the far ${role} to start`, opened.start(role, args));
         await settle();
         return {
-          ask: async (question, more) => {
-            await settle();
-            return await playing.ask(question, more);
+          ask: <T>(question: string, more?: Args) => {
+            const answer = settle().then(() => playing.ask<T>(question, more));
+            // Who asks a process that then dies may no longer be waiting.
+            answer.catch(() => {});
+            return answer;
           },
           close: async () => {
             await playing.close();

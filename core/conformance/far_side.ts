@@ -144,7 +144,12 @@ class FarThere extends Far {
     const id = ++this.#last;
     const pending = Promise.withResolvers<Json | undefined>();
     this.#pending.set(id, pending);
-    await this.#program.tell(JSON.stringify({ id, order }));
+    pending.promise.catch(() => {});
+    try {
+      await this.#program.tell(JSON.stringify({ id, order }));
+    } catch {
+      pending.reject(new Error("the far process has ended"));
+    }
     return await pending.promise;
   }
 

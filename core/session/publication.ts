@@ -86,6 +86,10 @@ export class Publication implements FrameSource {
   readonly #turns: number[] = new Array(LANES).fill(0);
   /** With overflow `block`: messages that wait for the listener's credit, not yet in the lane. */
   readonly #held: readonly Fifo<Uint8Array>[] = lanes();
+  /** How many messages were taken for the subscriber, dropped ones among them. */
+  published = 0;
+  /** How many of them were dropped because it did not keep up. */
+  dropped = 0;
   /** How many messages wait in all. */
   #waiting = 0;
   /** How many of them are held. */
@@ -135,6 +139,11 @@ export class Publication implements FrameSource {
     return this.#session.origin;
   }
 
+  /** How many messages wait here for the subscriber. */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
   /** Whether a speaker's address belongs to it. */
   wants(address: string): boolean {
     return matches(this.terms.pattern, address);
@@ -155,6 +164,7 @@ export class Publication implements FrameSource {
     context: EventContext,
   ): void | Promise<void> {
     if (this.#ended || !this.#session.isOpen) return;
+    this.published++;
     const { sender } = this.#session;
     const head = this.#head;
     head.flags = context.retained ? Flag.retained : 0;
@@ -258,6 +268,7 @@ export class Publication implements FrameSource {
       return this.#room.promise;
     }
     if (waiting >= maxQueue || outbox.full) {
+      this.dropped++;
       const oldest = overflow === "drop_oldest" ? this.#oldest(lane) : undefined;
       if (oldest !== undefined) {
         this.#waiting--;

@@ -130,6 +130,7 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
   /** Frames that came while this side was still loading what was agreed on. */
   #early: Uint8Array[] | undefined;
   #bay: HelloBay = { id: "", module: "", instance: "" };
+  #metadata: Readonly<Record<string, string>> = {};
   #peer: Peer | undefined;
   #identity: string | undefined;
   /** Credit is returned when so much has been taken up: each time costs a write. */
@@ -174,6 +175,11 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
   /** Who is on the other side, as it says; empty before the handshake. */
   get bay(): HelloBay {
     return this.#bay;
+  }
+
+  /** What else the other side has said of itself in its hello. */
+  get metadata(): Readonly<Record<string, string>> {
+    return this.#metadata;
   }
 
   /** The id of the bay on the other side. */
@@ -446,6 +452,7 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
     sender.maxMessageBytes = Math.min(this.#options.maxMessageBytes, peer.maxMessageBytes);
     sender.outbox.open(peer.windowBytes);
     this.#bay = peer.bay;
+    this.#metadata = peer.metadata;
     this.#state = "open";
     this.#options.timers.disarm(this.#handshake);
     acknowledge?.();

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { HubView } from "./hub_view.ts";
 import type { Link } from "../link.ts";
 import type { ConfigFields } from "../config.ts";
 import type { LinkConfig, LinkListener } from "../link_plugin.ts";
@@ -34,6 +35,8 @@ export type HubDriver =
       link: Link,
       metadata: Readonly<Record<string, string>>,
     ): string | undefined | Promise<string | undefined>;
+    /** The hub listens: this is the way to look at it. */
+    opened?(hub: HubView): void;
     /** A client has come in. */
     joined?(bay: BayIdentity): void;
     /** Its connection has ended; once for each {@link joined}. */

@@ -66,6 +66,8 @@ const NONE: readonly never[] = Object.freeze([]);
 export class HubMember {
   /** Its connection. */
   readonly session: Session;
+  /** Since when it is connected, in epoch milliseconds. */
+  readonly sinceMs: number = Date.now();
   /** The jobs that run there for others. */
   readonly errands: Set<Errand> = new Set();
   /** What it serves and speaks, by its own number. */

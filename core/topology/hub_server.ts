@@ -32,6 +32,7 @@ import type { Publication } from "../session/publication.ts";
 import { Session, type SessionOptions } from "../session/session.ts";
 import type { SpeakerEndpoint } from "../speaker.ts";
 import type { HubConfig, HubDriver } from "./hub_driver.ts";
+import type { HubListenerView, HubMemberView, HubView } from "./hub_view.ts";
 import type { Offer as Seen, Watching } from "../offers.ts";
 import { keyOf, MAX_SEEN, type Offer, type Presence, readOffer, readWatch } from "./hub_frames.ts";
 import { HubMember } from "./hub_member.ts";
@@ -49,7 +50,7 @@ const MAX_GONE = 4096;
 const MAX_SIGHTS = 256;
 
 /** A hub. */
-export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayHost {
+export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayHost, HubView {
   /** What only this wire has. */
   readonly extras: Extras;
   /** As {@link SessionHost.version}. */
@@ -102,6 +103,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   /** Begins to listen. */
   async start(): Promise<void> {
     this.#listener = await this.#driver.listen((link) => this.#accept(link));
+    this.#driver.opened?.(this);
   }
 
   /** The plugin's name. */
@@ -232,6 +234,33 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
         for (const errand of [...errands]) errand.expire();
       }
     })();
+  }
+
+  // ----- for the plugin -----
+
+  /** As {@link HubView.members}. */
+  members(): HubMemberView[] {
+    const heard = new Map<string, HubListenerView[]>();
+    for (const { subscriber, terms, published, dropped, waiting } of this.#publications) {
+      const view = { pattern: terms.pattern, published, dropped, waiting };
+      const others = heard.get(subscriber);
+      if (others === undefined) heard.set(subscriber, [view]);
+      else others.push(view);
+    }
+    return [...this.#byBay.values()].map(({ session, sinceMs, offers }) => ({
+      bay: session.bay,
+      sinceMs,
+      metadata: session.metadata,
+      listens: heard.get(session.bay.id) ?? [],
+      offers: [...offers.values()].map(({ pattern, address }) => ({ pattern, address })),
+    }));
+  }
+
+  /** As {@link HubView.expel}. */
+  expel(id: string, reason: string): void {
+    const member = this.#byBay.get(id);
+    if (member === undefined) return;
+    void member.session.close(new PatchbayError("closed", reason));
   }
 
   // ----- for sessions and relays -----

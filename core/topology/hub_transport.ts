@@ -13,6 +13,7 @@ import type { HubConfig, HubDriver } from "./hub_driver.ts";
 
 export type { HubConfig, HubDriver } from "./hub_driver.ts";
 export { HUB_FIELDS } from "./hub_driver.ts";
+export type { HubListenerView, HubMemberView, HubView } from "./hub_view.ts";
 
 /**
  * Makes a transport of a hub driver: this bay is the hub, or a client of it.

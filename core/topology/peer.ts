@@ -374,5 +374,5 @@ export class Peer {
 /** A refusal is final; anything else is tried again until the peer is gone. */
 function final(error: PatchbayError): boolean {
   return error.code === "forbidden" || error.code === "invalid" ||
-    error.code === "unauthenticated";
+    error.code === "unauthenticated" || error.details?.taken === true;
 }

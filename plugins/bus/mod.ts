@@ -27,6 +27,7 @@ export {
   type RunModuleOptions,
 } from "./module_runner.ts";
 export type { BusConfig, BusExtras, BusListenAddress, BusPlugin } from "./plugin.ts";
+export type { Attendance, HearsView, ModuleView } from "./roster.ts";
 export { type FrameOrigin, ReceivedFrame } from "./received_frame.ts";
 
 /** The plugin. */

@@ -23,6 +23,7 @@ import { type BusAddress, busAddress, DEFAULT_PORT, dialBus, isLoopback } from "
 import { openDoors } from "./doors.ts";
 import { frameMetadata, FrameRegistry } from "./frame_registry.ts";
 import type { FrameSet } from "./frames/frame.ts";
+import { type Attendance, type ModuleView, Roster } from "./roster.ts";
 import { sameToken } from "./token.ts";
 
 /** What only the bus has. */
@@ -31,6 +32,10 @@ export interface BusExtras {
   readonly where: readonly string[];
   /** Whether this bay is the manager. */
   readonly manager: boolean;
+  /** Of a manager: the modules that are connected now. */
+  modules(): readonly ModuleView[];
+  /** Of a manager: calls back with each coming and going of a module; what it returns ends that. */
+  onAttendance(told: (attendance: Attendance) => void): () => void;
   /** Whether a connection stands: to the manager; at the manager, to any module. */
   readonly connected: boolean;
 }
@@ -53,6 +58,10 @@ export interface BusConfig extends HubConfig {
   readonly listen?: BusListenAddress;
   /** The secret that modules and manager share. */
   readonly token?: string;
+  /** Of a manager: what happens to a module whose name another one has. */
+  readonly sameName: "number" | "refuse";
+  /** Of a manager: a module that has dropped so many messages in a row is cut off; 0: never. */
+  readonly cutOffAfterDrops: number;
 }
 
 /** The table of the configuration. */
@@ -63,6 +72,19 @@ const FIELDS: ConfigFields = {
     description: 'be the manager: `{ hostname: "127.0.0.1", port: 5000, path }`',
   },
   token: { kind: "string", description: "the secret that modules and manager share" },
+  sameName: {
+    kind: "string",
+    oneOf: ["number", "refuse"],
+    description: "of a manager: what happens to a module whose name another one has",
+    default: "number",
+  },
+  cutOffAfterDrops: {
+    kind: "integer",
+    min: 0,
+    description:
+      "of a manager: a module is cut off that has lost so many messages without reading any; 0: never",
+    default: 0,
+  },
   ...HUB_FIELDS,
   ...LINK_FIELDS,
 };
@@ -128,9 +150,15 @@ function manager(
   config: BusConfig,
   hooks: BusHooks,
   listening: (where: readonly string[]) => void,
+  opened: (roster: Roster) => void,
 ): HubDriver {
   const { token } = config;
   const registry = new FrameRegistry(hooks.frames);
+  const roster = new Roster({
+    sameName: config.sameName,
+    cutOffAfterDrops: config.cutOffAfterDrops,
+    report: (error) => context.report(error),
+  });
   return {
     role: "hub",
     async listen(accept) {
@@ -143,7 +171,13 @@ function manager(
         onError: (error) => context.report(PatchbayError.fromThrown(error)),
       });
       listening(doors.where);
-      return { where: doors.where.join(", "), close: () => doors.close() };
+      return {
+        where: doors.where.join(", "),
+        async close() {
+          await doors.close();
+          roster[Symbol.dispose]();
+        },
+      };
     },
     authenticate(credentials, bay, _link, metadata) {
       if (token !== undefined && !sameToken(credentials ?? "", token)) {
@@ -152,10 +186,21 @@ function manager(
         });
       }
       registry.admit(bay.module, metadata);
+      roster.admit(bay);
       return undefined;
     },
-    joined: ({ id }) => registry.joined(id),
-    left: ({ id }) => registry.left(id),
+    opened(hub) {
+      roster.open(hub);
+      opened(roster);
+    },
+    joined(bay) {
+      registry.joined(bay.id);
+      roster.joined(bay);
+    },
+    left(bay) {
+      registry.left(bay.id);
+      roster.left(bay);
+    },
   };
 }
 
@@ -197,7 +242,13 @@ export function createBus(hooks: BusHooks = {}): BusPlugin {
     },
     available: (config) => complaint(config) ?? { available: true },
     async open(context, config) {
-      const extras = {
+      let roster: Roster | undefined;
+      const extras: BusExtras & { where: readonly string[] } = {
+        modules: () => roster?.modules() ?? [],
+        onAttendance(told) {
+          roster?.onAttendance.add(told);
+          return () => void roster?.onAttendance.delete(told);
+        },
         where: config.url === undefined ? [] : [config.url],
         manager: config.listen !== undefined,
         get connected() {
@@ -205,7 +256,13 @@ export function createBus(hooks: BusHooks = {}): BusPlugin {
         },
       };
       if (config.listen !== undefined) {
-        const driver = manager(context, config, hooks, (where) => extras.where = [...where]);
+        const driver = manager(
+          context,
+          config,
+          hooks,
+          (where) => extras.where = [...where],
+          (opened) => roster = opened,
+        );
         return await hubTransport(context, driver, config, extras);
       }
       const { url = "", token } = config;
@@ -214,7 +271,10 @@ export function createBus(hooks: BusHooks = {}): BusPlugin {
         role: "client",
         where: url,
         credentials: token,
-        metadata: hooks.frames === undefined ? undefined : frameMetadata(hooks.frames),
+        metadata: {
+          pid: String(Deno.pid),
+          ...(hooks.frames === undefined ? {} : frameMetadata(hooks.frames)),
+        },
         async dial(signal) {
           const connection = await dialBus(address, url, signal);
           hooks.onConnection?.(connection);

@@ -48,6 +48,8 @@ export interface BrokerOptions {
   readonly files?: Readonly<Record<string, string>>;
   /** Further arguments of the program: `--sentinel`. */
   readonly flags?: readonly string[];
+  /** The lines of a sentinel's configuration: it is one, and no server. */
+  readonly sentinel?: readonly string[];
   /** Its port; default: a free one. */
   readonly port?: number;
 }
@@ -83,16 +85,18 @@ export class Broker implements AsyncDisposable {
       `tls-cert-file ${options.tls.cert}`,
       `tls-key-file ${options.tls.key}`,
     ];
-    const lines = [
-      "bind 127.0.0.1",
-      "daemonize no",
-      "loglevel warning",
-      'save ""',
-      `dir ${folder}`,
-      `unixsocket ${folder}/redis.sock`,
-      ...port_,
-      ...options.lines ?? [],
-    ];
+    const lines = options.sentinel !== undefined
+      ? ["bind 127.0.0.1", "daemonize no", `dir ${folder}`, `port ${port}`, ...options.sentinel]
+      : [
+        "bind 127.0.0.1",
+        "daemonize no",
+        "loglevel warning",
+        'save ""',
+        `dir ${folder}`,
+        `unixsocket ${folder}/redis.sock`,
+        ...port_,
+        ...options.lines ?? [],
+      ];
     for (const [name, text] of Object.entries(options.files ?? {})) {
       await Deno.writeTextFile(`${folder}/${name}`, text);
     }

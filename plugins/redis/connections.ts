@@ -257,6 +257,9 @@ export class Connections {
       client = new Cluster(config.cluster.map((each) => readHostPort(each)!), {
         lazyConnect: true,
         enableAutoPipelining: more.enableAutoPipelining,
+        // ioredis 6.0.0 misspells the first in its own list and lacks the others: in a pipeline they
+        // would go to the wrong connection, and hold up all that come behind them.
+        autoPipeliningIgnoredCommands: ["punsubscribe", "ssubscribe", "sunsubscribe"],
         shardedSubscribers: more.enableAutoPipelining === true,
         // A command that was under way when its node died is not sent twice.
         retryDelayOnFailover: 0,

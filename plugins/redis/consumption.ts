@@ -23,7 +23,6 @@ import {
   numberOf,
   type Read,
   readFields,
-  textField,
   textOf,
 } from "./payload.ts";
 import { type Dependent, type Presence, readerOf } from "./presence.ts";

@@ -7,9 +7,8 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { type Bay, defineSpeaker, open, PatchbayError, type Plugin } from "@patchbay/core";
-import websocket from "../websocket/mod.ts";
 import { requireOrIgnore } from "../../tests/require.ts";
-import { Broker, type BrokerOptions, freePort, probeRedis } from "./broker.ts";
+import { Broker, type BrokerOptions, probeRedis } from "./broker.ts";
 import type { RedisConfig } from "./config.ts";
 import redis, { durable } from "./mod.ts";
 
@@ -366,39 +365,6 @@ test("a payload over the limit is refused, an incoming one is dropped and counte
     const speaker = await near.speaker(address);
     await assert.rejects(async () => await speaker.shout("x".repeat(2000)), { code: "too_large" });
   }
-});
-
-test("no server at the start: unavailable with host, port, reason and remedy; the next wire is taken", async () => {
-  const port = freePort();
-  const hub = await open({
-    module: "hub",
-    plugins: [websocket],
-    config: { websocket: { listen: { port: 0 } } },
-  });
-  await using _hub = hub;
-  await hub.serve("hub/echo", (value) => value);
-  const { url } = hub.transport(websocket);
-  const bay = await open({
-    module: "lonely",
-    plugins: [redis, websocket],
-    config: { redis: { port }, websocket: { url } },
-  });
-  await using _bay = bay;
-  const wire = bay.wires().find(({ name }) => name === "redis");
-  assert.equal(wire?.open, false);
-  assert.match(wire?.reason ?? "", new RegExp(`127\\.0\\.0\\.1:${port} cannot be reached`));
-  assert.match(wire?.remedy ?? "", /redis-server/);
-  const via = ["redis", "websocket"] as const;
-  assert.equal(await bay.call("hub/echo", 5, { via }), 5);
-  const { chosen, considered } = await bay.explain("callable", "hub/echo", via);
-  assert.equal(chosen, "websocket");
-  assert.deepEqual(considered.map(({ transport, outcome }) => [transport, outcome]), [
-    ["redis", "rejected"],
-    ["websocket", "chosen"],
-  ]);
-  assert.match(considered[0].reason ?? "", /cannot be reached/);
-  const error = await bay.call("hub/echo", 5, { via: ["redis"] }).catch((error) => error);
-  assert.ok(error instanceof PatchbayError && error.code === "unavailable", String(error));
 });
 
 test("a server that accepts and says nothing: unavailable at the timeout", async () => {

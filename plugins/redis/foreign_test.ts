@@ -4,7 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { type Bay, open, type Plugin } from "@patchbay/core";
+import { type Bay, defineSpeaker, open, type Plugin } from "@patchbay/core";
 import { requireOrIgnore } from "../../tests/require.ts";
 import { Broker, probeRedis } from "./broker.ts";
 import type { RedisConfig } from "./config.ts";
@@ -201,6 +201,45 @@ test("hears shouts by SUBSCRIBE where the channels are plain", async ({ broker, 
   cli.kill("SIGKILL");
   await cli.stderr.cancel();
   await cli.status;
+});
+
+test("plain channels carry what the contracts of both sides say", async ({ bay }) => {
+  const bytes = defineSpeaker<Uint8Array>({ address: "arm/bytes", codec: "raw" });
+  const arm = await bay("arm", redis, { shoutIds: false });
+  const desk = await bay("desk", redis, { shoutIds: false });
+  const heard = Promise.withResolvers<Uint8Array>();
+  await desk.listen(bytes, (value) => heard.resolve(value));
+  await (await arm.speaker(bytes)).shout(Uint8Array.of(0, 255, 123));
+  assert.deepEqual(await heard.promise, Uint8Array.of(0, 255, 123));
+});
+
+test("some addresses go through Streams, the rest over pub/sub; a pattern hears both", async (place) => {
+  const { broker, bay } = place;
+  const streams = ["order/**"];
+  const arm = await bay("arm", redis, { streams });
+  const desk = await bay("desk", redis, { streams });
+  const heard: unknown[] = [];
+  const four = Promise.withResolvers<void>();
+  for (const pattern of ["**", "order/new", "arm/pose"]) {
+    await desk.listen(pattern, (value, { address, headers }) => {
+      if (heard.push([pattern, address, value, headers]) === 4) four.resolve();
+    });
+  }
+  const order = await arm.speaker("order/new");
+  const pose = await arm.speaker("arm/pose");
+  assert.deepEqual([order.listeners, pose.listeners], [2, 2]);
+  await order.shout(1, { headers: { a: "b" } });
+  await pose.shout(2, { headers: { a: "b" } });
+  await four.promise;
+  heard.sort();
+  assert.deepEqual(heard, [
+    ["**", "arm/pose", 2, undefined],
+    ["**", "order/new", 1, { a: "b" }],
+    ["arm/pose", "arm/pose", 2, undefined],
+    ["order/new", "order/new", 1, { a: "b" }],
+  ]);
+  assert.equal(await broker.cli(["XLEN", "patchbay:log:{order}/new"]), "1");
+  assert.equal(await broker.cli(["EXISTS", "patchbay:log:{arm}/pose"]), "0");
 });
 
 test("shouts by PUBLISH; what nobody can read is counted, reported, and the next is heard", async (place) => {

@@ -38,6 +38,65 @@ export function moduleOf(address: string): string {
   return slash < 0 ? address : address.slice(0, slash);
 }
 
+/** Reads the channels of shouts. Most differ from the one before in their number alone. */
+export class ShoutReader {
+  readonly #names: Names;
+  #last: Uint8Array = new Uint8Array(0);
+  /** How many bytes of the last channel come before its number; 0: it has none. */
+  #head = 0;
+  #name: ShoutName | undefined;
+
+  /** @param names The names. */
+  constructor(names: Names) {
+    this.#names = names;
+  }
+
+  /**
+   * What a channel's name says; `undefined` if it is none of ours.
+   *
+   * @param channel The name, in bytes.
+   */
+  read(channel: Uint8Array): ShoutName | undefined {
+    const head = this.#head;
+    const known = this.#name;
+    if (known !== undefined && head > 0 && channel.length > head + 2 && this.#begins(channel)) {
+      let sequence = 0;
+      let at = head;
+      for (; at < channel.length; at++) {
+        const digit = channel[at] - 48;
+        if (digit < 0 || digit > 9) break;
+        sequence = sequence * 10 + digit;
+      }
+      // A colon, and the letter that the last one had, too.
+      const { length } = channel;
+      const { length: before } = this.#last;
+      if (
+        at > head && at === length - 2 && channel[at] === 58 && at - head < 16 &&
+        channel[length - 1] === this.#last[before - 1] && this.#last[before - 2] === 58
+      ) {
+        return { address: known.address, origin: known.origin, sequence, codec: known.codec };
+      }
+    }
+    const text = new TextDecoder().decode(channel);
+    const name = this.#names.readShout(text);
+    this.#name = name;
+    // A copy: what was read may lie in a buffer that is used again.
+    this.#last = new Uint8Array(channel);
+    this.#head = 0;
+    if (name !== undefined && name.sequence > 0) {
+      const end = text.lastIndexOf(":");
+      this.#head = text.lastIndexOf(":", end - 1) + 1;
+    }
+    return name;
+  }
+
+  #begins(channel: Uint8Array): boolean {
+    const last = this.#last;
+    for (let i = this.#head - 1; i >= 0; i--) if (channel[i] !== last[i]) return false;
+    return true;
+  }
+}
+
 /** The names under one prefix. */
 export class Names {
   readonly #prefix: string;

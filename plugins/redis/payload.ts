@@ -222,14 +222,14 @@ export function textOf(bytes: Buffer): string {
 
 /** Reads texts that are mostly the same as the one before: compared as bytes, not read again. */
 export class LastText {
-  #bytes: Buffer | undefined;
+  #bytes: Uint8Array | undefined;
   #text = "";
 
   /** The text. */
   read(bytes: Buffer): string {
     const last = this.#bytes;
     if (last !== undefined && last.length === bytes.length && same(last, bytes)) return this.#text;
-    this.#bytes = bytes;
+    this.#bytes = new Uint8Array(bytes);
     return this.#text = textOf(bytes);
   }
 }

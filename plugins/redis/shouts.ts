@@ -19,7 +19,7 @@ import {
 import type { Connections } from "./connections.ts";
 import type { RedisConfig } from "./config.ts";
 import type { Listening } from "./listening.ts";
-import type { Names } from "./names.ts";
+import { type Names, type ShoutName, ShoutReader } from "./names.ts";
 import type { Payloads } from "./payload.ts";
 import type { Retained } from "./retained.ts";
 import type { Sender } from "./sender.ts";
@@ -46,7 +46,9 @@ export class Shouts {
   readonly #listening: Listening;
   readonly #retained: Retained;
   readonly #sender: Sender;
-  readonly #seats = new Map<string, Set<Seat>>();
+  /** By subscription. Lists are replaced, never changed: a shout may be going through the old one. */
+  readonly #seats = new Map<string, readonly Seat[]>();
+  readonly #reader: ShoutReader;
   readonly #channels = new Set<string>();
   #queuedBytes = 0;
 
@@ -68,17 +70,18 @@ export class Shouts {
     this.#listening = listening;
     this.#retained = retained;
     this.#sender = sender;
+    this.#reader = new ShoutReader(names);
     const { subscriber } = connections;
     subscriber.on("messageBuffer", (channel: Buffer, message: Buffer) => {
       const name = channel.toString();
-      if (this.#channels.has(name)) this.#heard(name, name, message);
+      if (this.#channels.has(name)) this.#heard(name, channel, message);
     });
     subscriber.on("pmessageBuffer", (pattern: string, channel: Buffer, message: Buffer) => {
-      this.#heard(pattern.toString(), channel.toString(), message);
+      this.#heard(pattern, channel, message);
     });
     subscriber.on("smessageBuffer", (channel: Buffer, message: Buffer) => {
       const name = channel.toString();
-      if (this.#channels.has(name)) this.#heard(name, name, message);
+      if (this.#channels.has(name)) this.#heard(name, channel, message);
     });
   }
 
@@ -132,8 +135,13 @@ export class Shouts {
     };
   }
 
-  /** As {@link Transport.listen}. */
-  async listen(endpoint: ListenerEndpoint, codec: string | undefined): Promise<Registration> {
+  /**
+   * As {@link Transport.listen}.
+   *
+   * @param endpoint The listener.
+   * @param entered Whether it is registered already, by what hears Streams for it.
+   */
+  async listen(endpoint: ListenerEndpoint, entered = false): Promise<Registration> {
     const { sharded, shoutIds } = this.#config;
     if (sharded && endpoint.pattern.includes("*")) {
       throw new PatchbayError("invalid", `${endpoint.pattern}: sharded pub/sub has no patterns`, {
@@ -145,7 +153,7 @@ export class Shouts {
     const seat: Seat = {
       endpoint,
       source: endpoint.attach(),
-      codec,
+      codec: endpoint.codec,
       held: endpoint.retained ? [] : undefined,
       since: new Map(),
     };
@@ -154,9 +162,7 @@ export class Shouts {
     const newChannels = wanted(channels);
     const newPatterns = wanted(patterns);
     for (const name of all) {
-      let seats = this.#seats.get(name);
-      if (seats === undefined) this.#seats.set(name, seats = new Set());
-      seats.add(seat);
+      this.#seats.set(name, [...this.#seats.get(name) ?? [], seat]);
     }
     for (const name of channels) this.#channels.add(name);
     const { subscriber } = this.#connections;
@@ -174,13 +180,13 @@ export class Shouts {
       throw this.#connections.explain(error, endpoint.pattern);
     }
     if (endpoint.retained) await this.#deliverKept(seat);
-    const unlisten = await this.#listening.listen(endpoint.pattern);
+    const unlisten = entered ? undefined : await this.#listening.listen(endpoint.pattern);
     let closing: Promise<void> | undefined;
     return {
       close: () =>
         closing ??= (async () => {
           await this.#leave(seat, all, channels);
-          await unlisten();
+          await unlisten?.();
         })(),
     };
   }
@@ -204,9 +210,12 @@ export class Shouts {
   async #leave(seat: Seat, all: readonly string[], channels: readonly string[]): Promise<void> {
     const emptied: string[] = [];
     for (const name of all) {
-      const seats = this.#seats.get(name);
-      if (seats?.delete(seat) !== true || seats.size > 0) continue;
-      this.#seats.delete(name);
+      const seats = this.#seats.get(name)?.filter((each) => each !== seat) ?? [];
+      if (seats.length > 0) {
+        this.#seats.set(name, seats);
+        continue;
+      }
+      if (!this.#seats.delete(name)) continue;
       this.#channels.delete(name);
       emptied.push(name);
     }
@@ -229,25 +238,25 @@ export class Shouts {
     }
   }
 
-  #heard(subscription: string, channel: string, message: Buffer): void {
+  #heard(subscription: string, channel: Buffer, message: Buffer): void {
     const seats = this.#seats.get(subscription);
     if (seats === undefined) return;
-    const name = this.#names.readShout(channel);
+    const name = this.#reader.read(channel);
     if (name === undefined) return void this.#context.statistics.countDrop("foreign_channel");
     // A bay's own shouts come over in_process.
     if (name.origin === this.#context.identity.id) return;
-    for (const seat of [...seats]) {
+    for (const seat of seats) {
       if (!seat.endpoint.accepts(name.address)) continue;
-      const deliver = () => this.#deliver(seat, name, message);
-      if (seat.held === undefined) deliver();
-      else if (seat.held.length < seat.endpoint.maxQueue) seat.held.push(deliver);
-      else seat.endpoint.statistics.countDrop("overflow_newest");
+      if (seat.held === undefined) this.#deliver(seat, name, message);
+      else if (seat.held.length < seat.endpoint.maxQueue) {
+        seat.held.push(() => this.#deliver(seat, name, message));
+      } else seat.endpoint.statistics.countDrop("overflow_newest");
     }
   }
 
   #deliver(
     seat: Seat,
-    name: NonNullable<ReturnType<Names["readShout"]>>,
+    name: ShoutName,
     message: Buffer,
   ): void {
     const { statistics } = seat.endpoint;

@@ -259,16 +259,16 @@ export class RedisTransport implements Transport<RedisExtras> {
   async #listen(endpoint: ListenerEndpoint): Promise<Registration> {
     const { pattern } = endpoint;
     const { streams } = this.#config;
-    if (streams.length === 0) return await this.#shouts.listen(endpoint, undefined);
+    if (streams.length === 0) return await this.#shouts.listen(endpoint);
     if (streams.includes("**")) return await this.#logs.listen(endpoint);
     if (!isPattern(pattern)) {
       return await (isLogged(this.#config, pattern)
         ? this.#logs.listen(endpoint)
-        : this.#shouts.listen(endpoint, undefined));
+        : this.#shouts.listen(endpoint));
     }
     const logged = await this.#logs.listen(endpoint);
     try {
-      const heard = await this.#shouts.listen(endpoint, undefined);
+      const heard = await this.#shouts.listen(endpoint, true);
       return {
         close: async () => {
           await Promise.all([logged.close(), heard.close()]);

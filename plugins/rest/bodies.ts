@@ -25,7 +25,7 @@ const NOTHING: Body = { bytes: undefined, type: "" };
 
 const JSON_HEADERS = { "content-type": "application/json" } as const;
 const JSON_OK: ResponseInit = Object.freeze({ headers: JSON_HEADERS });
-// deno-lint-ignore no-control-regex -- what of UTF-8 is one byte
+/** What of UTF-8 is one byte. */
 const ASCII = /^[\0-\x7f]*$/;
 
 /** Media types that a page may send without asking first (Fetch §2.2.2): never read as a value. */

@@ -147,7 +147,7 @@ Deno.test("rest: foreign statuses are read as codes, texts and bytes as values",
 });
 
 /** Answers the first request of each connection, and cuts it at every later one. */
-async function cutter(): Promise<{ url: string; seen: string[] } & AsyncDisposable> {
+function cutter(): { url: string; seen: string[] } & AsyncDisposable {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const seen: string[] = [];
   const serve = async (connection: Deno.Conn) => {
@@ -181,7 +181,7 @@ async function cutter(): Promise<{ url: string; seen: string[] } & AsyncDisposab
 for (const http2 of [false, true]) {
   const way = http2 ? "fetch" : "node:http";
   Deno.test(`rest (${way}): a call whose connection is lost is not made twice, unless it may be`, async () => {
-    await using far = await cutter();
+    await using far = cutter();
     {
       await using bay = await client({ baseUrl: far.url, http2 });
       assert.equal(await bay.call("arm/move", 1), 7);

@@ -4,7 +4,6 @@
  * @module
  */
 
-import type { MiddlewareHandler } from "npm:hono@4.13.19";
 import type { Availability, ConfigFields } from "@patchbay/core";
 import { isBase, METHODS, type RestName } from "./names.ts";
 
@@ -95,6 +94,11 @@ export interface AuthOptions {
   readonly authenticate?: Authenticate;
 }
 
+/**
+ * A middleware of hono, as its `app.use()` takes it: annotate yours as `MiddlewareHandler` of `hono`.
+ */
+export type Middleware = (...args: never[]) => unknown;
+
 /** The configuration of rest. */
 export interface RestConfig {
   /** Where to listen; default: a Unix socket in the runtime directory, with the first server. */
@@ -124,7 +128,7 @@ export interface RestConfig {
   /** Pages of other origins. */
   readonly cors?: CorsOptions;
   /** Middleware of hono, before every route. */
-  readonly middleware: readonly MiddlewareHandler[];
+  readonly middleware: readonly Middleware[];
   /** Whether `/openapi.json` and `/docs` are served. */
   readonly openapi: boolean;
   /** How long a handler may take for a caller that does not say. */

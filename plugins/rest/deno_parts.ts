@@ -5,7 +5,7 @@
  */
 
 import { type BayIdentity, PatchbayError, type TransportContext } from "@patchbay/core";
-import { requireHostDirectory } from "@patchbay/host";
+import { checkSocketPath, requireHostDirectory, socketPath } from "@patchbay/host";
 import type { Bodies } from "./bodies.ts";
 import { type RestConfig } from "./config.ts";
 import { connector } from "./connector.ts";
@@ -25,9 +25,12 @@ function placeOf(context: TransportContext, { listen }: RestConfig): Place | und
   if (Deno.build.os === "windows") return { hostname: "127.0.0.1", port: 0 };
   try {
     const { path } = requireHostDirectory(context);
-    return { path: `${path}/${context.identity.instance}.http` };
+    return {
+      path: checkSocketPath(socketPath(path, context.identity.instance, "rest")),
+      mode: 0o600,
+    };
   } catch (error) {
-    if (error instanceof PatchbayError) return undefined;
+    if (error instanceof PatchbayError && error.code !== "invalid") return undefined;
     throw error;
   }
 }

@@ -19,6 +19,8 @@ export interface StreamBounds {
   readonly maxBytes: number;
   /** What happens to one more. */
   readonly overflow: StreamOverflow;
+  /** Cuts the connection of a client that does not read, where the listener can. */
+  readonly cut?: () => void;
 }
 
 /** Who counts a drop. */
@@ -171,11 +173,19 @@ export class EventStream {
     if (this.#finished) return;
     this.#ended = true;
     this.#finish();
+    if (this.#bounds.cut !== undefined) return this.#bounds.cut();
     try {
       this.#controller.error(new DOMException("the client does not read", "AbortError"));
     } catch {
       // It was closed before.
     }
+  }
+
+  /** Ends a stream whose answer nobody has been given. */
+  discard(): void {
+    if (this.#finished) return;
+    this.#finish();
+    this.#controller.close();
   }
 
   #shift(): Item | undefined {
@@ -198,7 +208,8 @@ export class EventStream {
       this.#hungry = false;
       this.#controller.enqueue(this.#join(first.bytes));
     }
-    if (this.#ended && this.queued === 0) {
+    // What is handed over may be read at once, and then this has been here already.
+    if (this.#ended && this.queued === 0 && !this.#finished) {
       this.#finish();
       this.#controller.close();
     }

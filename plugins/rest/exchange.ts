@@ -24,6 +24,21 @@ export interface Visit {
   readonly local: boolean;
   /** Who it has proved to be. */
   identity?: string;
+  /** Cuts the connection, where the listener can. */
+  readonly cut?: () => void;
+  /** A header by its lower-case name, where that is quicker than making all of them. */
+  readonly header?: (name: string) => string | null;
+}
+
+/**
+ * One header of a request.
+ *
+ * @param request The request.
+ * @param visit What the listener knows.
+ * @param name The header's name, in lower case.
+ */
+export function headerOf(request: Request, visit: Visit, name: string): string | null {
+  return visit.header === undefined ? request.headers.get(name) : visit.header(name);
 }
 
 /** What exchanges share. */
@@ -195,8 +210,7 @@ export class Exchange extends TimerEntry implements HandlerContext, CallSink {
 
   #given(): number {
     if (this.#givenMs === 0) {
-      const { headers } = this.#request;
-      const ms = readTimeout(headers.get(TIMEOUT));
+      const ms = readTimeout(headerOf(this.#request, this.#visit, TIMEOUT));
       this.#stated = ms !== undefined;
       this.#givenMs = ms === undefined ? this.#host.timeoutMs : ms + GRACE_MS;
     }

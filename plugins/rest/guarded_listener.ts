@@ -39,13 +39,18 @@ const REASONS: Readonly<Record<number, string>> = {
 };
 
 /** Who is behind a socket. */
-function visitOf(socket: Socket): Visit {
+function visitOf(socket: Socket, headers: http.IncomingHttpHeaders): Visit {
   const local = socket.remoteAddress === undefined || isLoopback(socket.remoteAddress);
   const secure = socket as TLSSocket;
-  if (secure.authorized !== true) return { local };
+  const cut = () => void socket.destroy();
+  const header = (name: string) => {
+    const value = headers[name];
+    return value === undefined ? null : String(value);
+  };
+  if (secure.authorized !== true) return { local, cut, header };
   const { CN } = secure.getPeerCertificate()?.subject ?? {};
   const identity = Array.isArray(CN) ? CN[0] : CN;
-  return identity === undefined ? { local } : { local, identity };
+  return identity === undefined ? { local, cut, header } : { local, identity, cut, header };
 }
 
 /** Listens with `node:http`, or `node:https` where there is a certificate. */
@@ -56,8 +61,9 @@ export const serveGuarded: Serve = async (options): Promise<Serving> => {
   const surplus = new WeakSet<Socket>();
   const listener = getRequestListener(
     (request, env) => {
-      const socket = (env as HttpBindings).incoming.socket as Socket;
-      if (!surplus.has(socket)) return handler(request, visitOf(socket));
+      const { incoming } = env as HttpBindings;
+      const socket = incoming.socket as Socket;
+      if (!surplus.has(socket)) return handler(request, visitOf(socket, incoming.headers));
       options.onRefusal(503);
       return full(options.maxConnections);
     },

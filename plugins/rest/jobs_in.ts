@@ -15,7 +15,7 @@ import {
 } from "@patchbay/core";
 import type { RestConfig } from "./config.ts";
 import { encodeEvent, EVENT_STREAM } from "./events.ts";
-import type { EventStream, Streams } from "./event_stream.ts";
+import type { EventStream, StreamBounds, Streams } from "./event_stream.ts";
 import { peerOf, type Visit } from "./exchange.ts";
 import { JOB_ID, userHeaders } from "./headers.ts";
 import { nameOf } from "./names.ts";
@@ -144,7 +144,13 @@ export class Jobs {
       const location = { location: held.location };
       // Before the goal is begun: a quick worker's first words are not to be missed.
       const stream = streaming
-        ? held.stream(streams, config.maxQueueBytes, 0, 202, location)
+        ? held.stream(
+          streams,
+          { maxBytes: config.maxQueueBytes, cut: context.env.cut },
+          0,
+          202,
+          location,
+        )
         : undefined;
       const run = endpoint.start(id, goal, {
         headers: userHeaders(request.headers, server.apiKeyHeader),
@@ -156,11 +162,11 @@ export class Jobs {
       }
       const gone = () => {
         run?.cancel("the job's owner has gone");
-        stream?.abort();
+        stream?.discard();
       };
       const refusal = await decided(held, request, gone);
       if (refusal !== undefined) {
-        stream?.abort();
+        stream?.discard();
         return problemResponse(refusal, statusOf(refusal));
       }
       if (stream !== undefined) return stream.response;
@@ -188,7 +194,13 @@ export class Jobs {
       // A client that has had the end is told to come no more (HTML §9.2.1).
       if (held.ended && after >= held.lastId) return new Response(null, { status: 204 });
       const location = { location: `${path}/${held.id}` };
-      return held.stream(streams, config.maxQueueBytes, after, 200, location).response;
+      return held.stream(
+        streams,
+        { maxBytes: config.maxQueueBytes, cut: context.env.cut },
+        after,
+        200,
+        location,
+      ).response;
     } catch (error) {
       return server.refuse(PatchbayError.fromThrown(error));
     }
@@ -318,19 +330,19 @@ class HeldJob extends TimerEntry implements JobSink {
    * Streams it to a client: first what that has missed.
    *
    * @param streams The open streams.
-   * @param maxBytes The most bytes that wait.
+   * @param room The most bytes that wait, and how to cut the connection.
    * @param after The last event that the client has had.
    * @param status The status of the answer.
    * @param headers Further headers of the answer.
    */
   stream(
     streams: Streams,
-    maxBytes: number,
+    room: Pick<StreamBounds, "maxBytes" | "cut">,
     after: number,
     status: number,
     headers: Readonly<Record<string, string>>,
   ): EventStream {
-    const bounds = { maxQueue: MAX_QUEUE, maxBytes, overflow: "fail" } as const;
+    const bounds: StreamBounds = { ...room, maxQueue: MAX_QUEUE, overflow: "fail" };
     const stream = streams.open(bounds, status, headers, () => this.#left(stream));
     this.#watchers.add(stream);
     this.#endpoint.timers.disarm(this);
@@ -395,7 +407,8 @@ class HeldJob extends TimerEntry implements JobSink {
 
   fail(error: PatchbayError): void {
     this.#failed = true;
-    if (!this.#accepted) return this.#decide(error);
+    // Before it was accepted this is the verdict; whoever comes back for it is told as well.
+    this.#decide(error);
     const problem = problemOf(error, statusOf(error, true));
     const bytes = new TextEncoder().encode(JSON.stringify(problem));
     const event = encodeEvent(

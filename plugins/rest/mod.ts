@@ -7,7 +7,7 @@
 import { DENO_PARTS } from "./deno_parts.ts";
 import { createRest, type RestPlugin } from "./plugin.ts";
 
-export { type HttpRequest, httpRequest } from "./exchange.ts";
+export { type HttpRequest, httpRequest, type Params } from "./exchange.ts";
 export type {
   Authenticate,
   AuthOptions,
@@ -15,10 +15,11 @@ export type {
   Credentials,
   Introspection,
   ListenAddress,
+  Middleware,
   RestConfig,
   TlsOptions,
 } from "./config.ts";
-export type { RestName } from "./names.ts";
+export type { Method, RestName } from "./names.ts";
 export type { RestPlugin } from "./plugin.ts";
 export type { RestExtras } from "./transport.ts";
 

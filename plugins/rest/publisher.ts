@@ -157,6 +157,7 @@ export class Publisher {
         maxBytes: this.#parts.config.maxQueueBytes,
         maxQueue: readQueue(query.get("max_queue")),
         overflow: readOverflow(query.get("overflow")),
+        cut: context.env.cut,
       };
       const stream = this.#parts.streams.open(bounds, 200, {}, () => this.#left(subscription));
       subscription = { pattern, wild: isPattern(pattern), stream, bay };

@@ -7,6 +7,7 @@
 
 import { PatchbayError } from "@patchbay/core";
 import type { Visit } from "./exchange.ts";
+import { problemResponse } from "./statuses.ts";
 import { cannotListen, full, isLoopback, type Serve, type Serving, urlOf } from "./serving.ts";
 
 const LOCAL: Visit = Object.freeze({ local: true });
@@ -16,8 +17,18 @@ const REMOTE: Visit = Object.freeze({ local: false });
 export const serveQuickly: Serve = async (options): Promise<Serving> => {
   const { place, tls, handler, maxConnections } = options;
   let open = 0;
-  const leave = () => options.onConnections(--open);
-  const guarded = (request: Request, visit: Visit): Response | Promise<Response> => {
+  let closing: Promise<void> | undefined;
+  let idle: (() => void) | undefined;
+  const leave = () => {
+    options.onConnections(--open);
+    if (open === 0) idle?.();
+  };
+  const guarded = (
+    request: Request,
+    visit: Visit,
+    info: Deno.ServeHandlerInfo,
+  ): Response | Promise<Response> => {
+    if (closing !== undefined) return gone();
     if (open >= maxConnections) {
       options.onRefusal(503);
       return full(maxConnections);
@@ -26,7 +37,7 @@ export const serveQuickly: Serve = async (options): Promise<Serving> => {
     if (!(answer instanceof Promise)) return answer;
     // What is answered at once is no burden: only what takes its time counts.
     options.onConnections(++open);
-    answer.then(leave, leave);
+    info.completed.then(leave, leave);
     return answer;
   };
   const onError = (error: unknown) => {
@@ -42,8 +53,10 @@ export const serveQuickly: Serve = async (options): Promise<Serving> => {
       await removeStale(place.path);
       control.server = Deno.serve(
         { ...common, path: place.path },
-        (request) => guarded(request, LOCAL),
+        (request, info) => guarded(request, LOCAL, info),
       );
+      // Until here it has the umask's mode; the runtime directory, 0700, covers that.
+      if (place.mode !== undefined) await Deno.chmod(place.path, place.mode);
     } else {
       const visitOf = isLoopback(place.hostname)
         ? () => LOCAL
@@ -56,7 +69,7 @@ export const serveQuickly: Serve = async (options): Promise<Serving> => {
           port: place.port,
           ...(tls === undefined ? {} : { cert: tls.cert, key: tls.key }),
         },
-        (request, info) => guarded(request, visitOf(info)),
+        (request, info) => guarded(request, visitOf(info), info),
       );
     }
   } catch (error) {
@@ -64,18 +77,33 @@ export const serveQuickly: Serve = async (options): Promise<Serving> => {
   }
   const { server } = control;
   const { port } = "path" in place ? { port: 0 } : server.addr as Deno.NetAddr;
-  let closing: Promise<void> | undefined;
   return {
     url: urlOf(place, port, tls !== undefined),
     close: (graceMs) =>
       closing ??= (async () => {
-        const timer = setTimeout(() => stop.abort(), graceMs);
-        await server.shutdown();
-        clearTimeout(timer);
+        // Not `server.shutdown()`: a client that does not read its answer holds that up for ever,
+        // and afterwards nothing can cut it off.
+        if (open > 0) {
+          const { promise, resolve } = Promise.withResolvers<void>();
+          idle = resolve;
+          const timer = setTimeout(resolve, graceMs);
+          await promise;
+          clearTimeout(timer);
+        }
+        stop.abort();
+        await server.finished;
         if ("path" in place) await Deno.remove(place.path).catch(() => {});
       })(),
   };
 };
+
+/** The answer to what comes while the server closes. */
+function gone(): Response {
+  const error = new PatchbayError("closed", "the server is closing", {
+    details: { notExecuted: true },
+  });
+  return problemResponse(error, 503, { connection: "close" });
+}
 
 /** A socket file whose owner has died is in the way; a live one is not touched. */
 async function removeStale(path: string): Promise<void> {

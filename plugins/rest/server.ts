@@ -18,7 +18,7 @@ import {
 import { Gate } from "./auth.ts";
 import { type Bodies, readBody, tooLarge } from "./bodies.ts";
 import { listenerOf, reachesHostOnly, type RestConfig } from "./config.ts";
-import { Exchange, type ExchangeHost, peerOf, type Visit } from "./exchange.ts";
+import { Exchange, type ExchangeHost, headerOf, peerOf, type Visit } from "./exchange.ts";
 import { gather, type Name, nameOf } from "./names.ts";
 import { type Answer, type RestContext, Router } from "./router.ts";
 import { fieldTypes } from "./schemas.ts";
@@ -90,7 +90,7 @@ export class RestServer implements ExchangeHost {
     const before: MiddlewareHandler[] = [];
     if (config.cors !== undefined) before.push(pages(config.cors));
     if (this.#gate !== undefined) before.push(this.#authenticate(this.#gate));
-    before.push(...config.middleware);
+    before.push(...config.middleware as readonly MiddlewareHandler[]);
     this.router = new Router(
       before,
       (request) => this.#otherwise(request),
@@ -232,15 +232,14 @@ export class RestServer implements ExchangeHost {
   // ----- every request -----
 
   #handle(request: Request, visit: Visit): Response | Promise<Response> {
-    const { headers } = request;
-    const host = headers.get("host");
+    const host = headerOf(request, visit, "host");
     if (this.#hosts !== undefined && host !== null && !this.#answersTo(host)) {
       const error = new PatchbayError("forbidden", `this server does not answer to ${host}`, {
         remedy: "use 127.0.0.1 or localhost, or add the name to config.rest.allowedHosts",
       });
       return this.refuse(error, 421);
     }
-    const origin = headers.get("origin");
+    const origin = headerOf(request, visit, "origin");
     if (origin !== null && !this.#admits(origin, host)) {
       const error = new PatchbayError("forbidden", `pages of ${origin} may not use this server`, {
         remedy: "add the origin to config.rest.cors.origins",
@@ -296,10 +295,10 @@ export class RestServer implements ExchangeHost {
       return this.#run(endpoint, name, context, undefined);
     }
     const request = context.req.raw;
-    const { headers } = request;
+    const visit = context.env;
     // The usual request, on the shortest way.
-    if (headers.get("content-type") === "application/json") {
-      const length = Number(headers.get("content-length") ?? NaN);
+    if (headerOf(request, visit, "content-type") === "application/json") {
+      const length = Number(headerOf(request, visit, "content-length") ?? NaN);
       if (length <= this.bodies.maxBytes) {
         return request.arrayBuffer().then(
           (buffer) => this.#json(endpoint, name, context, new Uint8Array(buffer)),

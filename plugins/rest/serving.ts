@@ -30,6 +30,8 @@ export type Place =
   | {
     /** The path of a Unix socket. */
     readonly path: string;
+    /** The mode it is given; absent: what the umask leaves. */
+    readonly mode?: number;
   };
 
 /** How to listen. */

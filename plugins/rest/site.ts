@@ -7,6 +7,7 @@
 import type {
   CallableEndpoint,
   JobEndpoint,
+  Pattern,
   SpeakerEndpoint,
   SpeakerPort,
   TransportContext,
@@ -19,6 +20,7 @@ import { Publisher, readPattern } from "./publisher.ts";
 import { FROM } from "./headers.ts";
 import { type Described, openapi, untyped } from "./openapi.ts";
 import { page, PAGE_POLICY } from "./page.ts";
+import { Presence, type Present } from "./presence.ts";
 import type { RestContext } from "./router.ts";
 import { nowhere, RestServer, type ServerParts } from "./server.ts";
 
@@ -32,6 +34,7 @@ export class Site {
   readonly #streams: Streams;
   readonly #publisher: Publisher;
   readonly #jobs: Jobs;
+  readonly #presence: Presence;
 
   /** @param parts What it is made with. */
   constructor(parts: ServerParts) {
@@ -42,6 +45,7 @@ export class Site {
     this.#publisher = new Publisher({ context, config, server, streams });
     this.#jobs = new Jobs({ context, config, server, streams });
     if (config.openapi) this.#documents();
+    this.#presence = new Presence(server, streams, () => this.#tell());
     server.otherwise = (request) => {
       const { method, path } = request.req;
       const pattern = method === "GET" || method === "HEAD" ? readPattern(path) : undefined;
@@ -69,17 +73,56 @@ export class Site {
 
   /** Puts a callable on its routes; what it gives takes it off. */
   serve(endpoint: CallableEndpoint): () => void {
-    return this.#server.serve(endpoint);
+    return this.#noting(this.#server.serve(endpoint));
   }
 
   /** Puts a speaker on its route. */
   speak(endpoint: SpeakerEndpoint): SpeakerPort {
-    return this.#publisher.speak(endpoint);
+    const port = this.#publisher.speak(endpoint);
+    const { shout, ready } = port;
+    this.#presence.changed();
+    return {
+      shout: shout.bind(port),
+      ready: ready?.bind(port),
+      get listeners() {
+        return port.listeners;
+      },
+      close: async () => {
+        await port.close();
+        this.#presence.changed();
+      },
+    };
   }
 
   /** Puts a job on its routes; what it gives takes it off. */
   perform(endpoint: JobEndpoint): () => void {
-    return this.#jobs.perform(endpoint);
+    return this.#noting(this.#jobs.perform(endpoint));
+  }
+
+  /** Whatever comes and goes is told to who watches. */
+  #noting(remove: () => void): () => void {
+    this.#presence.changed();
+    return () => {
+      remove();
+      this.#presence.changed();
+    };
+  }
+
+  #tell(): Present {
+    const { module, instance, id } = this.#parts.context.identity;
+    const named = (pattern: Pattern, role: "server" | "speaker", addresses: string[]) =>
+      [...new Set(addresses)].map((address) => ({ pattern, role, address }));
+    const { callables } = this.#server;
+    return {
+      module,
+      instance,
+      id,
+      endpoints: [
+        ...named("callable", "server", callables.map(({ endpoint }) => endpoint.address)),
+        ...named("speaker", "speaker", this.#publisher.speakers.map(({ address }) => address)),
+        ...named("job", "server", this.#jobs.endpoints.map(({ address }) => address)),
+      ],
+    };
   }
 
   #documents(): void {

@@ -109,6 +109,8 @@ export class RestTransport implements Transport<RestExtras>, JobHost {
         return site()?.url ?? "";
       },
     };
+    // A bay that is asked whether all is well says what it cannot describe.
+    context.statistics.askNotes = () => untypedNote(site()?.untyped ?? []);
     this.#whereabouts = new Whereabouts(context, config, this, () => this.#moved());
   }
 
@@ -207,7 +209,7 @@ export class RestTransport implements Transport<RestExtras>, JobHost {
   /** As {@link Transport.close}. */
   close(): Promise<void> {
     return this.#closing ??= (async () => {
-      this.#whereabouts.close();
+      await this.#whereabouts.close();
       for (const way of this.#calls) way.end();
       for (const way of this.#jobs) way.close();
       const listenings = [...this.#listenings];
@@ -330,6 +332,18 @@ export class RestTransport implements Transport<RestExtras>, JobHost {
     await Promise.race([Promise.all(this.#endings), promise]);
     clearTimeout(timer);
   }
+}
+
+/** How many endpoints a note names. */
+const NAMED = 8;
+
+function untypedNote(untyped: readonly string[]): string[] {
+  if (untyped.length === 0) return [];
+  const more = untyped.length > NAMED ? `, and ${untyped.length - NAMED} more` : "";
+  const names = untyped.slice(0, NAMED).join(", ");
+  return [
+    `openapi.json marks as untyped: ${names}${more}; give their contracts schemas or a jsonSchema`,
+  ];
 }
 
 function registration(remove: () => void): Registration {

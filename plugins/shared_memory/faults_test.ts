@@ -24,6 +24,8 @@ import { filesOf, mappedOf, segmentsOf, until, Victim } from "./testdata/process
 import { randomKills } from "./testdata/random_kills.ts";
 import type { VictimOptions } from "./testdata/victim.ts";
 
+type Doorbell = NonNullable<VictimOptions["doorbell"]>;
+
 const here = await requireOrIgnore("libc", libcAvailability, "pass --allow-ffi");
 
 function test(title: string, fn: () => Promise<void>): void {
@@ -36,29 +38,49 @@ class Place implements AsyncDisposable {
   readonly #parent = Deno.makeTempDirSync({ prefix: "pb-" });
   readonly folder = openRuntimeDir({ path: `${this.#parent}/run` });
 
+  /** By what its bays are woken. */
+  readonly doorbell: Doorbell;
+
+  constructor(doorbell: Doorbell = "socket") {
+    this.doorbell = doorbell;
+  }
+
   open(module: string) {
     return open({
       module,
       plugins: [createSharedMemory()],
-      config: { shared_memory: { reconnectMinMs: 5, reconnectMaxMs: 50 } },
+      config: {
+        shared_memory: { reconnectMinMs: 5, reconnectMaxMs: 50, doorbell: this.doorbell },
+      },
       directory: (identity) => HostDirectory.open(identity, { path: this.folder }),
     });
   }
 
   async party(module: string, bytes?: number): Promise<Party> {
     const violation = (text: string) => void this.violations.push(`${module}: ${text}`);
-    return new Party(await this.open(module), { violation, bytes });
+    // What is woken by semaphores looks at bytes where they lie, too.
+    const views = this.doorbell === "semaphore";
+    return new Party(await this.open(module), { violation, bytes, views });
   }
 
   victim(options: Omit<VictimOptions, "folder">): Victim {
-    return new Victim({ folder: this.folder, ...options });
+    return new Victim({ folder: this.folder, doorbell: this.doorbell, ...options });
+  }
+
+  /** The segments of some bays; but the bells of those that live are theirs. */
+  async segments(instances: readonly string[], dead: readonly string[]): Promise<string[]> {
+    const bells = (name: string) => /-bell[0-9a-f]{4}$/.test(name);
+    const theirs = await segmentsOf(this.folder, dead);
+    return (await segmentsOf(this.folder, instances)).filter((name) =>
+      theirs.includes(name) || !bells(name)
+    );
   }
 
   /** Nothing of some bays is left. */
   async clean(instances: readonly string[], dead: readonly string[] = instances): Promise<void> {
     await until(
       `the segments of ${instances} are gone`,
-      async () => (await segmentsOf(this.folder, instances)).length === 0,
+      async () => (await this.segments(instances, dead)).length === 0,
     );
     for (const instance of dead) {
       await until(
@@ -99,8 +121,12 @@ const closings: readonly Death[] = CLOSE_STEPS.map((fault) => ({
 const once = (fault: Fault): Death => ({ fault, count: 1 });
 
 /** Lets a victim die, and looks at who is left. */
-async function walk(role: "dials" | "is dialled", deaths: readonly Death[]): Promise<void> {
-  await using there = await new Place();
+async function walk(
+  role: "dials" | "is dialled",
+  deaths: readonly Death[],
+  doorbell: Doorbell = "socket",
+): Promise<void> {
+  await using there = await new Place(doorbell);
   await using near = await there.party("near", undefined);
   await Promise.all([near.serve("near"), near.shout("near")]);
   if (role === "is dialled") {
@@ -132,7 +158,7 @@ async function walk(role: "dials" | "is dialled", deaths: readonly Death[]): Pro
     // Whoever is left does it, before anybody starts.
     await until(
       `${where}: no segment is left`,
-      async () => (await segmentsOf(there.folder, ["near", "victim"])).length === 0,
+      async () => (await there.segments(["near", "victim"], ["victim"])).length === 0,
     );
     {
       await using next = await there.open("next");
@@ -144,7 +170,9 @@ async function walk(role: "dials" | "is dialled", deaths: readonly Death[]): Pro
     // This side's half of the dead one's memory was given back, too.
     await until(
       `${where}: its memory is unmapped`,
-      async () => (await mappedOf(there.folder, ["near", "victim", "next"])).length === 0,
+      async () =>
+        (await mappedOf(there.folder, ["near", "victim", "next"]))
+          .every((line) => /-bell[0-9a-f]{4}$/.test(line)),
     );
   }
   assert.ok(near.tally.served >= deaths.length);
@@ -168,8 +196,9 @@ test("whoever was dialled may die at any step of a transfer", () => walk("is dia
 async function walkBoth(
   dialler: { fault: Fault; left: boolean },
   acceptor: { fault: Fault } | "stopped",
+  doorbell: Doorbell = "socket",
 ): Promise<void> {
-  await using there = await new Place();
+  await using there = await new Place(doorbell);
   const what = `${dialler.fault}, ${acceptor === "stopped" ? acceptor : acceptor.fault}`;
   await using two = there.victim({
     module: "two",
@@ -184,7 +213,9 @@ async function walkBoth(
   if (acceptor === "stopped") {
     assert.equal((await ends[0]).signal, "SIGKILL", what);
     // Other tests' processes may have removed it as well: what matters is that it goes.
-    if (!dialler.left) assert.deepEqual(await segmentsOf(there.folder, ["one"]), [], what);
+    if (!dialler.left && doorbell === "socket") {
+      assert.deepEqual(await segmentsOf(there.folder, ["one"]), [], what);
+    }
     two.signal("SIGKILL");
   } else {
     assert.equal((await ends[1]).signal, "SIGKILL", what);
@@ -209,6 +240,13 @@ test("when both are dead, whoever starts next removes what is left, whoever that
     // The dialler waits for the answer, and dies when it comes, or is killed.
     await walkBoth({ fault: "answered", left: false }, { fault });
   }
+});
+
+test("woken by semaphores, either may die at any step, and no bell of the dead is left", async () => {
+  await walk("dials", [...DIALLER_STEPS.map(once), ...transfers], "semaphore");
+  await walk("is dialled", [...ACCEPTOR_STEPS.map(once), ...transfers], "semaphore");
+  await walkBoth({ fault: "made", left: true }, "stopped", "semaphore");
+  await walkBoth({ fault: "answered", left: false }, { fault: "heard" }, "semaphore");
 });
 
 test("either may die at any step of closing", async () => {

@@ -16,16 +16,15 @@ const HANDED_OVER = 4;
 /** and by giving it away for so long, in milliseconds: nobody else wanted it for less. */
 const AWAY_MS = 0.0015;
 /**
- * Who has given the core away and got it back so late, in milliseconds, is not alone with the peer:
- * then sleeping is better than looking, because the kernel prefers who was woken,
+ * Who has given the core away and got it back so late, in milliseconds, is not alone with the peer.
+ * The scheduler puts whoever gives it away further back each time: then sleeping is better than
+ * looking, because it prefers who was woken,
  */
-const CROWDED_MS = 0.3;
+const CROWDED_MS = 0.5;
 /** for so long. */
-const CROWD_STAYS_MS = 20;
+const CROWD_STAYS_MS = 300;
 /** After so many looks there is time for other things. */
 const SOON = 16;
-/** How often to give the core away before the event loop turns, which costs more. */
-const ROUNDS = 4;
 /** How long to look for more after the last frame before sleeping, in milliseconds. */
 const SPIN_MS = 0.05;
 /**
@@ -66,29 +65,46 @@ export class Patience {
     const consumer = this.#consumer;
     for (let poll = 0; poll < SOON; poll++) if (consumer.peek() >= 0) return true;
     idle();
-    let awayMs = 0;
-    for (let round = 0; round < ROUNDS; round++) {
-      for (let poll = this.#polls; poll > 0; poll--) {
-        if (consumer.peek() < 0) continue;
-        if (poll < this.#polls) {
-          // It came while this side was looking: the peer runs on another core.
-          this.#handedOver = 0;
-          this.#polls = POLLS;
-        } else if (round === 1 && awayMs > AWAY_MS && ++this.#handedOver >= HANDED_OVER) {
-          this.#polls = POLLS_ON_ONE_CORE;
-        }
-        return true;
-      }
-      if (round > 0) {
-        this.#yieldCore();
-        continue;
-      }
-      const before = performance.now();
-      this.#yieldCore();
-      const now = performance.now();
-      awayMs = now - before;
-      if (awayMs > CROWDED_MS) this.#crowdedUntil = now + CROWD_STAYS_MS;
+    if (this.#crowded) {
+      // Nobody gets the core by courtesy: who wants it may be gone with it for milliseconds.
+      for (let poll = 0; poll < this.#polls; poll++) if (consumer.peek() >= 0) return true;
+      return false;
     }
+    if (this.#poll(0)) return true;
+    const before = performance.now();
+    this.#yieldCore();
+    const now = performance.now();
+    if (now - before > CROWDED_MS) this.#crowdedUntil = now + CROWD_STAYS_MS;
+    return this.#poll(now - before);
+  }
+
+  /**
+   * Looks, and learns where the peer runs.
+   *
+   * @param awayMs How long others have just had the core.
+   */
+  #poll(awayMs: number): boolean {
+    const consumer = this.#consumer;
+    const polls = this.#polls;
+    for (let poll = 0; poll < polls; poll++) {
+      if (consumer.peek() < 0) continue;
+      if (poll > 0) {
+        // It came while this side was looking: the peer runs on another core.
+        this.#handedOver = 0;
+        this.#polls = POLLS;
+      } else if (awayMs > AWAY_MS && ++this.#handedOver >= HANDED_OVER) {
+        this.#polls = POLLS_ON_ONE_CORE;
+      }
+      return true;
+    }
+    return false;
+  }
+
+  /** Whether others want the core: looked up only where they did lately. */
+  get #crowded(): boolean {
+    if (this.#crowdedUntil === 0) return false;
+    if (performance.now() < this.#crowdedUntil) return true;
+    this.#crowdedUntil = 0;
     return false;
   }
 
@@ -104,7 +120,7 @@ export class Patience {
   get over(): boolean {
     const now = performance.now();
     if (this.#idleSince === 0) this.#idleSince = now;
-    if (now - this.#idleSince < this.#spinMs && now > this.#crowdedUntil) return false;
+    if (now - this.#idleSince < this.#spinMs && now >= this.#crowdedUntil) return false;
     if (this.#spinMs !== SPIN_MS) {
       this.#spinMs = SPIN_MS;
       this.#answerSpinMs = Math.max(SPIN_MS, this.#answerSpinMs / 2);

@@ -9,8 +9,9 @@
 const SOON_MS = 0.5;
 /** So many in a row, and looking is in vain. */
 const MISSES = 4;
-/** After so long it is tried again, in milliseconds: the other core may be free. */
-const RETRY_MS = 200;
+/** After so long it is tried again, in milliseconds, doubled each time that it fails, up to so long. */
+const RETRY_MS = 4;
+const LONGEST_RETRY_MS = 256;
 /** And then so often, which is some milliseconds: so long a system takes to move a thread. */
 const RETRY_MISSES = 24;
 
@@ -34,6 +35,7 @@ export class Spins {
   /** With one core it never is. */
   readonly #never = typeof navigator !== "undefined" && navigator.hardwareConcurrency === 1;
   #left = MISSES;
+  #retryMs = RETRY_MS;
   #notBefore = -Infinity;
 
   /**
@@ -48,6 +50,7 @@ export class Spins {
   /** A message was seen by looking. */
   seen(): void {
     this.#left = MISSES;
+    this.#retryMs = RETRY_MS;
   }
 
   /**
@@ -59,6 +62,7 @@ export class Spins {
   woken(afterMs: number, nowMs: number): void {
     if (afterMs > SOON_MS || !this.worthwhile(nowMs) || --this.#left > 0) return;
     this.#left = RETRY_MISSES;
-    this.#notBefore = nowMs + RETRY_MS;
+    this.#notBefore = nowMs + this.#retryMs;
+    this.#retryMs = Math.min(LONGEST_RETRY_MS, 2 * this.#retryMs);
   }
 }

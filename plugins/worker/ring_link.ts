@@ -17,8 +17,11 @@ import { ringMemory } from "./greeting.ts";
 import { PortLink, type PortLinkParts } from "./port_link.ts";
 import { openTurn, type Turn } from "./turn.ts";
 
-/** How often to look before the event loop turns: some microseconds. */
-const POLLS = 400;
+/**
+ * How often to look before the event loop turns: longer than that takes, or each side would miss the
+ * other's message in a turn of its own.
+ */
+const POLLS = 4000;
 /** Frames that come less than so many milliseconds apart are traffic. */
 const RECENT_MS = 1;
 /**

@@ -42,7 +42,7 @@ export interface WriteOptions {
   readonly key?: string;
   /** Further parameters to send with it, by their ids. */
   readonly inline?: ReadonlyMap<number, Uint8Array>;
-  /** The one reader that gets it; for the others it is left out. */
+  /** The one reader that gets it, or the prefix of the one participant; others are left out. */
   readonly only?: string;
   /** When it was written, in milliseconds since 1970; default: now. */
   readonly timestampMs?: number;

@@ -20,7 +20,7 @@ export interface Change {
   readonly inline: Uint8Array | undefined;
   /** When it was written, in milliseconds since 1970. */
   readonly timestampMs: number;
-  /** The one reader it is for; undefined: all. */
+  /** What the GUIDs of the readers it is for begin with; undefined: all. */
   readonly only: string | undefined;
 }
 
@@ -32,10 +32,17 @@ export interface HistoryLimits {
   readonly maxBytes: number;
 }
 
-/** The history of one writer, oldest first. */
+/**
+ * The history of one writer, oldest first.
+ *
+ * Without a key its numbers follow each other without a gap, and it is a queue: a `Map` that is
+ * always filled and emptied leaves a chain of old tables, which costs the garbage collector more
+ * than all the rest of a small sample.
+ */
 export class History {
-  readonly #changes = new Map<number, Change>();
-  readonly #instances = new Map<string, number[]>();
+  readonly #keyed: KeyedChanges | undefined;
+  readonly #queue: Change[] = [];
+  #head = 0;
   readonly #keepAll: boolean;
   readonly #depth: number;
   readonly #limits: HistoryLimits;
@@ -45,9 +52,11 @@ export class History {
 
   /**
    * @param qos History and depth.
+   * @param keyed Whether the topic has a key.
    * @param limits What it never exceeds.
    */
-  constructor(qos: Qos, limits: HistoryLimits) {
+  constructor(qos: Qos, keyed: boolean, limits: HistoryLimits) {
+    this.#keyed = keyed ? new KeyedChanges() : undefined;
     this.#keepAll = qos.history === "keep_all";
     this.#depth = qos.depth;
     this.#limits = limits;
@@ -55,13 +64,16 @@ export class History {
 
   /** The number of the oldest change; one more than the newest where nothing is kept. */
   get first(): number {
-    for (const sequence of this.#changes.keys()) return sequence;
-    return this.last + 1;
+    return this.#oldest()?.sequence ?? this.last + 1;
+  }
+
+  #oldest(): Change | undefined {
+    return this.#keyed === undefined ? this.#queue[this.#head] : this.#keyed.oldest();
   }
 
   /** How many changes are kept. */
   get size(): number {
-    return this.#changes.size;
+    return this.#keyed === undefined ? this.#queue.length - this.#head : this.#keyed.changes.size;
   }
 
   /** How many bytes of payload are kept. */
@@ -69,34 +81,41 @@ export class History {
     return this.#bytes;
   }
 
-  /** All changes, oldest first. */
-  values(): IterableIterator<Change> {
-    return this.#changes.values();
-  }
-
   /** A change by its number. */
   get(sequence: number): Change | undefined {
-    return this.#changes.get(sequence);
+    if (this.#keyed !== undefined) return this.#keyed.changes.get(sequence);
+    if (sequence > this.last) return undefined;
+    // The newest stands at the end.
+    const at = this.#queue.length - 1 - (this.last - sequence);
+    return at < this.#head ? undefined : this.#queue[at];
   }
 
   /** The oldest change after a number. */
   after(sequence: number): Change | undefined {
     if (sequence >= this.last) return undefined;
-    const next = this.#changes.get(sequence + 1);
+    const next = this.get(sequence + 1);
     if (next !== undefined) return next;
-    for (const change of this.#changes.values()) if (change.sequence > sequence) return change;
+    if (this.#keyed === undefined) return this.#queue[this.#head];
+    for (const change of this.#keyed.changes.values()) {
+      if (change.sequence > sequence) return change;
+    }
     return undefined;
   }
 
   /** Whether another change of so many bytes, for an instance, would push nothing out. */
   hasRoom(key: string, bytes: number): boolean {
     if (this.#isFull(bytes)) return false;
-    return this.#keepAll || (this.#instances.get(key)?.length ?? 0) < this.#depth;
+    return this.#keepAll || this.#kept(key) < this.#depth;
+  }
+
+  #kept(key: string): number {
+    return this.#keyed === undefined ? this.size : this.#keyed.instances.get(key)?.length ?? 0;
   }
 
   #isFull(bytes: number): boolean {
-    return this.#changes.size >= this.#limits.maxSamples ||
-      this.#changes.size > 0 && this.#bytes + bytes > this.#limits.maxBytes;
+    const { size } = this;
+    return size >= this.#limits.maxSamples ||
+      size > 0 && this.#bytes + bytes > this.#limits.maxBytes;
   }
 
   /**
@@ -104,50 +123,89 @@ export class History {
    *
    * @returns What was given up; `undefined` if `keep_all` has no room, and nothing was done.
    */
-  add(change: Change): Change[] | undefined {
+  add(change: Change): readonly Change[] | undefined {
     const { length } = change.payload;
-    const given: Change[] = [];
+    let given: Change[] | undefined;
     if (this.#keepAll) {
       if (this.#isFull(length)) return undefined;
     } else {
-      const kept = this.#instances.get(change.key);
-      if (kept !== undefined && kept.length >= this.#depth) {
-        const oldest = this.#changes.get(kept[0]) as Change;
-        this.remove(oldest.sequence);
-        given.push(oldest);
+      if (this.#kept(change.key) >= this.#depth) {
+        const sequence = this.#keyed?.instances.get(change.key)?.[0] ?? this.first;
+        (given ??= []).push(this.get(sequence) as Change);
+        this.remove(sequence);
       }
       while (this.#isFull(length)) {
-        const oldest = this.#changes.get(this.first) as Change;
+        const oldest = this.#oldest() as Change;
+        (given ??= []).push(oldest);
         this.remove(oldest.sequence);
-        given.push(oldest);
       }
     }
-    this.#changes.set(change.sequence, change);
+    if (this.#keyed === undefined) this.#queue.push(change);
+    else this.#keyed.add(change);
     this.#bytes += length;
     this.last = change.sequence;
-    const kept = this.#instances.get(change.key);
-    if (kept === undefined) this.#instances.set(change.key, [change.sequence]);
-    else kept.push(change.sequence);
-    return given;
+    return given ?? NOTHING;
   }
 
-  /** Forgets a change. */
+  /** Forgets a change; without a key, the oldest one. */
   remove(sequence: number): void {
-    const change = this.#changes.get(sequence);
+    const change = this.get(sequence);
     if (change === undefined) return;
-    this.#changes.delete(sequence);
     this.#bytes -= change.payload.length;
-    const kept = this.#instances.get(change.key) as number[];
-    if (kept[0] === sequence) kept.shift();
-    else kept.splice(kept.indexOf(sequence), 1);
-    if (kept.length === 0) this.#instances.delete(change.key);
+    if (this.#keyed !== undefined) return this.#keyed.remove(change);
+    (this.#queue as (Change | undefined)[])[this.#head++] = undefined;
+    if (this.#head === this.#queue.length) this.#queue.length = this.#head = 0;
+    else if (this.#head > 256 && 2 * this.#head > this.#queue.length) {
+      this.#queue.splice(0, this.#head);
+      this.#head = 0;
+    }
+  }
+
+  /** Forgets the oldest while they are as told. */
+  trimWhile(condition: (change: Change) => boolean): number {
+    let count = 0;
+    for (
+      let oldest = this.#oldest();
+      oldest !== undefined && condition(oldest);
+      oldest = this.#oldest()
+    ) {
+      this.remove(oldest.sequence);
+      count++;
+    }
+    return count;
   }
 
   /** Forgets what comes before a number. */
   trim(before: number): void {
-    for (const sequence of this.#changes.keys()) {
-      if (sequence >= before) return;
-      this.remove(sequence);
-    }
+    while (this.first < before && this.size > 0) this.remove(this.first);
+  }
+}
+
+const NOTHING: readonly Change[] = [];
+
+/** The changes of a topic with a key: any of them may go first. */
+class KeyedChanges {
+  readonly changes = new Map<number, Change>();
+  /** The numbers of each instance, oldest first. */
+  readonly instances = new Map<string, number[]>();
+
+  oldest(): Change | undefined {
+    for (const change of this.changes.values()) return change;
+    return undefined;
+  }
+
+  add(change: Change): void {
+    this.changes.set(change.sequence, change);
+    const kept = this.instances.get(change.key);
+    if (kept === undefined) this.instances.set(change.key, [change.sequence]);
+    else kept.push(change.sequence);
+  }
+
+  remove({ sequence, key }: Change): void {
+    this.changes.delete(sequence);
+    const kept = this.instances.get(key) as number[];
+    if (kept[0] === sequence) kept.shift();
+    else kept.splice(kept.indexOf(sequence), 1);
+    if (kept.length === 0) this.instances.delete(key);
   }
 }

@@ -46,8 +46,8 @@ export interface DataSubmessage {
 
 /** What {@link readMessage} tells of. */
 export interface MessageSink {
-  /** The prefix that packets to this participant name. */
-  readonly prefix: string;
+  /** The prefix that packets to this participant name, 12 bytes. */
+  readonly prefix: Uint8Array;
   data(context: Incoming, data: DataSubmessage): void;
   dataFrag(
     context: Incoming,
@@ -216,8 +216,9 @@ function isZero(bytes: Uint8Array, at: number): boolean {
   return true;
 }
 
-function isPrefix(bytes: Uint8Array, at: number, prefix: string): boolean {
-  return hex(bytes.subarray(at, at + 12)) === prefix;
+function isPrefix(bytes: Uint8Array, at: number, prefix: Uint8Array): boolean {
+  for (let i = 0; i < 12; i++) if (bytes[at + i] !== prefix[i]) return false;
+  return true;
 }
 
 function readSubmessage(

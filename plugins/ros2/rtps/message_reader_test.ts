@@ -31,7 +31,7 @@ function listen(
   const set = (bits: Bits) =>
     Array.from({ length: bits.length }, (_, i) => i).filter((i) => bits.has(i)).join();
   const sink: MessageSink = {
-    prefix: "01dd00000000000000000001",
+    prefix: unhex("01dd00000000000000000001"),
     data: (context, d) => {
       data.push(d);
       told.push(`data ${id(d.writer)} ${d.sequence} ${d.holds} ${context.timestampMs}`);

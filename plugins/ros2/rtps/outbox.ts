@@ -33,10 +33,10 @@ export class Outbox {
   readonly #prefix: Uint8Array;
   readonly #dirty: Destination[] = [];
   #scheduled = false;
+  #sending = 0;
+  readonly #drained: (() => void)[] = [];
   /** Buffers for datagrams. */
   readonly buffers: Buffers;
-  /** What the system has not taken yet. */
-  readonly sending: Set<Promise<unknown>> = new Set();
   /** How many datagrams were handed to the system. */
   datagrams = 0;
   /** How many the system refused, by reason. */
@@ -83,11 +83,30 @@ export class Outbox {
   async drained(): Promise<void> {
     // What is scheduled leaves with the microtasks of this turn.
     await Promise.resolve();
-    while (this.sending.size > 0) await Promise.allSettled([...this.sending]);
+    if (this.#sending > 0) await new Promise<void>((resolve) => this.#drained.push(resolve));
   }
 
-  /** Counts a datagram that was not sent. */
-  fail(error: unknown): void {
+  /** Hands a datagram to the system. Not awaited: the send windows bound what is under way. */
+  send(
+    socket: DatagramSocket,
+    buffer: Uint8Array<ArrayBuffer>,
+    length: number,
+    to: Address,
+  ): void {
+    this.datagrams++;
+    this.#sending++;
+    const done = () => {
+      this.buffers.give(buffer);
+      if (--this.#sending > 0) return;
+      for (const resolve of this.#drained.splice(0)) resolve();
+    };
+    socket.send(buffer.subarray(0, length), to).then(done, (error) => {
+      this.#fail(error);
+      done();
+    });
+  }
+
+  #fail(error: unknown): void {
     const reason = error instanceof Error ? error.name : String(error);
     this.failed.set(reason, (this.failed.get(reason) ?? 0) + 1);
   }
@@ -385,16 +404,7 @@ export class Destination {
     const buffer = this.#buffer as Uint8Array<ArrayBuffer>;
     this.#buffer = undefined;
     const outbox = this.#outbox;
-    outbox.datagrams++;
-    // Not awaited: the send window bounds what is under way.
-    const sending: Promise<unknown> = this.#socket.send(
-      buffer.subarray(0, this.#at),
-      this.address,
-    ).catch((error) => outbox.fail(error)).finally(() => {
-      outbox.sending.delete(sending);
-      outbox.buffers.give(buffer);
-    });
-    outbox.sending.add(sending);
+    outbox.send(this.#socket, buffer, this.#at, this.address);
   }
 }
 

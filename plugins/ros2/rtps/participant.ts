@@ -12,7 +12,7 @@ import { Discovery } from "./discovery.ts";
 import type { EndpointData, ParticipantData } from "./discovery_data.ts";
 import { EndpointDiscovery } from "./endpoint_discovery.ts";
 import type { Reader, ReaderEvents, Writer, WriterEvents } from "./endpoints.ts";
-import { guidOf, hex, newPrefix } from "./guid.ts";
+import { guidOf, hex, newPrefix, unhex } from "./guid.ts";
 import type { HistoryLimits } from "./history.ts";
 import { matchEndpoints } from "./matching.ts";
 import { Incoming, type MessageSink, readMessage } from "./message_reader.ts";
@@ -115,8 +115,6 @@ export interface ParticipantStatistics {
 
 const NOTHING: Uint8Array = new Uint8Array(0);
 const DEFAULT_WINDOW_BYTES = 192 * 1024;
-/** So many datagrams of one socket are read before timers and other sockets get their turn. */
-const DATAGRAMS_A_TURN = 64;
 
 /** One participant. Made by {@link Participant.open}. */
 export class Participant implements AsyncDisposable {
@@ -131,6 +129,7 @@ export class Participant implements AsyncDisposable {
   readonly #self: Destination | undefined;
   readonly #ignored = new Map<string, number>();
   readonly #loops: Promise<void>[] = [];
+  readonly #prefixBytes: Uint8Array;
   #data: ParticipantData;
   #nextEntity = 1;
   #received = 0;
@@ -145,6 +144,7 @@ export class Participant implements AsyncDisposable {
     this.#options = options;
     this.#network = network;
     this.prefix = prefix;
+    this.#prefixBytes = unhex(prefix);
     this.domain = options.domain ?? 0;
     this.#ownWheel = options.wheel === undefined;
     this.#wheel = options.wheel ?? new TimerWheel();
@@ -462,7 +462,9 @@ export class Participant implements AsyncDisposable {
   async #receive(socket: DatagramSocket): Promise<void> {
     const buffer = new Uint8Array(65_536);
     const context = new Incoming();
-    for (let read = 1;; read++) {
+    // Datagrams that are there already come without a turn of the event loop; Deno takes one by
+    // itself after some dozens, so that timers and other sockets are not starved.
+    for (;;) {
       let datagram;
       try {
         datagram = await socket.receive(buffer);
@@ -476,8 +478,6 @@ export class Participant implements AsyncDisposable {
       context.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
       context.from = datagram.from;
       this.#read(context);
-      // Datagrams that are there already come without the event loop having had a turn.
-      if (read % DATAGRAMS_A_TURN === 0) await new Promise((resolve) => setTimeout(resolve, 0));
     }
   }
 
@@ -532,7 +532,7 @@ export class Participant implements AsyncDisposable {
 
   readonly #sink: MessageSink = ((participant: Participant): MessageSink => ({
     get prefix() {
-      return participant.prefix;
+      return participant.#prefixBytes;
     },
     data(context, data) {
       if (data.writer === Entity.spdpWriter) return participant.#discovery.receive(context, data);

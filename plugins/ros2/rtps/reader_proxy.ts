@@ -26,6 +26,12 @@ export interface ProxyOwner {
 
 const NOTHING: Uint8Array = new Uint8Array(0);
 
+/**
+ * A volatile reader takes for history what was written before it came to know the writer, and
+ * leaves it out: so nothing is sent before it has answered a heartbeat, or for so long.
+ */
+const CONFIRM_MS = 3000;
+
 /** Who answers to no window is given so long to take what was sent. */
 const PACE_MS = 1;
 
@@ -38,6 +44,10 @@ export class ReaderProxy implements Closing {
   readonly #answers: boolean;
   /** Whether the reader takes the payload of an instance's end for its key hash. */
   readonly #misreadsKeys: boolean;
+  readonly #vendor: number;
+  readonly #bornMs = performance.now();
+  /** Whether it asks for what was written before it came. */
+  readonly #late: boolean;
   readonly #window: SendWindow;
   readonly #fragmentBytes: number;
   #pacing: ReturnType<typeof setTimeout> | undefined;
@@ -67,7 +77,7 @@ export class ReaderProxy implements Closing {
    * @param vendor Who made it.
    * @param reliable Whether what it lacks is sent again.
    * @param destination Where it is.
-   * @param start The first number that concerns it.
+   * @param late Whether it gets what was written before it came.
    * @param windowBytes How much may be under way.
    */
   constructor(
@@ -76,7 +86,7 @@ export class ReaderProxy implements Closing {
     vendor: number,
     reliable: boolean,
     destination: Destination,
-    start: number,
+    late: boolean,
     windowBytes: number,
   ) {
     this.#owner = owner;
@@ -90,8 +100,10 @@ export class ReaderProxy implements Closing {
     this.#window = new SendWindow(windowBytes);
     // Of a size that is a multiple of eight, and of 16 bits on the wire.
     this.#fragmentBytes = Math.min(destination.payloadRoom(256), 0xfff8) & ~7;
-    this.start = this.acked = start;
-    this.sent = start - 1;
+    this.#vendor = vendor;
+    this.#late = late;
+    this.start = this.acked = late ? 1 : owner.history.last + 1;
+    this.sent = this.start - 1;
   }
 
   /** Whether it waits for nothing. */
@@ -104,10 +116,17 @@ export class ReaderProxy implements Closing {
     return this.reliable ? this.acked : this.sent + 1;
   }
 
+  /** Whether it may know this writer: see {@link CONFIRM_MS}. */
+  get #ready(): boolean {
+    return this.confirmed || this.#late || !this.reliable ||
+      performance.now() - this.#bornMs > CONFIRM_MS;
+  }
+
   /** Sends what was not sent yet, as far as the window admits. */
   pump(): void {
     const { history } = this.#owner;
     if (this.#closed) return;
+    if (!this.#ready) return this.#close(true);
     for (;;) {
       const change = history.after(this.sent);
       if (change === undefined) break;
@@ -135,7 +154,7 @@ export class ReaderProxy implements Closing {
   }
 
   #relevant(change: Change): boolean {
-    return (change.only === undefined || change.only === this.remote.guid) &&
+    return (change.only === undefined || this.remote.guid.startsWith(change.only)) &&
       !this.#owner.isExpired(change);
   }
 
@@ -260,19 +279,28 @@ export class ReaderProxy implements Closing {
     const { history } = this.#owner;
     if (base > history.last + 1) return;
     const confirmed = this.confirmed;
-    this.confirmed = true;
-    let progressed = !confirmed;
+    this.confirmed ||= this.#confirms(base, bits, final);
+    let progressed = this.confirmed !== confirmed;
     if (base > this.acked && base <= this.sent + 1) {
       this.acked = base;
       this.#window.acknowledge(base);
       progressed = true;
     }
     const repaired = this.#repair(base, bits);
-    if (repaired || (!final && !confirmed)) this.#close(repaired);
+    if (repaired || (!final && !confirmed)) this.#close(repaired || !this.confirmed);
     // One that asks for a heartbeat and lacks nothing wants to know where this writer stands.
     else if (!final && bits.length === 0) this.#close(false);
     this.pump();
     if (progressed || repaired) this.#owner.progressed();
+  }
+
+  /**
+   * Whether an ACKNACK answers a heartbeat. One that was sent before any came asks for one, with
+   * nothing in it: Cyclone DDS counts from 1, Fast DDS from 0.
+   */
+  #confirms(base: number, bits: Bits, final: boolean): boolean {
+    if (final || bits.length > 0 || base > 1 || this.#answers) return true;
+    return this.#vendor === EPROSIMA && base === 1;
   }
 
   /** Sends again what is asked for, no more than a window of it: it asks again for the rest. */
@@ -351,6 +379,7 @@ export class ReaderProxy implements Closing {
 
   /** Asks again where an answer is overdue, also in the middle of a large sample. */
   remind(liveliness: boolean): void {
+    if (!this.confirmed && this.sent < this.#owner.history.last) this.pump();
     const change = this.#fragments > 0 ? this.#owner.history.get(this.sent + 1) : undefined;
     if (change !== undefined && this.#answers) {
       this.#destination.heartbeatFrag(

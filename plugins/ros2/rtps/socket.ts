@@ -102,22 +102,19 @@ export const openUdp: OpenSocket = async (
     throw error;
   }
   let open = true;
+  const arrived = ([bytes, from]: [Uint8Array, Address]): Datagram => ({ bytes, from });
+  const receive = (buffer: Uint8Array<ArrayBuffer>): Promise<Datagram | undefined> => {
+    // No async function: this runs for each datagram, and each promise costs.
+    return conn.receive(buffer).then(arrived, (error) => {
+      // The refusal of an earlier datagram, told here; the socket itself is well.
+      if (open && error instanceof Deno.errors.ConnectionRefused) return receive(buffer);
+      if (!open || error instanceof Deno.errors.BadResource) return undefined;
+      throw error;
+    });
+  };
   return {
     local: { hostname, port: conn.addr.port },
-    async receive(buffer) {
-      while (open) {
-        try {
-          const [bytes, from] = await conn.receive(buffer);
-          return { bytes, from };
-        } catch (error) {
-          // The refusal of an earlier datagram, told here; the socket itself is well.
-          if (error instanceof Deno.errors.ConnectionRefused) continue;
-          if (!open || error instanceof Deno.errors.BadResource) return undefined;
-          throw error;
-        }
-      }
-      return undefined;
-    },
+    receive: (buffer) => open ? receive(buffer) : Promise.resolve(undefined),
     send: (bytes, to) => conn.send(bytes, to as Address & { transport: "udp" }),
     close() {
       if (open) conn.close();

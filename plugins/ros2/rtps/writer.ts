@@ -63,7 +63,7 @@ export class RtpsWriter implements Writer, ProxyOwner {
     this.#setup = setup;
     this.data = setup.data;
     this.entity = setup.entity;
-    this.history = new History(setup.data.qos, setup.limits);
+    this.history = new History(setup.data.qos, setup.keyed, setup.limits);
     this.#heartbeatAlarm = new Alarm(setup.wheel, () => this.#heartbeat());
   }
 
@@ -255,18 +255,15 @@ export class RtpsWriter implements Writer, ProxyOwner {
     for (const proxy of this.#proxies.values()) {
       if (!proxy.satisfied) return this.#heartbeatSoon();
     }
-    this.#heartbeatAlarm.disarm();
+    // The alarm stays armed: to find nothing to do now and then costs less than to arm it anew for
+    // each sample.
   }
 
   /** Forgets what nobody needs any more; a writer for late readers forgets nothing. */
   #trim(): void {
     const { lifespanMs, durability } = this.data.qos;
     if (lifespanMs !== Infinity) {
-      for (const change of this.history.values()) {
-        if (!this.isExpired(change)) break;
-        this.history.remove(change.sequence);
-        this.#expired++;
-      }
+      this.#expired += this.history.trimWhile((change) => this.isExpired(change));
     }
     if (durability !== "volatile") return;
     let needed = this.history.last + 1;
@@ -324,14 +321,13 @@ export class RtpsWriter implements Writer, ProxyOwner {
     const reliable = remote.qos.reliability === "reliable" &&
       this.data.qos.reliability === "reliable";
     const late = remote.qos.durability !== "volatile" && this.data.qos.durability !== "volatile";
-    const start = late ? 1 : this.history.last + 1;
     const proxy = new ReaderProxy(
       this,
       remote,
       vendor,
       reliable,
       destination,
-      start,
+      late,
       this.#setup.windowBytes,
     );
     this.#proxies.set(remote.guid, proxy);

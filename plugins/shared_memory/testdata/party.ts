@@ -7,7 +7,7 @@
  * @module
  */
 
-import { type Bay, PatchbayError } from "@patchbay/core";
+import { type Bay, type BytesView, PatchbayError } from "@patchbay/core";
 import { numbered, readNumbered, Stream } from "./numbered.ts";
 
 /** How many calls are under way at once. */
@@ -34,6 +34,8 @@ export interface Tally {
 export interface PartyOptions {
   /** Told of what may never be. */
   violation: (text: string) => void;
+  /** Whether it looks at shouts where they lie. */
+  views?: boolean;
   /** Bytes of a message; default: up to 2 KiB, different ones. */
   bytes?: number;
 }
@@ -44,14 +46,16 @@ export class Party implements AsyncDisposable {
   readonly tally: Tally = { answered: 0, refused: 0, served: 0, heard: 0, shouted: 0 };
   readonly #violation: (text: string) => void;
   readonly #bytes: number | undefined;
+  readonly #views: boolean;
   readonly #sender: number = crypto.getRandomValues(new Uint32Array(1))[0];
   readonly #loops: Promise<void>[] = [];
   #over = false;
 
-  constructor(bay: Bay, { violation, bytes }: PartyOptions) {
+  constructor(bay: Bay, { violation, bytes, views = false }: PartyOptions) {
     this.bay = bay;
     this.#violation = violation;
     this.#bytes = bytes;
+    this.#views = views;
   }
 
   /** Serves `<me>/echo` and `<me>/hang`, and performs `<me>/dig`, which never ends. */
@@ -101,10 +105,26 @@ export class Party implements AsyncDisposable {
   /** Listens to `<other>/tick`; a listener that is full holds the speaker back. */
   async listen(other: string): Promise<void> {
     const shouts = new Stream(`shouts of ${other}`, this.#violation);
-    await this.bay.listen(`${other}/tick`, (value) => {
+    const policy = { overflow: "block", maxQueue: 64 } as const;
+    const take = (value: unknown) => {
       shouts.take(value);
       this.tally.heard++;
-    }, { overflow: "block", maxQueue: 64 });
+    };
+    if (this.#views) {
+      await this.bay.listen(`${other}/tick`, (view: BytesView) => take(view.copy()), {
+        ...policy,
+        views: true,
+      });
+    } else await this.bay.listen(`${other}/tick`, take, policy);
+  }
+
+  /** Listens to `<other>/tick` for the newest value only; others may be passed over. */
+  async latest(other: string): Promise<void> {
+    const newest = new Stream(`newest of ${other}`, this.#violation, { gaps: true });
+    await this.bay.listen(`${other}/tick`, (value) => {
+      newest.take(value);
+      this.tally.heard++;
+    }, { latest: true });
   }
 
   /** Calls `<other>/echo`, some calls at once. */

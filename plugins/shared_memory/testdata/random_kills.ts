@@ -100,6 +100,7 @@ async function lane(
   await using near = new Party(bay, { violation: (text) => void so.violations.push(text) });
   await Promise.all([near.serve(`near-${n}`), near.shout(`near-${n}`)]);
   await near.listen(module);
+  await near.latest(module);
   near.call(module);
   while (another()) {
     const before = { ...near.tally };

@@ -31,6 +31,8 @@ export interface VictimOptions {
   readonly bytes?: number;
   /** Bytes of its rings. Default: 1 MiB. */
   readonly ringBytes?: number;
+  /** By what it is woken. Default: its sockets. */
+  readonly doorbell?: "socket" | "semaphore";
   /** After how many answered calls it closes by itself. */
   readonly closeAfter?: number;
 }
@@ -47,12 +49,13 @@ async function main(options: VictimOptions): Promise<void> {
     bytes,
     ringBytes,
     closeAfter,
+    doorbell,
   } = options;
   const hooks = scribbles ? scribble() : fault === undefined ? {} : dieAt(fault, count);
   const bay = await open({
     module,
     plugins: [createSharedMemory(hooks)],
-    config: { shared_memory: { reconnectMinMs: 5, reconnectMaxMs: 50, ringBytes } },
+    config: { shared_memory: { reconnectMinMs: 5, reconnectMaxMs: 50, ringBytes, doorbell } },
     directory: (identity) => HostDirectory.open(identity, { path: folder }),
   });
   const violation = (text: string) => console.log(`violation ${text}`);

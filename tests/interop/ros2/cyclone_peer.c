@@ -9,7 +9,11 @@
 #include <unistd.h>
 
 #define MAX 32
-enum kind { STRING, BYTES, KEYED };
+enum kind { STRING, BYTES, KEYED, EVERYTHING, REQUEST, RESPONSE };
+typedef example_interfaces_srv_dds__AddTwoInts_Request_ Request;
+typedef example_interfaces_srv_dds__AddTwoInts_Response_ Response;
+static const uint64_t client = 0x1122334455667788; /* As unique as one of a test must be. */
+static int64_t requests;
 struct endpoint {
   char name[32];
   enum kind kind;
@@ -33,11 +37,17 @@ static const dds_topic_descriptor_t *type_of(enum kind kind) {
   switch (kind) {
   case STRING: return &std_msgs_msg_dds__String__desc;
   case BYTES: return &test_msgs_msg_dds__Bytes__desc;
+  case REQUEST: return &example_interfaces_srv_dds__AddTwoInts_Request__desc;
+  case RESPONSE: return &example_interfaces_srv_dds__AddTwoInts_Response__desc;
+  case EVERYTHING: return &test_msgs_msg_dds__Everything__desc;
   default: return &test_msgs_msg_dds__Keyed__desc;
   }
 }
 
 static enum kind kind_of(const char *word) {
+  if (strcmp(word, "everything") == 0) return EVERYTHING; /* For echoes only. */
+  if (strcmp(word, "request") == 0) return REQUEST;
+  if (strcmp(word, "response") == 0) return RESPONSE;
   return strcmp(word, "string") == 0 ? STRING : strcmp(word, "bytes") == 0 ? BYTES : KEYED;
 }
 
@@ -70,6 +80,9 @@ static void write_one(struct endpoint *to, unsigned number, size_t size) {
     fill(b.data._buffer, size, number);
     done = dds_write(to->entity, &b);
     free(b.data._buffer);
+  } else if (to->kind == REQUEST) {
+    Request r = {client, ++requests, number, (int64_t)size};
+    done = dds_write(to->entity, &r);
   } else {
     test_msgs_msg_dds__Keyed_ k = {number, (uint32_t)size};
     done = dds_write(to->entity, &k);
@@ -87,6 +100,14 @@ static void take_all(dds_entity_t entity, struct endpoint *from) {
         test_msgs_msg_dds__Keyed_ *k = samples[i];
         SAY("ended %s %u %s", from->name, from->kind == KEYED ? k->id : 0,
             info[i].instance_state == DDS_IST_NOT_ALIVE_DISPOSED ? "disposed" : "unregistered");
+      } else if (from->kind == REQUEST) {
+        Request *r = samples[i];
+        Response reply = {r->client, r->number, r->a + r->b};
+        dds_return_t done = dds_write(from->echo->entity, &reply);
+        if (done != 0) SAY("error reply %s", dds_strretcode(done));
+      } else if (from->kind == RESPONSE) {
+        Response *r = samples[i];
+        if (r->client == client) SAY("sum %s %lld %lld", from->name, (long long)r->number, (long long)r->sum);
       } else if (from->echo) {
         dds_return_t done = dds_write(from->echo->entity, samples[i]);
         if (done != 0) SAY("error echo %s", dds_strretcode(done));
@@ -209,6 +230,8 @@ int main(int argc, char **argv) {
       test_msgs_msg_dds__Keyed_ k = {number, 0};
       if (verb[0] == 'd') dds_dispose(find(name)->entity, &k);
       else dds_unregister_instance(find(name)->entity, &k);
+    } else if (strcmp(verb, "say") == 0) {
+      if (sscanf(line, "%*s %31s", name) == 1) SAY("%s", name);
     } else if (strcmp(verb, "close") == 0) {
       if (sscanf(line, "%*s %31s", name) < 1) continue;
       dds_delete(find(name)->entity);

@@ -21,6 +21,10 @@
 using namespace eprosima::fastdds::dds;
 using std_msgs::msg::dds_::String_;
 using test_msgs::msg::dds_::Bytes_;
+using Request = example_interfaces::srv::dds_::AddTwoInts_Request_;
+using Response = example_interfaces::srv::dds_::AddTwoInts_Response_;
+using eprosima::fastrtps::rtps::WriteParams;
+using test_msgs::msg::dds_::Everything_;
 using test_msgs::msg::dds_::Keyed_;
 
 static std::mutex out;
@@ -66,6 +70,14 @@ struct Endpoint : DataWriterListener, DataReaderListener {
       b.data().resize(size);
       for (size_t i = 0; i < size; i++) b.data()[i] = (unsigned char)(number * 31 + i * 7 + (i >> 8));
       done = writer->write(&b);
+    } else if (kind == "request") {
+      Request r;
+      r.a(number);
+      r.b(size);
+      // As rmw_fastrtps: the reader that waits for the reply, and no number.
+      WriteParams params;
+      params.related_sample_identity().writer_guid(echo->reader->guid());
+      done = writer->write(&r, params);
     } else {
       Keyed_ k;
       k.id(number);
@@ -93,7 +105,32 @@ struct Endpoint : DataWriterListener, DataReaderListener {
     }
   }
 
+  void take_services(DataReader *r) {
+    SampleInfo info;
+    Request request;
+    Response response;
+    if (kind == "request") {
+      while (r->take_next_sample(&request, &info) == ReturnCode_t::RETCODE_OK) {
+        if (!info.valid_data) continue;
+        response.sum(request.a() + request.b());
+        WriteParams params;
+        params.related_sample_identity() = info.sample_identity;
+        auto asked = info.related_sample_identity.writer_guid();
+        if (asked != eprosima::fastrtps::rtps::GUID_t::unknown())
+          params.related_sample_identity().writer_guid(asked);
+        if (!echo->writer->write(&response, params)) say("error reply");
+      }
+      return;
+    }
+    while (r->take_next_sample(&response, &info) == ReturnCode_t::RETCODE_OK) {
+      if (!info.valid_data || info.related_sample_identity.writer_guid() != r->guid()) continue;
+      say("sum ", name, " ", info.related_sample_identity.sequence_number().to64long(), " ",
+          response.sum());
+    }
+  }
+
   void on_data_available(DataReader *r) override {
+    if (kind == "request" || kind == "response") return take_services(r);
     if (kind == "string") {
       take<String_>(r, [&](String_ &s) {
         say("got ", name, " ", s.data().size(), " ",
@@ -104,6 +141,8 @@ struct Endpoint : DataWriterListener, DataReaderListener {
         say("got ", name, " ", b.number(), " ", b.data().size(), " ",
             checksum(b.data().data(), b.data().size()));
       });
+    } else if (kind == "everything") {
+      take<Everything_>(r, [](Everything_ &) {}); // For echoes only.
     } else {
       take<Keyed_>(r, [&](Keyed_ &k) { say("got ", name, " ", k.id(), " ", k.value()); });
     }
@@ -136,6 +175,9 @@ int main(int argc, char **argv) {
   std::map<std::string, TypeSupport> types = {
       {"string", TypeSupport(new std_msgs::msg::dds_::String_PubSubType())},
       {"bytes", TypeSupport(new test_msgs::msg::dds_::Bytes_PubSubType())},
+      {"request", TypeSupport(new example_interfaces::srv::dds_::AddTwoInts_Request_PubSubType())},
+      {"response", TypeSupport(new example_interfaces::srv::dds_::AddTwoInts_Response_PubSubType())},
+      {"everything", TypeSupport(new test_msgs::msg::dds_::Everything_PubSubType())},
       {"keyed", TypeSupport(new test_msgs::msg::dds_::Keyed_PubSubType())}};
   for (auto &type : types) type.second.register_type(participant);
   auto *publisher = participant->create_publisher(PUBLISHER_QOS_DEFAULT);
@@ -186,6 +228,8 @@ int main(int argc, char **argv) {
       auto *w = endpoints[name]->writer;
       auto done = verb == "dispose" ? w->dispose(&k, HANDLE_NIL) : w->unregister_instance(&k, HANDLE_NIL);
       if (done != ReturnCode_t::RETCODE_OK) say("error ", verb);
+    } else if (verb == "say") {
+      say(name);
     } else if (verb == "close") {
       auto &e = endpoints[name];
       if (e->writer) publisher->delete_datawriter(e->writer);

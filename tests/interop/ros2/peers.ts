@@ -4,10 +4,11 @@
  *
  * What they are told, one line each (a depth of 0 keeps all):
  *
- *     writer NAME TOPIC string|bytes|keyed RELIABLE TRANSIENT_LOCAL DEPTH
- *     reader NAME TOPIC string|bytes|keyed RELIABLE TRANSIENT_LOCAL DEPTH [WRITER to echo to]
+ *     writer NAME TOPIC string|bytes|keyed|everything RELIABLE TRANSIENT_LOCAL DEPTH
+ *     reader NAME TOPIC string|bytes|keyed|everything RELIABLE TRANSIENT_LOCAL DEPTH [WRITER to echo to]
  *     write NAME NUMBER SIZE [TIMES]
- *     dispose NAME ID · unregister NAME ID · close NAME
+ *     write NAME A B (a request; the writer's last word is the reader of the replies)
+ *     dispose NAME ID · unregister NAME ID · close NAME · say WORD
  *
  * @module
  */
@@ -37,7 +38,7 @@ async function build(stack: Stack): Promise<string> {
   await Deno.copyFile(here("./types.idl"), idl);
   const program = join(folder, "peer");
   if (stack === "cyclone") {
-    await run(folder, "idlc", "types.idl");
+    await run(folder, "idlc", "-DWITH_HEADER", "types.idl");
     const sources = [here("./cyclone_peer.c"), "types.c"];
     await run(folder, "gcc", "-O1", "-I.", "-o", program, ...sources, "-lddsc", "-lpthread");
   } else {
@@ -82,6 +83,7 @@ export class Peer implements AsyncDisposable {
   readonly #input: WritableStreamDefaultWriter<Uint8Array>;
   readonly #reading: Promise<void>;
   #wake: (() => void)[] = [];
+  #words = 0;
   /** What it has printed. */
   readonly lines: string[] = [];
 
@@ -122,6 +124,13 @@ export class Peer implements AsyncDisposable {
     await this.#input.write(new TextEncoder().encode(`${line}\n`));
   }
 
+  /** Waits until it has done what it was told so far. */
+  async done(): Promise<void> {
+    const word = `done${++this.#words}`;
+    await this.tell(`say ${word}`);
+    await this.until((line) => line === word);
+  }
+
   /** Waits until `count` lines are as wanted, and gives the last of them. */
   async until(wanted: (line: string) => boolean, count = 1, watchdogMs = 60_000): Promise<string> {
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -149,7 +158,7 @@ export class Peer implements AsyncDisposable {
     kind: "writer" | "reader",
     name: string,
     topic: string,
-    type: "string" | "bytes" | "keyed",
+    type: "string" | "bytes" | "keyed" | "everything" | "request" | "response",
     qos: { reliable: boolean; transient?: boolean; depth: number },
     echo = "",
   ): Promise<void> {
@@ -185,5 +194,7 @@ export function checksum(bytes: Uint8Array): number {
 
 /** As the peers fill it. */
 export function pattern(number: number, size: number): Uint8Array {
-  return Uint8Array.from({ length: size }, (_, i) => number * 31 + i * 7 + (i >> 8));
+  const bytes = new Uint8Array(size);
+  for (let i = 0; i < size; i++) bytes[i] = number * 31 + i * 7 + (i >> 8);
+  return bytes;
 }

@@ -1,0 +1,82 @@
+/**
+ * The far process of the ros2 suite: `ros2_far.ts ours DOMAIN` or `ros2_far.ts bare`. Prints a line
+ * when it is ready, the port with it, and ends when its input does.
+ *
+ * @module
+ */
+
+import { Participant, type Qos } from "@patchbay/ros2/rtps";
+
+/** What ROS 2's default profile asks for. */
+export const PING_QOS: Partial<Qos> = { depth: 10 };
+/** Everything arrives, and the writer is held back. */
+export const STREAM_QOS: Partial<Qos> = { history: "keep_all" };
+
+/** A participant of this suite: loopback alone. */
+export function openParticipant(domain: number): Promise<Participant> {
+  return Participant.open({ domain, interfaces: ["127.0.0.1"] });
+}
+
+/** The part of a UDP socket that the floors use. */
+export interface Datagrams {
+  /** Where it is bound. */
+  readonly addr: { hostname: string; port: number };
+  /** Waits for one. */
+  receive(buffer: Uint8Array): Promise<[Uint8Array, unknown]>;
+  /** Sends one. */
+  send(bytes: Uint8Array, to: unknown): Promise<number>;
+}
+
+/** A bare UDP socket on loopback. */
+export function bareSocket(): Datagrams {
+  const { listenDatagram } = Deno as unknown as { listenDatagram(options: unknown): Datagrams };
+  return listenDatagram({ transport: "udp", hostname: "127.0.0.1", port: 0 });
+}
+
+/** What a floor's datagram wants, by its first byte. */
+export const Want = { echo: 1, nothing: 2, answer: 3 } as const;
+
+async function bare(): Promise<void> {
+  const socket = bareSocket();
+  console.log(socket.addr.port);
+  const buffer = new Uint8Array(65_536);
+  const answer = new Uint8Array(4);
+  for (;;) {
+    const [bytes, from] = await socket.receive(buffer);
+    if (bytes[0] === Want.echo) await socket.send(bytes, from);
+    else if (bytes[0] === Want.answer) await socket.send(answer, from);
+  }
+}
+
+async function ours(domain: number): Promise<void> {
+  const participant = await openParticipant(domain);
+  const back = participant.createWriter({ topic: "rt/pong", type: "Bytes", qos: PING_QOS });
+  participant.createReader({
+    topic: "rt/ping",
+    type: "Bytes",
+    qos: PING_QOS,
+    onSample: ({ payload }) => back.write(payload.slice()),
+  });
+  let next = 0;
+  participant.createReader({
+    topic: "rt/stream",
+    type: "Bytes",
+    qos: STREAM_QOS,
+    onSample: ({ payload, sequence }) => {
+      const number = new DataView(payload.buffer, payload.byteOffset).getUint32(4, true);
+      if (next !== 0 && sequence !== next) throw new Error(`${sequence} instead of ${next}`);
+      if (number !== sequence) throw new Error(`garbled: ${number} in ${sequence}`);
+      next = sequence + 1;
+    },
+  });
+  console.log("ready");
+}
+
+async function main([role, domain]: string[]): Promise<void> {
+  if (role === "bare") void bare();
+  else await ours(Number(domain));
+  await Deno.stdin.read(new Uint8Array(1));
+  Deno.exit(0);
+}
+
+if (import.meta.main) await main(Deno.args);

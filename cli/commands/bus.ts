@@ -1,0 +1,191 @@
+/**
+ * `patchbay bus`: the manager of a bus; `patchbay bus top`: who is on it, and how they keep up.
+ *
+ * @module
+ */
+
+import { type Bay, PatchbayError, type Plugin } from "@patchbay/core";
+import type { CommonOptions, Context } from "../context.ts";
+import { EXIT } from "../complaint.ts";
+import { formatAge, formatCount, formatRate } from "../units.ts";
+import { until } from "../until.ts";
+
+/** The options of `bus`. */
+export interface BusCommandOptions extends CommonOptions {
+  /** The interface. */
+  readonly host?: string;
+  /** The port. */
+  readonly port?: number;
+  /** The path of a Unix socket. */
+  readonly unix?: string;
+  /** The secret of the bus. */
+  readonly token?: string;
+  /** Refuse a module whose name another one has. */
+  readonly unique?: boolean;
+}
+
+/** The options of `bus top`. */
+export interface BusTopCommandOptions extends CommonOptions {
+  /** The manager. */
+  readonly url?: string;
+  /** The secret of the bus. */
+  readonly token?: string;
+  /** How often to look, in milliseconds. */
+  readonly interval?: number;
+  /** Look once. */
+  readonly once?: boolean;
+}
+
+/** What the plugin of the bus gives a manager; the command knows the plugin by its name only. */
+interface ManagerExtras {
+  readonly where: readonly string[];
+  modules(): readonly ModuleRow[];
+  onAttendance(told: (attendance: { event: string; name: string; id: string }) => void): () => void;
+}
+
+interface ModuleRow {
+  readonly name: string;
+  readonly id: string;
+  readonly pid?: number;
+  readonly sinceMs: number;
+  readonly hears: readonly {
+    readonly pattern: string;
+    readonly published: number;
+    readonly dropped: number;
+    readonly waiting: number;
+  }[];
+  readonly offers: readonly string[];
+}
+
+/** Where a manager says who is there: a callable. */
+const MODULES = "bus/modules";
+/** Where a manager says who comes and goes: a speaker. */
+const ATTENDANCE = "bus/attendance";
+const DEFAULT_URL = "tcp://127.0.0.1:5000";
+
+/** What the bus's plugin gives; throws why it is not there. */
+function busOf(bay: Bay): ManagerExtras {
+  if (!bay.wires().some(({ name }) => name === "bus")) {
+    throw new PatchbayError("unavailable", "the plugin of the bus was not found", {
+      remedy: "put a folder with it into ./plugins, or name it in the configuration's plugins",
+    });
+  }
+  return bay.transport({ name: "bus" } as Plugin) as ManagerExtras;
+}
+
+/**
+ * Runs a manager until it is told to stop.
+ *
+ * @param context The surroundings.
+ * @param options Where it listens, and what every command has.
+ */
+export async function bus(context: Context, options: BusCommandOptions): Promise<number> {
+  const { screen } = context;
+  const { host: hostname, port, unix: path, timeout: timeoutMs } = options;
+  const token = options.token ?? context.io.env("PATCHBAY_BUS_TOKEN");
+  const stop = context.interrupted;
+  const listen = {
+    ...(hostname === undefined ? {} : { hostname }),
+    ...(port === undefined ? {} : { port }),
+    ...(path === undefined ? {} : { path }),
+  };
+  const sameName = options.unique === true ? "refuse" : "number";
+  await using bay = await context.openBay({
+    module: "bus",
+    config: { bus: { listen, sameName, ...(token === undefined ? {} : { token }) } },
+  });
+  const manager = busOf(bay);
+  await bay.serve(MODULES, () => plain(manager.modules()), { via: ["bus"], sharing: "shared" });
+  const speaker = await bay.speaker(ATTENDANCE, { via: ["bus"] });
+  const end = manager.onAttendance((attendance) => {
+    void speaker.shout(attendance);
+    if (screen.json) return screen.value({ ...attendance, atMs: Date.now() });
+    const { event, name } = attendance;
+    const sign = event === "joined" ? screen.paint.green("+") : screen.paint.dim("-");
+    screen.line(`${sign} ${name}`);
+  });
+  // A service manager waits for this line: it may start what needs the bus.
+  if (screen.json) screen.value({ event: "ready", where: manager.where, pid: Deno.pid });
+  else screen.line(`bus: ready at ${manager.where.join(" and ")}`);
+  await until(stop, { timeoutMs });
+  end();
+  return EXIT.ok;
+}
+
+/** Portable: a field that is not there is left out. */
+function plain(rows: readonly ModuleRow[]): ModuleRow[] {
+  return rows.map(({ pid, ...row }) => pid === undefined ? row : { ...row, pid });
+}
+
+/**
+ * Shows who is on a bus, again and again.
+ *
+ * @param context The surroundings.
+ * @param options Which bus, how often.
+ */
+export async function busTop(context: Context, options: BusTopCommandOptions): Promise<number> {
+  const { screen } = context;
+  const { url = DEFAULT_URL, interval = 1000 } = options;
+  const token = options.token ?? context.io.env("PATCHBAY_BUS_TOKEN");
+  const stop = context.interrupted;
+  await using bay = await context.openBay({
+    module: "bus-top",
+    config: { bus: { url, ...(token === undefined ? {} : { token }) } },
+  });
+  busOf(bay);
+  const modules = bay.callable<null, ModuleRow[]>(MODULES, { via: ["bus"] });
+  const deadline = options.timeout === undefined ? Infinity : Date.now() + options.timeout;
+  let before = new Map<string, { published: number; atMs: number }>();
+  for (;;) {
+    const rows = (await modules.call(null)).filter(({ id }) => id !== bay.identity.id);
+    const now = new Map<string, { published: number; atMs: number }>();
+    const table = rows.map((row) => {
+      const published = row.hears.reduce((sum, one) => sum + one.published, 0);
+      const dropped = row.hears.reduce((sum, one) => sum + one.dropped, 0);
+      const waiting = row.hears.reduce((sum, one) => sum + one.waiting, 0);
+      now.set(row.id, { published, atMs: Date.now() });
+      const last = before.get(row.id);
+      const rateHz = last === undefined
+        ? undefined
+        : (published - last.published) * 1000 / Math.max(1, Date.now() - last.atMs);
+      return { ...row, published, dropped, waiting, rateHz };
+    });
+    before = now;
+    if (screen.json) screen.value({ url, atMs: Date.now(), modules: table });
+    else {
+      screen.clear();
+      draw(context, url, table);
+    }
+    const left = deadline - Date.now();
+    if (options.once === true || left <= 0) return EXIT.ok;
+    if (await until(stop, { timeoutMs: Math.min(interval, left) }) === "stopped") return EXIT.ok;
+  }
+}
+
+interface TopRow extends ModuleRow {
+  readonly published: number;
+  readonly dropped: number;
+  readonly waiting: number;
+  readonly rateHz: number | undefined;
+}
+
+function draw({ screen }: Context, url: string, rows: readonly TopRow[]): void {
+  const { paint } = screen;
+  screen.line(`${paint.bold(url)}  ${paint.dim(`${rows.length} modules`)}`);
+  const short = (address: string) => address.replace(/^frame\//, "").toUpperCase();
+  const frames = (addresses: readonly string[]) =>
+    addresses.filter((each) => each.startsWith("frame/")).map(short).join(" ");
+  screen.table([
+    ["MODULE", "PROCESS", "SINCE", "GETS", "WAIT", "DROPPED", "LISTENS", "SENDS"].map(paint.dim),
+    ...rows.map((row) => [
+      paint.cyan(row.name),
+      row.pid === undefined ? "" : String(row.pid),
+      formatAge(Date.now() - row.sinceMs),
+      row.rateHz === undefined ? "" : formatRate(row.rateHz),
+      row.waiting > 0 ? paint.yellow(formatCount(row.waiting)) : paint.dim("0"),
+      row.dropped > 0 ? paint.red(formatCount(row.dropped)) : paint.dim("0"),
+      frames(row.hears.map(({ pattern }) => pattern)),
+      frames(row.offers),
+    ]),
+  ]);
+}
