@@ -128,7 +128,11 @@ export const serveGuarded: Serve = async (options): Promise<Serving> => {
     };
     try {
       if ("path" in place) server.listen(place.path, listening);
-      else server.listen(place.port, place.hostname, listening);
+      else {
+        // As many may come at once as may be there: node's own backlog is 511.
+        const backlog = Math.max(511, options.maxConnections);
+        server.listen(place.port, place.hostname, backlog, listening);
+      }
     } catch (error) {
       refused(error);
     }
