@@ -328,10 +328,11 @@ Deno.test("participant: a writer that falls silent is taken for dead, and for al
   });
   await place.until(() => told.length === 1, "its death");
   w.assertLiveliness();
-  await place.until(() => told.length === 2, "its life");
+  await place.until(() => told.length >= 2, "its life");
+  assert.deepEqual(told.slice(0, 2), ["dead", "alive"]);
+  await place.until(() => told.at(-1) === "dead", "its second death");
   w.write(payload(1, 1));
-  await place.until(() => told.length === 3, "its second death");
-  assert.deepEqual(told, ["dead", "alive", "dead"]);
+  await place.until(() => told.at(-1) === "alive", "its second life");
   assert.equal(r.got.samples.length, 1);
 });
 
@@ -339,16 +340,16 @@ Deno.test("participant: an automatic writer lives while its participant does", a
   await using place = new Place();
   const faults: Faults = {};
   const told: string[] = [];
-  const qos: Partial<Qos> = { ...RELIABLE, livelinessLeaseMs: 300 };
+  const qos: Partial<Qos> = { ...RELIABLE, livelinessLeaseMs: 1500 };
   const { w, r } = await pair(place, qos, [faults], {
     onLiveliness: (_, alive) => {
       told.push(alive ? "alive" : "dead");
       place.touch();
     },
   });
-  // Twice its lease without a sample: signs of life must have come.
+  // Longer than its lease without a sample: signs of life must have come.
   const since = performance.now();
-  while (performance.now() - since < 600) {
+  while (performance.now() - since < 2000) {
     const [before] = [r.got.samples.length];
     assert.equal(before, 0);
     await new Promise((resolve) => setTimeout(resolve, 50));
@@ -369,7 +370,7 @@ Deno.test("participant: who vanishes without a word is lost when its lease is ov
   const a = await place.participant({
     onParticipantLost: (_, why) => lost.push(why),
   });
-  const b = await place.participant({ leaseMs: 400, announceMs: 100, name: "b" }, faults);
+  const b = await place.participant({ leaseMs: 1500, announceMs: 100, name: "b" }, faults);
   const w = writer(place, a);
   const r = reader(place, b);
   await place.until(() => w.matched.length === 1, "a match");
