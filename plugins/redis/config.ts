@@ -10,10 +10,10 @@ import { type Availability, checkPattern, type ConfigFields, matches } from "@pa
 export interface RedisConfig {
   /** Where the server is: `redis://user:password@host:port/database`, or `rediss://` for TLS. */
   readonly url?: string;
-  /** The server's host. */
-  readonly host: string;
-  /** The server's port. */
-  readonly port: number;
+  /** The server's host; default 127.0.0.1. */
+  readonly host?: string;
+  /** The server's port; default 6379. */
+  readonly port?: number;
   /** The server's Unix socket, instead of host and port. */
   readonly path?: string;
   /** Nodes of a cluster, `host:port`; those that are not named are found. */
@@ -93,8 +93,8 @@ export const MAX_PAYLOAD_BYTES = 512 * 1024 * 1024;
 export function fields(streams: readonly string[]): ConfigFields {
   return {
     url: { kind: "string", description: "`redis://user:password@host:port/db`; `rediss://`: TLS" },
-    host: { kind: "string", description: "the server's host", default: "127.0.0.1" },
-    port: { kind: "integer", min: 1, max: 65_535, description: "its port", default: 6379 },
+    host: { kind: "string", description: "the server's host; default 127.0.0.1" },
+    port: { kind: "integer", min: 1, max: 65_535, description: "its port; default 6379" },
     path: { kind: "string", description: "the server's Unix socket, instead of host and port" },
     cluster: {
       kind: "strings",
@@ -263,8 +263,13 @@ export function readHostPort(text: string): HostPort | undefined {
   };
 }
 
-/** What a URL says is put into the other fields. */
-export function withUrl(config: RedisConfig): RedisConfig {
+/** A configuration whose URL was read. */
+export type ResolvedConfig = RedisConfig & HostPort;
+
+/** What a URL says is put into the other fields, and host and port are filled in. */
+export function withUrl(given: RedisConfig): ResolvedConfig {
+  const { host = "127.0.0.1", port = 6379 } = given;
+  const config = { ...given, host, port };
   const url = URL.parse(config.url ?? "");
   if (url === null) return config;
   const text = (part: string) => part === "" ? undefined : decodeURIComponent(part);
@@ -280,7 +285,7 @@ export function withUrl(config: RedisConfig): RedisConfig {
 }
 
 /** Where the server is, in words. */
-export function whereOf(config: RedisConfig): string {
+export function whereOf(config: ResolvedConfig): string {
   if (config.cluster.length > 0) return `the cluster of ${config.cluster.join(", ")}`;
   if (config.sentinels.length > 0) {
     return `${config.sentinelName} (sentinels ${config.sentinels.join(", ")})`;
@@ -297,6 +302,14 @@ export function complaint(given: RedisConfig): Availability | undefined {
   const no = (reason: string, remedy: string): Availability => (
     { available: false, reason, remedy }
   );
+  const { url, host, port, path, cluster, sentinels } = given;
+  if ((url ?? host ?? port ?? path ?? cluster[0] ?? sentinels[0]) === undefined) {
+    // A bay that happens to find the plugin does not join whatever server runs on this host.
+    return no(
+      "it is not configured: neither `url` nor `host`, `port`, `path`, `cluster` or `sentinels`",
+      'set config.redis.url to "redis://host:port"',
+    );
+  }
   if (given.url !== undefined) {
     const url = URL.parse(given.url);
     if (url === null || !/^rediss?:$/.test(url.protocol) || !/^\/?\d*$/.test(url.pathname)) {

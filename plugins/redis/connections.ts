@@ -8,7 +8,7 @@
 import { Buffer } from "node:buffer";
 import { Cluster, Redis, type RedisOptions } from "npm:ioredis@6.0.0";
 import { type Health, PatchbayError, type TransportContext } from "@patchbay/core";
-import { readHostPort, type RedisConfig, whereOf } from "./config.ts";
+import { readHostPort, type ResolvedConfig, whereOf } from "./config.ts";
 import { isRefusal, translate, unreachable } from "./errors.ts";
 
 /** A connection that speaks the commands of Redis: to one server or to a cluster. */
@@ -43,7 +43,7 @@ export class Connections {
   readonly where: string;
   /** Whether it is a cluster. */
   readonly clustered: boolean;
-  readonly #config: RedisConfig;
+  readonly #config: ResolvedConfig;
   readonly #context: TransportContext;
   readonly #owner: ConnectionsOwner;
   readonly #all = new Set<Client>();
@@ -64,7 +64,7 @@ export class Connections {
    * @param context What core gave the plugin.
    * @param owner Who is told.
    */
-  constructor(config: RedisConfig, context: TransportContext, owner: ConnectionsOwner) {
+  constructor(config: ResolvedConfig, context: TransportContext, owner: ConnectionsOwner) {
     this.#config = config;
     this.#context = context;
     this.#owner = owner;

@@ -182,15 +182,16 @@ test(
 
 test("what is wrong with a configuration is told without a connection", async () => {
   const wrong: readonly (readonly [Partial<RedisConfig>, RegExp])[] = [
+    [{}, /it is not configured/],
     [{ url: "http://user:sesame@host" }, /`url` is none of Redis/],
     [{ cluster: ["no port:x"] }, /`cluster`/],
     [{ cluster: ["a:1"], db: 3 }, /no database 3/],
     [{ cluster: ["a:1"], path: "/x" }, /neither sentinels nor a socket/],
-    [{ sharded: true }, /needs a cluster/],
-    [{ cert: "x" }, /needs `cert` and `key`/],
-    [{ ca: "x" }, /not encrypted/],
-    [{ prefix: "a*b" }, /`prefix`/],
-    [{ streams: ["A/B"] }, /`streams`/],
+    [{ port: 1, sharded: true }, /needs a cluster/],
+    [{ port: 1, cert: "x" }, /needs `cert` and `key`/],
+    [{ port: 1, ca: "x" }, /not encrypted/],
+    [{ port: 1, prefix: "a*b" }, /`prefix`/],
+    [{ port: 1, streams: ["A/B"] }, /`streams`/],
   ];
   for (const [config, expected] of wrong) {
     const { reason, remedy } = await refusal(config);

@@ -23,7 +23,7 @@ import {
 } from "@patchbay/core";
 import { Callers } from "./callers.ts";
 import { type Client, Connections } from "./connections.ts";
-import { isLogged, type RedisConfig } from "./config.ts";
+import { isLogged, type RedisConfig, type ResolvedConfig } from "./config.ts";
 import { Keys, type KeyValues } from "./keys.ts";
 import { Listening } from "./listening.ts";
 import { LogSpeakers } from "./log_speakers.ts";
@@ -152,7 +152,7 @@ export class RedisTransport implements Transport<RedisExtras> {
    * @param config The configuration, its URL read.
    * @throws {PatchbayError} `unavailable`, `unauthenticated`, `forbidden`.
    */
-  static async open(context: TransportContext, config: RedisConfig): Promise<RedisTransport> {
+  static async open(context: TransportContext, config: ResolvedConfig): Promise<RedisTransport> {
     const max = config.maxMessageBytes ?? context.maxMessageBytes;
     const payloads = await Payloads.load(context.codecs, config.codec, max);
     const connections: Connections = new Connections(config, context, {
