@@ -14,6 +14,7 @@ import { readStatistics } from "./statistics_file.ts";
  * the way, where that is allowed. A directory that does not exist is empty.
  *
  * @param runtimeDir The runtime directory. Default: the one that bays use by default.
+ * @param options With `clean: false` it only looks.
  * @throws {PatchbayError} `unavailable`: the default cannot be determined; the remedy says why.
  *
  * @example
@@ -27,10 +28,12 @@ import { readStatistics } from "./statistics_file.ts";
  */
 export async function listModules(
   runtimeDir: string = locateRuntimeDir(),
+  { clean = true }: { clean?: boolean } = {},
 ): Promise<readonly DirectoryEntry[]> {
   using view = new FolderView(runtimeDir);
   const { dead } = view.look();
   const { entries } = view;
+  if (!clean) return entries;
   await Promise.all(dead.map((instance) => cleanAfter(runtimeDir, instance).catch(() => [])));
   return entries;
 }

@@ -30,7 +30,7 @@ export async function printNotes(
 ): Promise<void> {
   const { listModules, statisticsOf } = await import("@patchbay/host");
   const notes: Note[] = [];
-  for (const { instance } of await listModules(runtimeDirectory)) {
+  for (const { instance } of await listModules(runtimeDirectory, { clean: false })) {
     const statistics = await statisticsOf(instance, runtimeDirectory);
     for (const { name, notes: said = [] } of statistics?.transports ?? []) {
       if (wires.length > 0 && !wires.includes(name)) continue;
