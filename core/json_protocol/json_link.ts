@@ -94,6 +94,8 @@ export class JsonLink implements Link, TextHandler {
   #closed = false;
 
   /**
+   * Takes over a channel.
+   *
    * @param channel The channel; the link owns it.
    * @param options Everything else.
    * @param buffer Where frames are written before they become texts; several links may share it.
