@@ -10,21 +10,32 @@ import { unhex } from "./guid.ts";
 import type { Bits } from "./message_reader.ts";
 import type { Address, DatagramSocket } from "./socket.ts";
 
+/** A buffer for one datagram. */
+class Packet {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly view: DataView<ArrayBuffer>;
+
+  constructor(size: number) {
+    this.bytes = new Uint8Array(size);
+    this.view = new DataView(this.bytes.buffer);
+  }
+}
+
 /** Buffers for datagrams, used again when they were sent. */
 class Buffers {
-  readonly #free: Uint8Array<ArrayBuffer>[] = [];
+  readonly #free: Packet[] = [];
   readonly size: number;
 
   constructor(size: number) {
     this.size = size;
   }
 
-  take(): Uint8Array<ArrayBuffer> {
-    return this.#free.pop() ?? new Uint8Array(this.size);
+  take(): Packet {
+    return this.#free.pop() ?? new Packet(this.size);
   }
 
-  give(buffer: Uint8Array<ArrayBuffer>): void {
-    if (this.#free.length < 32) this.#free.push(buffer);
+  give(packet: Packet): void {
+    if (this.#free.length < 32) this.#free.push(packet);
   }
 }
 
@@ -52,7 +63,7 @@ export class Outbox {
   }
 
   /** Begins a datagram (8.3.5): header, and whom it is for. */
-  begin(buffer: Uint8Array<ArrayBuffer>, view: DataView, to: Uint8Array | undefined): number {
+  begin({ bytes: buffer, view }: Packet, to: Uint8Array | undefined): number {
     view.setUint32(0, 0x52545053);
     view.setUint16(4, 0x0202);
     view.setUint16(6, VENDOR_ID);
@@ -89,18 +100,18 @@ export class Outbox {
   /** Hands a datagram to the system. Not awaited: the send windows bound what is under way. */
   send(
     socket: DatagramSocket,
-    buffer: Uint8Array<ArrayBuffer>,
+    packet: Packet,
     length: number,
     to: Address,
   ): void {
     this.datagrams++;
     this.#sending++;
     const done = () => {
-      this.buffers.give(buffer);
+      this.buffers.give(packet);
       if (--this.#sending > 0) return;
       for (const resolve of this.#drained.splice(0)) resolve();
     };
-    socket.send(buffer.subarray(0, length), to).then(done, (error) => {
+    socket.send(packet.bytes.subarray(0, length), to).then(done, (error) => {
       this.#fail(error);
       done();
     });
@@ -123,7 +134,8 @@ export class Destination {
   readonly #outbox: Outbox;
   readonly #socket: DatagramSocket;
   readonly #prefix: Uint8Array | undefined;
-  #buffer: Uint8Array<ArrayBuffer> | undefined;
+  #packet: Packet | undefined;
+  #buffer: Uint8Array = new Uint8Array(0);
   #view = new DataView(new ArrayBuffer(0));
   #at = 0;
   #begin = 0;
@@ -158,12 +170,12 @@ export class Destination {
 
   /** Room for one submessage of `size` bytes, header included; sends what is in its way. */
   #reserve(size: number): void {
-    if (this.#buffer !== undefined && this.#at + size > this.maxBytes) this.#send();
-    if (this.#buffer === undefined) {
-      const buffer = this.#outbox.buffers.take();
-      this.#buffer = buffer;
-      this.#view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
-      this.#at = this.#begin = this.#outbox.begin(buffer, this.#view, this.#prefix);
+    if (this.#packet !== undefined && this.#at + size > this.maxBytes) this.#send();
+    if (this.#packet === undefined) {
+      const packet = this.#packet = this.#outbox.buffers.take();
+      this.#buffer = packet.bytes;
+      this.#view = packet.view;
+      this.#at = this.#begin = this.#outbox.begin(packet, this.#prefix);
       this.#timestampMs = -1;
     }
     if (!this.#scheduled) {
@@ -173,7 +185,7 @@ export class Destination {
   }
 
   #head(kind: number, flags: number, size: number): void {
-    const buffer = this.#buffer as Uint8Array;
+    const buffer = this.#buffer;
     buffer[this.#at] = kind;
     buffer[this.#at + 1] = flags | 1;
     this.#view.setUint16(this.#at + 2, size, true);
@@ -246,7 +258,7 @@ export class Destination {
   }
 
   #append(inline: Uint8Array | undefined, payload: Uint8Array, padded: number): void {
-    const buffer = this.#buffer as Uint8Array;
+    const buffer = this.#buffer;
     if (inline !== undefined) {
       buffer.set(inline, this.#at);
       this.#at += inline.length;
@@ -397,14 +409,14 @@ export class Destination {
       for (const closing of closings) closing.closeDatagram();
     }
     this.#scheduled = false;
-    if (this.#buffer !== undefined && this.#at > this.#begin) this.#send();
+    if (this.#packet !== undefined && this.#at > this.#begin) this.#send();
   }
 
   #send(): void {
-    const buffer = this.#buffer as Uint8Array<ArrayBuffer>;
-    this.#buffer = undefined;
+    const packet = this.#packet as Packet;
+    this.#packet = undefined;
     const outbox = this.#outbox;
-    outbox.send(this.#socket, buffer, this.#at, this.address);
+    outbox.send(this.#socket, packet, this.#at, this.address);
   }
 }
 

@@ -461,6 +461,8 @@ export class Participant implements AsyncDisposable {
 
   async #receive(socket: DatagramSocket): Promise<void> {
     const buffer = new Uint8Array(65_536);
+    // Reads are bounded by what has come, which `context.bytes` says: one view does for all.
+    const view = new DataView(buffer.buffer);
     const context = new Incoming();
     // Datagrams that are there already come without a turn of the event loop; Deno takes one by
     // itself after some dozens, so that timers and other sockets are not starved.
@@ -475,7 +477,8 @@ export class Participant implements AsyncDisposable {
       if (datagram === undefined) return;
       const { bytes } = datagram;
       context.bytes = bytes;
-      context.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+      const whole = bytes.buffer === buffer.buffer && bytes.byteOffset === 0;
+      context.view = whole ? view : new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
       context.from = datagram.from;
       this.#read(context);
     }
