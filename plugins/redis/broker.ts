@@ -62,6 +62,8 @@ export class Broker implements AsyncDisposable {
   readonly folder: string;
   readonly #options: BrokerOptions;
   #child: Deno.ChildProcess | undefined;
+  /** Ends the server when this process is killed: its input ends then. */
+  #guard: Deno.ChildProcess | undefined;
 
   private constructor(port: number, folder: string, options: BrokerOptions) {
     this.port = port;
@@ -122,7 +124,13 @@ export class Broker implements AsyncDisposable {
       stdout: "null",
       stderr: "null",
     }).spawn();
-    const { status } = this.#child;
+    const { status, pid } = this.#child;
+    this.#guard = new Deno.Command("sh", {
+      args: ["-c", `cat >/dev/null; kill -9 ${pid}`],
+      stdin: "piped",
+      stdout: "null",
+      stderr: "null",
+    }).spawn();
     let dead: Deno.CommandStatus | undefined;
     status.then((known) => dead = known);
     for (let left = 500; left > 0; left--) {
@@ -135,9 +143,18 @@ export class Broker implements AsyncDisposable {
 
   /** Ends it with SIGKILL. */
   async kill(): Promise<void> {
-    this.#child?.kill("SIGKILL");
-    await this.#child?.status;
-    this.#child = undefined;
+    const [child, guard] = [this.#child, this.#guard];
+    this.#child = this.#guard = undefined;
+    // The guard first: the server's number may soon be another one's.
+    guard?.kill("SIGKILL");
+    await guard?.stdin.close().catch(() => {});
+    await guard?.status;
+    try {
+      child?.kill("SIGKILL");
+    } catch {
+      // It has ended by itself.
+    }
+    await child?.status;
   }
 
   /** Stops its process without ending it, as a machine that hangs; or lets it go on. */
@@ -204,13 +221,7 @@ export class Broker implements AsyncDisposable {
 
   /** Ends it, and removes its folder. */
   async [Symbol.asyncDispose](): Promise<void> {
-    try {
-      this.#child?.kill("SIGKILL");
-    } catch {
-      // It has ended by itself.
-    }
-    await this.#child?.status;
-    this.#child = undefined;
+    await this.kill();
     await Deno.remove(this.folder, { recursive: true }).catch(() => {});
   }
 

@@ -6,6 +6,7 @@
 
 import { matches, type TransportContext } from "@patchbay/core";
 import type { Connections } from "./connections.ts";
+import { isLoss } from "./errors.ts";
 import type { Names } from "./names.ts";
 import type { Dependent, Presence } from "./presence.ts";
 
@@ -65,7 +66,7 @@ export class Listening implements Dependent {
         await this.#connections.main.hdel(this.#names.listeners, name);
         await this.#presence.tell("unlisten", name);
       } catch (error) {
-        if (this.#connections.up) throw this.#connections.explain(error, pattern);
+        if (!isLoss(error)) throw this.#connections.explain(error, pattern);
       }
     };
   }
@@ -93,7 +94,7 @@ export class Listening implements Dependent {
       try {
         await this.#connections.main.hdel(this.#names.speakers(address), id);
       } catch (error) {
-        if (this.#connections.up) throw this.#connections.explain(error, address);
+        if (!isLoss(error)) throw this.#connections.explain(error, address);
       }
     };
   }

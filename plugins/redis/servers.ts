@@ -13,6 +13,7 @@ import {
   type TransportContext,
 } from "@patchbay/core";
 import { type Client, type Connections, inBytes } from "./connections.ts";
+import { isLoss } from "./errors.ts";
 import { type Answers, InboundCall, ServedAddress } from "./inbound_call.ts";
 import { moduleOf, type Names } from "./names.ts";
 import { type Payloads, type Read, readFields, readHeaders, textField, textOf } from "./payload.ts";
@@ -517,7 +518,9 @@ export class Servers implements Answers, Dependent {
       }
     } catch (error) {
       // The connection is lost: the server is found dead, or taken out when the bay is back.
-      if (!this.#connections.closing && this.#connections.up) throw error;
+      if (!isLoss(error) && !this.#connections.closing) {
+        throw this.#connections.explain(error, desk.address);
+      }
     } finally {
       this.#byKey.delete(desk.key);
     }

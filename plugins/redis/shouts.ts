@@ -18,6 +18,7 @@ import {
 } from "@patchbay/core";
 import type { Connections } from "./connections.ts";
 import type { RedisConfig } from "./config.ts";
+import { isLoss } from "./errors.ts";
 import type { Listening } from "./listening.ts";
 import { type Names, type ShoutName, ShoutReader } from "./names.ts";
 import type { Payloads } from "./payload.ts";
@@ -234,7 +235,7 @@ export class Shouts {
       if (globs.length > 0) await subscriber.punsubscribe(...globs);
     } catch (error) {
       // With the connection the subscription is gone; nobody is here to hear it anew.
-      if (this.#connections.up) throw this.#connections.explain(error, seat.endpoint.pattern);
+      if (!isLoss(error)) throw this.#connections.explain(error, seat.endpoint.pattern);
     }
   }
 
