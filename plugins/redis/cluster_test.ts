@@ -153,7 +153,7 @@ test("no responder is told at once, before a server, after it closed, and after 
     import redis from "${new URL("./mod.ts", import.meta.url).href}";
     const cluster = ${JSON.stringify(nodes.map(({ port }) => `127.0.0.1:${port}`))};
     const bay = await open({ module: "doomed", plugins: [redis], config: { redis: { cluster } } });
-    await bay.serve("doomed/hang", () => new Promise(() => {}));
+    await bay.serve("doomed/hang", () => (console.log("taken"), new Promise(() => {})));
     console.log("ready");`;
   const child = new Deno.Command(Deno.execPath(), {
     args: ["eval", "--quiet", "--ext=ts", program],
@@ -164,6 +164,7 @@ test("no responder is told at once, before a server, after it closed, and after 
   const ends = assert.rejects(near.call("doomed/hang", 1, { timeoutMs: Infinity }), {
     code: "closed",
   });
+  await reader.read();
   child.kill("SIGKILL");
   await reader.cancel();
   await child.status;
