@@ -28,6 +28,9 @@ export interface CommonOptions {
 /** What the module of the command's own bay is called. */
 export const CLI_MODULE = "patchbay-cli";
 
+/** A second signal within so many milliseconds is the echo of the first. */
+const ECHO_MS = 500;
+
 /** What every command is given. */
 export class Context implements Disposable {
   /** The process. */
@@ -38,6 +41,7 @@ export class Context implements Disposable {
   readonly screen: Screen;
   readonly #interruption = new AbortController();
   readonly #handlers: Disposable[] = [];
+  #interruptedMs = 0;
 
   /**
    * @param io The process.
@@ -60,7 +64,13 @@ export class Context implements Disposable {
   get interrupted(): AbortSignal {
     if (this.#handlers.length === 0) {
       this.#handlers.push(this.io.onSignal((signal) => {
-        if (this.#interruption.signal.aborted) this.io.exit(130);
+        const nowMs = performance.now();
+        if (this.#interruption.signal.aborted) {
+          // A runner such as deno task passes on what the terminal has sent already: two at once.
+          if (nowMs - this.#interruptedMs < ECHO_MS) return;
+          this.io.exit(130);
+        }
+        this.#interruptedMs = nowMs;
         this.#interruption.abort(new Interrupted(signal));
       }));
     }

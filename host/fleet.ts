@@ -64,6 +64,8 @@ export class FleetRun implements AsyncDisposable {
 
   /** Starts all, in order. Resolves when their processes have been started. */
   async start(): Promise<void> {
+    // A process that exits in the middle of stopping must not leave modules behind.
+    globalThis.addEventListener("unload", this.#abandon);
     for (const member of this.#members) {
       if (this.#stopping !== undefined) return;
       await member.start();
@@ -85,8 +87,13 @@ export class FleetRun implements AsyncDisposable {
     return this.#stopping ??= (async () => {
       for (const member of this.#members) member.hold();
       for (const member of [...this.#members].reverse()) await member.stop(this.#stopMs);
+      globalThis.removeEventListener("unload", this.#abandon);
     })();
   }
+
+  readonly #abandon = (): void => {
+    for (const member of this.#members) member.kill();
+  };
 
   /** As {@link stop}. */
   async [Symbol.asyncDispose](): Promise<void> {
@@ -151,6 +158,13 @@ class Member {
     this.#held = true;
     clearTimeout(this.#timer);
     if (this.#child === undefined) this.#end("ended");
+  }
+
+  /** Ends its process at once. */
+  kill(): void {
+    this.#held = true;
+    clearTimeout(this.#timer);
+    if (this.#child !== undefined) kill(this.#child, "SIGKILL");
   }
 
   async stop(patienceMs: number): Promise<void> {

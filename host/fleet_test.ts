@@ -164,3 +164,39 @@ console.log("here");`,
   await run.stop();
   assert.equal(run.status[0].lastEnd, "SIGKILL");
 });
+
+Deno.test("fleet: a process that exits without stopping leaves no module behind", async () => {
+  await using at = await folder({
+    "fleet.json": JSON.stringify({ modules: { a: "a.ts" } }),
+    "a.ts": LIVES,
+    "main.ts": `import { FleetRun, readFleet } from ${
+      JSON.stringify(new URL("mod.ts", import.meta.url).href)
+    };
+const here = Promise.withResolvers();
+const run = new FleetRun(await readFleet(Deno.args[0]), { onLine: () => here.resolve() });
+await run.start();
+await here.promise;
+console.log(run.status[0].pid);
+Deno.exit(0);`,
+  });
+  const { stdout, stderr, success } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "-A",
+      "--config",
+      decodeURIComponent(new URL("../deno.json", import.meta.url).pathname),
+      `${at.path}/main.ts`,
+      `${at.path}/fleet.json`,
+    ],
+  }).output();
+  assert.ok(success, new TextDecoder().decode(stderr));
+  const pid = Number(new TextDecoder().decode(stdout));
+  assert.ok(pid > 0);
+  let alive = true;
+  for (let tries = 0; alive && tries < 200; tries++) {
+    alive = await new Deno.Command("kill", { args: ["-0", String(pid)], stderr: "null" }).output()
+      .then(({ success }) => success);
+    if (alive) await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  assert.equal(alive, false);
+});
