@@ -29,7 +29,7 @@ export interface CommonOptions {
 export const CLI_MODULE = "patchbay-cli";
 
 /** A second signal within so many milliseconds is the echo of the first. */
-const ECHO_MS = 500;
+const ECHO_MS = 100;
 
 /** What every command is given. */
 export class Context implements Disposable {
