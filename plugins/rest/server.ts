@@ -4,6 +4,7 @@
  * @module
  */
 
+import { FROM, JOB_ID, PRIORITY, TIMEOUT } from "./headers.ts";
 import { cors } from "npm:hono@4.13.19/cors";
 import type { MiddlewareHandler } from "npm:hono@4.13.19";
 import {
@@ -441,7 +442,19 @@ function pages(options: NonNullable<RestConfig["cors"]>): MiddlewareHandler {
     credentials,
     maxAge: maxAgeSeconds,
     allowMethods: ["GET", "POST", "PUT", "PATCH", "DELETE"],
-    allowHeaders: ["content-type", "authorization", "last-event-id", ...headers],
+    allowHeaders: [
+      "content-type",
+      "authorization",
+      "last-event-id",
+      "x-api-key",
+      "traceparent",
+      "tracestate",
+      FROM,
+      JOB_ID,
+      PRIORITY,
+      TIMEOUT,
+      ...headers,
+    ],
     exposeHeaders: ["location", "retry-after"],
   });
 }
