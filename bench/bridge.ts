@@ -6,13 +6,11 @@
 
 import { fileURLToPath } from "node:url";
 import { openBoth } from "./bridge_mid.ts";
-import { compare, type Contender, latencies } from "./measure.ts";
+import { compare, type Contender, IN_FLIGHT, latencies, pipelined } from "./measure.ts";
 import type { Row } from "./report.ts";
 import { pinned, type Suite, type SuiteContext } from "./suite.ts";
 import { MESSAGE, type Message } from "./uds_far.ts";
 
-/** How many calls are made at once where the rate is measured. */
-const IN_FLIGHT = 64;
 /** How many messages are shouted in one round for each millisecond that it may take. */
 const SHOUTS_PER_MS = 100;
 
@@ -44,24 +42,6 @@ async function start(cores: string | undefined, file: string, args: string[]): P
 function freePort(): number {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   return listener.addr.port;
-}
-
-function pipelined(pid: number, call: () => Promise<unknown>): Contender {
-  return {
-    pid,
-    async run(roundMs) {
-      let operations = 0;
-      const start = performance.now();
-      const caller = async () => {
-        while (performance.now() - start < roundMs) {
-          for (let i = 0; i < 16; i++) await call();
-          operations += 16;
-        }
-      };
-      await Promise.all(Array.from({ length: IN_FLIGHT }, caller));
-      return { value: operations * 1000 / (performance.now() - start), operations };
-    },
-  };
 }
 
 /** A contender that listens, until it is closed. */
@@ -158,8 +138,8 @@ async function run(context: SuiteContext): Promise<Row[]> {
       await compare(context, {
         figure: `calls with ${IN_FLIGHT} in flight`,
         unit: "/s",
-        ours: pipelined(pid, through),
-        floor: pipelined(pid, both),
+        ours: { ...pipelined(through), pid },
+        floor: { ...pipelined(both), pid },
         floorName: "uds, then websocket",
       }),
       ...await shouts(context, pid, bay),

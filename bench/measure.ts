@@ -178,3 +178,29 @@ export function latencies(operation: () => Promise<unknown>, share = 0.5): Conte
     },
   };
 }
+
+/** How many calls are under way at once in the figures that say so. */
+export const IN_FLIGHT = 64;
+
+/**
+ * A contender for calls with {@link IN_FLIGHT} under way: the figure is calls a second.
+ *
+ * @param call One call.
+ * @param batch How many each caller makes between two looks at the clock; 1 where a call takes long.
+ */
+export function pipelined(call: () => Promise<unknown>, batch = 16): Contender {
+  return {
+    async run(roundMs) {
+      let operations = 0;
+      const start = performance.now();
+      const caller = async () => {
+        while (performance.now() - start < roundMs) {
+          for (let i = 0; i < batch; i++) await call();
+          operations += batch;
+        }
+      };
+      await Promise.all(Array.from({ length: IN_FLIGHT }, caller));
+      return { value: operations * 1000 / (performance.now() - start), operations };
+    },
+  };
+}

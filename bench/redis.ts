@@ -11,13 +11,11 @@ import type { Redis } from "npm:ioredis@6.0.0";
 import { createClient } from "npm:redis@6.3.1";
 import { Broker } from "../plugins/redis/broker.ts";
 import redis, { durable } from "../plugins/redis/mod.ts";
-import { compare, type Contender, latencies } from "./measure.ts";
+import { compare, type Contender, IN_FLIGHT, latencies, pipelined } from "./measure.ts";
 import { connect, fieldsOf, MESSAGE, type Message, openRedis } from "./redis_far.ts";
 import type { Row } from "./report.ts";
 import { pinned, type Suite, type SuiteContext } from "./suite.ts";
 
-/** How many calls are made at once where the rate is measured. */
-const IN_FLIGHT = 64;
 /** How many messages are shouted in one round for each millisecond that it may take. */
 const SHOUTS_PER_MS = 50;
 
@@ -40,25 +38,6 @@ async function startFar(cores: string | undefined, role: string, port: number): 
       await child.stdin.close();
       await reader.cancel();
       await child.status;
-    },
-  };
-}
-
-/** Makes calls with many in flight; the figure is calls a second. */
-function pipelined(pid: number, call: () => Promise<unknown>): Contender {
-  return {
-    pid,
-    async run(roundMs) {
-      let operations = 0;
-      const start = performance.now();
-      const caller = async () => {
-        while (performance.now() - start < roundMs) {
-          await call();
-          operations++;
-        }
-      };
-      await Promise.all(Array.from({ length: IN_FLIGHT }, caller));
-      return { value: operations * 1000 / (performance.now() - start), operations };
     },
   };
 }
@@ -269,8 +248,8 @@ async function run(context: SuiteContext): Promise<Row[]> {
       await compare(context, {
         figure: `calls with ${IN_FLIGHT} in flight`,
         unit: "/s",
-        ours: pipelined(far.pid, add),
-        floor: pipelined(bare.pid, byHand),
+        ours: { ...pipelined(add, 1), pid: far.pid },
+        floor: { ...pipelined(byHand, 1), pid: bare.pid },
         floorName: "by hand, ioredis",
         target: { ratioAtLeast: 0.85 },
       }),
@@ -284,8 +263,8 @@ async function run(context: SuiteContext): Promise<Row[]> {
       await compare(context, {
         figure: `the same by hand on node-redis, ${IN_FLIGHT} in flight`,
         unit: "/s",
-        ours: pipelined(node.pid, byNode),
-        floor: pipelined(bare.pid, byHand),
+        ours: { ...pipelined(byNode, 1), pid: node.pid },
+        floor: { ...pipelined(byHand, 1), pid: bare.pid },
         floorName: "by hand, ioredis",
       }),
     );

@@ -9,13 +9,10 @@ import { Agent, request } from "node:http";
 import { fileURLToPath } from "node:url";
 import { open } from "@patchbay/core";
 import rest from "@patchbay/rest";
-import { compare, type Contender, latencies } from "./measure.ts";
+import { compare, IN_FLIGHT, latencies, pipelined } from "./measure.ts";
 import type { Row } from "./report.ts";
 import type { Message } from "./rest_far.ts";
 import { pinned, type Suite, type SuiteContext } from "./suite.ts";
-
-/** How many calls are made at once where the rate is measured. */
-const IN_FLIGHT = 64;
 
 const MESSAGE: Message = {
   id: 1,
@@ -79,24 +76,6 @@ function poster(port: number, agent: Agent): () => Promise<void> {
     });
 }
 
-function pipelined(pid: number, call: () => Promise<unknown>): Contender {
-  return {
-    pid,
-    async run(roundMs) {
-      let operations = 0;
-      const start = performance.now();
-      const caller = async () => {
-        while (performance.now() - start < roundMs) {
-          await call();
-          operations++;
-        }
-      };
-      await Promise.all(Array.from({ length: IN_FLIGHT }, caller));
-      return { value: operations * 1000 / (performance.now() - start), operations };
-    },
-  };
-}
-
 async function run(context: SuiteContext): Promise<Row[]> {
   const { far: cores } = context.placement;
   const rows: Row[] = [];
@@ -120,8 +99,8 @@ async function run(context: SuiteContext): Promise<Row[]> {
       await compare(context, {
         figure: `${listener}: server, ${IN_FLIGHT} in flight`,
         unit: "/s",
-        ours: pipelined(far.pid, ours),
-        floor: pipelined(bare.pid, floor),
+        ours: { ...pipelined(ours, 1), pid: far.pid },
+        floor: { ...pipelined(floor, 1), pid: bare.pid },
         floorName: "bare hono",
         target: { ratioAtLeast: 0.85 },
       }),
@@ -151,8 +130,8 @@ async function run(context: SuiteContext): Promise<Row[]> {
       await compare(context, {
         figure: `${listener}: bay.call, ${IN_FLIGHT} in flight`,
         unit: "/s",
-        ours: pipelined(far.pid, call),
-        floor: pipelined(bare.pid, fetched),
+        ours: { ...pipelined(call, 1), pid: far.pid },
+        floor: { ...pipelined(fetched, 1), pid: bare.pid },
         floorName: "fetch, hono",
         target: { ratioAtLeast: 0.85 },
       }),

@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import type { BytesView } from "@patchbay/core";
 import { asked, start, type Started } from "./asked.ts";
 import { startIceoryx } from "./iceoryx.ts";
-import { compare, type Contender, latencies, median } from "./measure.ts";
+import { compare, type Contender, IN_FLIGHT, latencies, median, pipelined } from "./measure.ts";
 import type { Row } from "./report.ts";
 import { openSharedMemory, RAW_SIZES } from "./shared_memory_far.ts";
 import type { Suite, SuiteContext } from "./suite.ts";
@@ -17,8 +17,6 @@ import { MESSAGE, type Message, writeAll } from "./uds_far.ts";
 import { cpuMicros } from "./usage.ts";
 
 const FAR = fileURLToPath(new URL("./shared_memory_far.ts", import.meta.url));
-/** How many calls are made at once where the rate is measured. */
-const IN_FLIGHT = 64;
 /** The silence before a cold call, in milliseconds. */
 const GAP_MS = 3;
 /** How long both sides are left alone to see what they use meanwhile, in milliseconds. */
@@ -51,24 +49,6 @@ function spaced(operation: () => Promise<unknown>, gapMs: number): Contender {
         took.push((performance.now() - before) * 1e6);
       }
       return { value: median(took), operations: took.length };
-    },
-  };
-}
-
-/** Makes calls with many in flight; the figure is calls a second. */
-function pipelined(call: () => Promise<unknown>): Contender {
-  return {
-    async run(roundMs) {
-      let operations = 0;
-      const start = performance.now();
-      const caller = async () => {
-        while (performance.now() - start < roundMs) {
-          for (let i = 0; i < 16; i++) await call();
-          operations += 16;
-        }
-      };
-      await Promise.all(Array.from({ length: IN_FLIGHT }, caller));
-      return { value: operations * 1000 / (performance.now() - start), operations };
     },
   };
 }

@@ -5,13 +5,11 @@
  */
 
 import { fileURLToPath } from "node:url";
-import { compare, type Contender, latencies } from "./measure.ts";
+import { compare, type Contender, IN_FLIGHT, latencies, pipelined } from "./measure.ts";
 import type { Row } from "./report.ts";
 import { pinned, type Suite, type SuiteContext } from "./suite.ts";
 import { MESSAGE, type Message, openUds, readLines, writeAll } from "./uds_far.ts";
 
-/** How many calls are made at once where the rate is measured. */
-const IN_FLIGHT = 64;
 /** How many messages are shouted in one round for each millisecond that it may take. */
 const SHOUTS_PER_MS = 800;
 /** 1 KB to 10 MB. */
@@ -60,25 +58,6 @@ async function bareEcho(far: Far, bytes: Uint8Array): Promise<Contender> {
   return { run, pid: far.pid };
 }
 
-/** Makes calls with many in flight; the figure is calls a second. */
-function pipelined(pid: number, call: () => Promise<unknown>): Contender {
-  return {
-    pid,
-    async run(roundMs) {
-      let operations = 0;
-      const start = performance.now();
-      const caller = async () => {
-        while (performance.now() - start < roundMs) {
-          for (let i = 0; i < 16; i++) await call();
-          operations += 16;
-        }
-      };
-      await Promise.all(Array.from({ length: IN_FLIGHT }, caller));
-      return { value: operations * 1000 / (performance.now() - start), operations };
-    },
-  };
-}
-
 /** A client as one would write it by hand: answers find their call by id, writes are joined. */
 async function bareCalls(far: Far): Promise<Contender> {
   const conn = await dial(far, "add");
@@ -102,7 +81,7 @@ async function bareCalls(far: Far): Promise<Contender> {
       waiting.delete(id);
     }
   });
-  return pipelined(far.pid, () => {
+  const calls = pipelined(() => {
     const id = ++lastId;
     text += JSON.stringify({ id, method: MESSAGE.method, args: MESSAGE.args }) + "\n";
     if (!writing) {
@@ -111,6 +90,7 @@ async function bareCalls(far: Far): Promise<Contender> {
     }
     return new Promise<number>((resolve) => waiting.set(id, resolve));
   });
+  return { ...calls, pid: far.pid };
 }
 
 /** Counts what is pushed until all of a round has come. */
@@ -229,7 +209,7 @@ async function run(context: SuiteContext): Promise<Row[]> {
       await compare(context, {
         figure: `${name}: calls with ${IN_FLIGHT} in flight`,
         unit: "/s",
-        ours: pipelined(pid, add),
+        ours: { ...pipelined(add), pid },
         floor: calls,
         floorName: "by hand",
         target: { ratioAtLeast: 0.75 },

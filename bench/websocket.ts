@@ -5,14 +5,12 @@
  */
 
 import { fileURLToPath } from "node:url";
-import { compare, type Contender, latencies, median } from "./measure.ts";
+import { compare, type Contender, IN_FLIGHT, latencies, median, pipelined } from "./measure.ts";
 import type { Row } from "./report.ts";
 import { pinned, type Suite, type SuiteContext } from "./suite.ts";
 import { MESSAGE, type Message } from "./uds_far.ts";
 import { openWebSocket } from "./websocket_far.ts";
 
-/** How many calls are made at once where the rate is measured. */
-const IN_FLIGHT = 64;
 /** How many clients hear one shout. */
 const CLIENTS = 1000;
 const MIB = 1024 * 1024;
@@ -74,25 +72,6 @@ async function bareEcho(url: string, pid: number, bytes: Uint8Array<ArrayBuffer>
   return { run, pid };
 }
 
-/** Makes calls with many in flight; the figure is calls a second. */
-function pipelined(pid: number, call: () => Promise<unknown>): Contender {
-  return {
-    pid,
-    async run(roundMs) {
-      let operations = 0;
-      const start = performance.now();
-      const caller = async () => {
-        while (performance.now() - start < roundMs) {
-          for (let i = 0; i < 16; i++) await call();
-          operations += 16;
-        }
-      };
-      await Promise.all(Array.from({ length: IN_FLIGHT }, caller));
-      return { value: operations * 1000 / (performance.now() - start), operations };
-    },
-  };
-}
-
 /** A client as one would write it by hand: JSON, and answers that find their call by id. */
 async function bareCalls(url: string, pid: number): Promise<Contender> {
   const { socket } = await dial(`${url}/add`);
@@ -103,11 +82,12 @@ async function bareCalls(url: string, pid: number): Promise<Contender> {
     waiting.get(id)?.(sum);
     waiting.delete(id);
   };
-  return pipelined(pid, () => {
+  const calls = pipelined(() => {
     const id = ++lastId;
     socket.send(JSON.stringify({ id, method: MESSAGE.method, args: MESSAGE.args }));
     return new Promise<number>((resolve) => waiting.set(id, resolve));
   });
+  return { ...calls, pid };
 }
 
 /** As a contender's figure, bytes echoed a second. */
@@ -147,7 +127,7 @@ async function callRows(context: SuiteContext, url: string, bare: Far): Promise<
       await compare(context, {
         figure: `${name}: calls with ${IN_FLIGHT} in flight`,
         unit: "/s",
-        ours: pipelined(pid, add),
+        ours: { ...pipelined(add), pid },
         floor: calls,
         floorName: "by hand, JSON",
         target: { atLeast: 90e3 },

@@ -7,14 +7,12 @@
 
 import { createRing, open, RingConsumer, RingProducer } from "@patchbay/core";
 import worker from "@patchbay/worker";
-import { batches, compare, type Contender, latencies } from "./measure.ts";
+import { batches, compare, type Contender, IN_FLIGHT, latencies, pipelined } from "./measure.ts";
 import type { Row } from "./report.ts";
 import type { Placement, Suite, SuiteContext } from "./suite.ts";
 import { MESSAGE, type Message } from "./uds_far.ts";
 import { BUSY_AT, CAPACITY, type Role, SECOND } from "./worker_far.ts";
 
-/** How many calls are made at once where the rate is measured. */
-const IN_FLIGHT = 64;
 /** How many messages are shouted in one round for each millisecond that it may take. */
 const SHOUTS_PER_MS = 500;
 const FAR = new URL("./worker_far.ts", import.meta.url);
@@ -92,24 +90,6 @@ function bareRing(far: Worker): Contender & { readonly stop: () => void } {
       return reading;
     },
     stop: () => far.terminate(),
-  };
-}
-
-/** Makes calls with many in flight; the figure is calls a second. */
-function pipelined(call: () => Promise<unknown>): Contender {
-  return {
-    async run(roundMs) {
-      let operations = 0;
-      const start = performance.now();
-      const caller = async () => {
-        while (performance.now() - start < roundMs) {
-          for (let i = 0; i < 16; i++) await call();
-          operations += 16;
-        }
-      };
-      await Promise.all(Array.from({ length: IN_FLIGHT }, caller));
-      return { value: operations * 1000 / (performance.now() - start), operations };
-    },
   };
 }
 
