@@ -4,6 +4,7 @@
  * @module
  */
 
+import { freePort } from "@patchbay/core/conformance";
 import { fileURLToPath } from "node:url";
 import { openBoth } from "./bridge_mid.ts";
 import { compare, type Contender, IN_FLIGHT, latencies, pipelined } from "./measure.ts";
@@ -37,11 +38,6 @@ async function start(cores: string | undefined, file: string, args: string[]): P
       await child.status;
     },
   };
-}
-
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
 }
 
 /** A contender that listens, until it is closed. */

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { freePort } from "@patchbay/core/conformance";
 import { Agent, request } from "node:http";
 import { fileURLToPath } from "node:url";
 import { open } from "@patchbay/core";
@@ -24,13 +25,6 @@ interface Far extends AsyncDisposable {
   readonly url: string;
   readonly port: number;
   readonly pid: number;
-}
-
-function freePort(): number {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = listener.addr;
-  listener.close();
-  return port;
 }
 
 async function startFar(cores: string | undefined, role: string): Promise<Far> {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { freePort } from "../plugins/websocket/proxy.ts";
+import { freePort } from "@patchbay/core/conformance";
 import { Place, values } from "./testdata/harness.ts";
 
 /** Where websocket is found in the folder of plugins. */

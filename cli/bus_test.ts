@@ -1,3 +1,4 @@
+import { freePort } from "@patchbay/core/conformance";
 import assert from "node:assert/strict";
 import { open } from "@patchbay/core";
 import bus, { BusComm } from "@patchbay/bus";
@@ -49,11 +50,6 @@ Deno.test("bus: a taken port is said, and by whom it is taken", async () => {
   assert.equal(code, 1);
   assert.match(stderr, new RegExp(`is taken by the process ${Deno.pid} \\(deno\\)`));
 });
-
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return (listener.addr as Deno.NetAddr).port;
-}
 
 async function joined(module: string, url: string): Promise<BusComm> {
   const comm = await BusComm.open({ module, frames, url });

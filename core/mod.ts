@@ -61,6 +61,7 @@ export * from "./prometheus.ts";
 export { type Overflow, OVERFLOWS } from "./queue.ts";
 export * from "./ring.ts";
 export * from "./schema.ts";
+export { sameSecret } from "./secret.ts";
 export * from "./speaker.ts";
 export * from "./statistics.ts";
 export * from "./telemetry.ts";

@@ -10,7 +10,7 @@ import inProcess, { Room } from "@patchbay/in_process";
 import sharedMemory from "@patchbay/shared_memory";
 import uds from "@patchbay/uds";
 import websocket from "@patchbay/websocket";
-import { freePort } from "../plugins/websocket/proxy.ts";
+import { freePort } from "@patchbay/core/conformance";
 
 /** A wire of the world. */
 export type WireName = "in_process" | "uds" | "shared_memory" | "websocket";

@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { Patchbay } from "@patchbay/core";
 import websocket from "@patchbay/websocket";
-import { CuttingProxy } from "../plugins/websocket/proxy.ts";
+import { CuttingProxy } from "@patchbay/core/conformance";
 import { PROJECT_ROOT } from "../tools/workspace.ts";
 import { pythonWith, written } from "./python.ts";
 

@@ -10,6 +10,7 @@
 export * from "./case.ts";
 export * from "./plugin_fixture.ts";
 export { CASES } from "./cases/mod.ts";
+export { CuttingProxy, freePort, type ProxyEnd } from "./cutting_proxy.ts";
 export { type FarProgram, obeyLines } from "./far_program.ts";
 export type { FarRole, FarSide } from "./far_side.ts";
 export { type Args, type RoleName } from "./roles.ts";

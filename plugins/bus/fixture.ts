@@ -7,6 +7,7 @@
 import { type Bay, open } from "@patchbay/core";
 import {
   type Fixture,
+  freePort,
   futureHelloOnStream,
   type Json,
   type Meeting,
@@ -68,12 +69,6 @@ function meet(place: Place, leave: () => Promise<void>): Meeting {
     otherVersion: futureHelloOnStream,
     [Symbol.asyncDispose]: leave,
   };
-}
-
-/** A port that nobody has right now. */
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return (listener.addr as Deno.NetAddr).port;
 }
 
 async function meeting(manager: string, unix: boolean): Promise<Meeting> {

@@ -16,6 +16,7 @@ import {
   LINK_FIELDS,
   PatchbayError,
   type Plugin,
+  sameSecret,
   type TransportContext,
 } from "@patchbay/core";
 import { StreamLink } from "@patchbay/host";
@@ -24,7 +25,6 @@ import { openDoors } from "./doors.ts";
 import { frameMetadata, FrameRegistry } from "./frame_registry.ts";
 import type { FrameSet } from "./frames/frame.ts";
 import { type Attendance, type ModuleView, Roster } from "./roster.ts";
-import { sameToken } from "./token.ts";
 
 /** What only the bus has. */
 export interface BusExtras {
@@ -180,7 +180,7 @@ function manager(
       };
     },
     authenticate(credentials, bay, _link, metadata) {
-      if (token !== undefined && !sameToken(credentials ?? "", token)) {
+      if (token !== undefined && !sameSecret(credentials ?? "", token)) {
         throw new PatchbayError("unauthenticated", "the token is missing or wrong", {
           remedy: "set the manager's token in config.bus.token",
         });

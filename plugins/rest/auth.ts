@@ -4,7 +4,7 @@
  * @module
  */
 
-import { PatchbayError } from "@patchbay/core";
+import { PatchbayError, sameSecret } from "@patchbay/core";
 import type { AuthOptions, Credentials, Introspection } from "./config.ts";
 
 /** How many answers of an authorization server are remembered. */
@@ -13,22 +13,6 @@ const MAX_REMEMBERED = 4096;
 const CACHE_MS = 30_000;
 /** How long the authorization server may take, in milliseconds. */
 const INTROSPECTION_MS = 5_000;
-
-const encoder = new TextEncoder();
-
-/**
- * Whether two secrets are the same, in a time that does not tell how much of them was right.
- *
- * @param given What somebody sent.
- * @param expected What it must be.
- */
-export function sameSecret(given: string, expected: string): boolean {
-  const a = encoder.encode(given);
-  const b = encoder.encode(expected);
-  let different = a.length ^ b.length;
-  for (let i = 0; i < b.length; i++) different |= (a[i] ?? 0) ^ b[i];
-  return different === 0;
-}
 
 function holder(
   secrets: Readonly<Record<string, string>> | undefined,

@@ -14,7 +14,7 @@ import {
 } from "@patchbay/core/conformance";
 import { byModule, HostDirectory, openRuntimeDir } from "@patchbay/host";
 import { connector } from "./connector.ts";
-import { CuttingProxy } from "./cutting_proxy.ts";
+import { CuttingProxy } from "@patchbay/core/conformance";
 import { DENO_PARTS } from "./deno_parts.ts";
 import type { Connect } from "./host.ts";
 import { createRest, type RestPlugin } from "./plugin.ts";

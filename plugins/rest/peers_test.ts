@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { freePort } from "@patchbay/core/conformance";
 import assert from "node:assert/strict";
 import { open, PatchbayError } from "@patchbay/core";
 import page from "./browser.ts";
@@ -12,13 +13,6 @@ import { bayWith } from "./testdata/bay.ts";
 
 async function until(check: () => boolean | Promise<boolean>): Promise<void> {
   while (!await check()) await new Promise((resolve) => setTimeout(resolve, 10));
-}
-
-function freePort(): number {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = listener.addr;
-  listener.close();
-  return port;
 }
 
 const QUICK = { reconnectMinMs: 10, reconnectMaxMs: 50 };

@@ -4,14 +4,14 @@
  * @module
  */
 
-import { type Link, MAX_FRAME_BYTES, PatchbayError } from "@patchbay/core";
+import { type Link, MAX_FRAME_BYTES, PatchbayError, sameSecret } from "@patchbay/core";
 import { JSON_PROTOCOL, type JsonLinkOptions } from "@patchbay/core/json-protocol";
 import { ChunkPool } from "./chunk_pool.ts";
 import { Gathering, SUBPROTOCOL, WebSocketLink } from "./link.ts";
 import type { AnySocket, SocketFacts } from "./socket_flow.ts";
 import { WebSocketTextLink } from "./text_link.ts";
 import { isAddress } from "./loopback.ts";
-import { sameToken, TOKEN_PROTOCOL } from "./token.ts";
+import { TOKEN_PROTOCOL } from "./token.ts";
 import { WireLink } from "./wire_link.ts";
 import { WireTextLink } from "./wire_text_link.ts";
 
@@ -141,7 +141,7 @@ async function identify(
   if (door.token !== undefined) {
     const shown = shownToken(handshake.headers, offered);
     if (shown !== undefined) {
-      if (!sameToken(shown, door.token)) return no("the token is wrong");
+      if (!sameSecret(shown, door.token)) return no("the token is wrong");
       return { protocol, authorized: true, identity: certificateName };
     }
   }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { Bay } from "@patchbay/core";
 import { bay, hubAt } from "./testdata/places.ts";
-import { CuttingProxy } from "./proxy.ts";
+import { CuttingProxy } from "@patchbay/core/conformance";
 
 const SIZE = 400_000;
 const compressible = () => ({ text: "the same again and again; ".repeat(SIZE / 26) });

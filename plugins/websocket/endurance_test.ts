@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { CuttingProxy, freePort } from "./proxy.ts";
+import { CuttingProxy, freePort } from "@patchbay/core/conformance";
 import { HubProcess } from "./testdata/hub_process.ts";
 import { JsonClient } from "./testdata/json_client.ts";
 import { bay, counted, hubAt, settled, until } from "./testdata/places.ts";

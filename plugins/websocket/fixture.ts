@@ -13,7 +13,7 @@ import { SUBPROTOCOL } from "./link.ts";
 import { dialNode } from "./node_dial.ts";
 import { serveNode } from "./node_server.ts";
 import { createWebSocket, type WebSocketConfig } from "./plugin.ts";
-import { CuttingProxy, freePort } from "./proxy.ts";
+import { CuttingProxy, freePort } from "@patchbay/core/conformance";
 
 /** How long a stranger waits for the bay to close the connection, in milliseconds. */
 const STRANGER_MS = 10_000;

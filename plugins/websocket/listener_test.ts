@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { open, type PatchbayError } from "@patchbay/core";
-import { CuttingProxy } from "./proxy.ts";
+import { CuttingProxy } from "@patchbay/core/conformance";
 import plain, { WebSocketListener } from "./mod.ts";
 import websocket, { openListener } from "./node.ts";
 import { bay, counted, hubAt, refused, settled, until } from "./testdata/places.ts";

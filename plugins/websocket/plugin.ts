@@ -12,13 +12,13 @@ import {
   type hubTransport,
   PatchbayError,
   type Plugin,
+  sameSecret,
   type TransportContext,
 } from "@patchbay/core";
 import type { Door } from "./admission.ts";
 import { complaint, FIELDS, type ListenAddress, type WebSocketConfig } from "./config.ts";
 import { type Dialler, pageDialler } from "./dial.ts";
 import type { Listening } from "./listening.ts";
-import { sameToken } from "./token.ts";
 
 export type { ListenAddress, TlsConfig, WebSocketConfig } from "./config.ts";
 
@@ -134,7 +134,7 @@ function hub(
     authenticate(credentials, _bay, link) {
       if (token === undefined && authenticate === undefined) return undefined;
       if ((link as unknown as Accepted).authorized) return undefined;
-      if (token !== undefined && credentials !== undefined && sameToken(credentials, token)) {
+      if (token !== undefined && credentials !== undefined && sameSecret(credentials, token)) {
         return undefined;
       }
       throw new PatchbayError("unauthenticated", "the token is missing or wrong", {

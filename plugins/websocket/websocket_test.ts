@@ -9,7 +9,7 @@ import {
 } from "@patchbay/core/envelope";
 import { SUBPROTOCOL } from "./link.ts";
 import { createWebSocket, type WebSocketConfig } from "./plugin.ts";
-import { CuttingProxy, freePort } from "./proxy.ts";
+import { CuttingProxy, freePort } from "@patchbay/core/conformance";
 import { HubProcess } from "./testdata/hub_process.ts";
 import { bay, counted, hubAt, refused, settled, until } from "./testdata/places.ts";
 

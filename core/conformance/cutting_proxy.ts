@@ -6,7 +6,13 @@
  */
 
 /** Where a proxy listens and passes connections on to: a port on the loopback interface, or a path. */
-export type End = number | string;
+export type ProxyEnd = number | string;
+
+/** A port that was free a moment ago. */
+export function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
+}
 
 function shut(connection: Deno.Conn): void {
   try {
@@ -20,18 +26,22 @@ function shut(connection: Deno.Conn): void {
 export class CuttingProxy {
   /** The port it listens on; 0 if it listens on a path. */
   readonly port: number;
-  readonly #target: End;
+  readonly #target: ProxyEnd;
   readonly #listener: Deno.Listener;
   readonly #connections = new Set<Deno.Conn>();
   readonly #work = new Set<Promise<void>>();
   readonly #accepting: Promise<void>;
   #stalled: PromiseWithResolvers<void> | undefined;
+  /** How many bytes have passed, both ways. */
+  bytes = 0;
 
   /**
+   * Listens at once.
+   *
    * @param target Whom to pass connections on to.
    * @param path The Unix socket to listen on; default: any free port.
    */
-  constructor(target: End, path?: string) {
+  constructor(target: ProxyEnd, path?: string) {
     this.#target = target;
     if (path === undefined) {
       const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
@@ -88,7 +98,11 @@ export class CuttingProxy {
     this.#connections.add(server);
     for (const one of [client, server]) (one as Partial<Deno.TcpConn>).setNoDelay?.();
     const going = () => this.#stalled?.promise;
-    await Promise.all([copy(client, server, going), copy(server, client, going)]);
+    const count = (bytes: number) => this.bytes += bytes;
+    await Promise.all([
+      copy(client, server, going, count),
+      copy(server, client, going, count),
+    ]);
     this.#connections.delete(client);
     this.#connections.delete(server);
   }
@@ -99,12 +113,14 @@ async function copy(
   from: Deno.Conn,
   to: Deno.Conn,
   going: () => Promise<void> | undefined,
+  count: (bytes: number) => void,
 ): Promise<void> {
   const buffer = new Uint8Array(65_536);
   try {
     for (;;) {
       const read = await from.read(buffer);
       if (read === null) break;
+      count(read);
       await going();
       for (let at = 0; at < read;) at += await to.write(buffer.subarray(at, read));
     }
