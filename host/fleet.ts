@@ -42,6 +42,8 @@ export interface FleetOptions {
 
 /** A module that has run for so long begins again with the shortest pause, in milliseconds. */
 const STEADY_MS = 10_000;
+/** How long the last lines of a process that has ended may take, in milliseconds. */
+const LAST_LINES_MS = 500;
 /** A longer line is cut into pieces, in characters. */
 const MAX_LINE = 16_384;
 
@@ -63,12 +65,13 @@ export class FleetRun implements AsyncDisposable {
   }
 
   /** Starts all, in order. Resolves when their processes have been started. */
+  // deno-lint-ignore require-await -- a module that cannot be started rejects
   async start(): Promise<void> {
     // A process that exits in the middle of stopping must not leave modules behind.
     globalThis.addEventListener("unload", this.#abandon);
     for (const member of this.#members) {
       if (this.#stopping !== undefined) return;
-      await member.start();
+      member.start();
     }
   }
 
@@ -136,7 +139,7 @@ class Member {
     };
   }
 
-  start(): Promise<void> {
+  start(): void {
     const { file, flags, args, env } = this.#module;
     this.#child = new Deno.Command(Deno.execPath(), {
       args: ["run", ...flags, file, ...args],
@@ -150,14 +153,14 @@ class Member {
     this.#sinceMs = Date.now();
     this.#become("running");
     void this.#watch(this.#child);
-    return Promise.resolve();
   }
 
   /** Starts nothing any more. */
   hold(): void {
     this.#held = true;
     clearTimeout(this.#timer);
-    if (this.#child === undefined) this.#end("ended");
+    const over = this.#state === "ended" || this.#state === "failed";
+    if (this.#child === undefined && !over) this.#end("ended");
   }
 
   /** Ends its process at once. */
@@ -178,25 +181,39 @@ class Member {
   }
 
   async #watch(child: Deno.ChildProcess): Promise<void> {
-    const [status] = await Promise.all([
-      child.status,
-      this.#read(child.stdout, "stdout"),
-      this.#read(child.stderr, "stderr"),
+    const cut = new AbortController();
+    const reads = Promise.allSettled([
+      this.#read(child.stdout, "stdout", cut.signal),
+      this.#read(child.stderr, "stderr", cut.signal),
     ]);
+    const { success, code, signal } = await child.status;
+    // Who has inherited its output may keep it open: what is there is read, and no more waited for.
+    const late = setTimeout(() => cut.abort(), LAST_LINES_MS);
+    await reads;
+    clearTimeout(late);
     this.#child = undefined;
-    const { success, code, signal } = status;
     this.#lastEnd = signal ?? `exit code ${code}`;
     const { restart } = this.#module;
     if (this.#held || restart === "never" || (restart === "on_failure" && success)) {
       return this.#end(success || this.#held ? "ended" : "failed");
     }
+    this.#startLater();
+  }
+
+  #startLater(): void {
     const { restartMinMs = 100, restartMaxMs = 30_000 } = this.#options;
-    if (Date.now() - (this.#sinceMs ?? 0) >= STEADY_MS) this.#pauseMs = restartMinMs;
+    if (Date.now() - (this.#sinceMs ?? Date.now()) >= STEADY_MS) this.#pauseMs = restartMinMs;
     this.#sinceMs = undefined;
     this.#become("waiting");
     this.#timer = setTimeout(() => {
       this.#restarts++;
-      void this.start();
+      try {
+        this.start();
+      } catch (error) {
+        // No process to be had just now; the next pause is longer.
+        this.#lastEnd = error instanceof Error ? error.message : String(error);
+        this.#startLater();
+      }
     }, this.#pauseMs);
     this.#pauseMs = Math.min(this.#pauseMs * 2, restartMaxMs);
   }
@@ -204,10 +221,11 @@ class Member {
   async #read(
     stream: ReadableStream<Uint8Array<ArrayBuffer>>,
     name: "stdout" | "stderr",
+    signal: AbortSignal,
   ): Promise<void> {
     const { onLine } = this.#options;
     let rest = "";
-    for await (const text of stream.pipeThrough(new TextDecoderStream())) {
+    for await (const text of stream.pipeThrough(new TextDecoderStream(), { signal })) {
       if (onLine === undefined) continue;
       const lines = (rest + text).split(/\r?\n/);
       rest = lines.pop() as string;

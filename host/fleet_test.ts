@@ -143,7 +143,7 @@ modules:
   await run.stop();
   const last = new Map(run.status.map((each) => [each.name, each]));
   assert.deepEqual([last.get("done")?.state, last.get("done")?.restarts], ["ended", 0]);
-  assert.equal(last.get("gives_up")?.restarts, 0);
+  assert.deepEqual([last.get("gives_up")?.state, last.get("gives_up")?.restarts], ["failed", 0]);
   assert.ok(states.includes("crashes waiting"));
   await run.ended();
 });
@@ -199,4 +199,27 @@ Deno.exit(0);`,
     if (alive) await new Promise((resolve) => setTimeout(resolve, 10));
   }
   assert.equal(alive, false);
+});
+
+Deno.test("fleet: a module whose output somebody else keeps open is seen to die all the same", async () => {
+  await using at = await folder({
+    "fleet.json": JSON.stringify({ modules: { parent: { run: "parent.ts", restart: "never" } } }),
+    "parent.ts": `
+const heir = new Deno.Command("sleep", { args: ["60"], stdin: "null" }).spawn();
+heir.unref();
+console.log(heir.pid);
+Deno.exit(3);`,
+  });
+  const heir = Promise.withResolvers<number>();
+  await using run = new FleetRun(await readFleet(`${at.path}/fleet.json`), {
+    onLine: (_module, _stream, line) => heir.resolve(Number(line)),
+  });
+  await run.start();
+  const pid = await heir.promise;
+  try {
+    await run.ended();
+    assert.deepEqual([run.status[0].state, run.status[0].lastEnd], ["failed", "exit code 3"]);
+  } finally {
+    Deno.kill(pid, "SIGKILL");
+  }
 });

@@ -122,6 +122,12 @@ export class JsonSpeakers {
     this.#byOffer.delete(id);
     if (speaker === undefined || [...this.#byOffer.values()].includes(speaker)) return;
     this.#speakers.delete(speaker.address);
+    if (speaker.early.length === 0) return;
+    const gone = `${speaker.address}: the speaker was taken back before it was acknowledged`;
+    for (const shout of speaker.early.splice(0)) {
+      this.#waitingBytes -= shout.content.body.length;
+      this.#host.refused(shout.id, shout.address, new PatchbayError("closed", gone));
+    }
   }
 
   /**
@@ -188,8 +194,12 @@ export class JsonSpeakers {
     this.#subscriptions.set(id, subscription);
     if (!subscription.retained) return;
     for (const { last, address, retain } of this.#speakers.values()) {
-      if (retain && last !== undefined && matches(subscription.pattern, address)) {
+      if (!retain || last === undefined || !matches(subscription.pattern, address)) continue;
+      try {
         this.#send(subscription, { ...last, subscription: id, retained: true }, () => {});
+      } catch (error) {
+        // More last values than a blocking listener takes: the rest is told, and costs nobody else.
+        this.#host.refused(undefined, address, PatchbayError.fromThrown(error));
       }
     }
   }

@@ -446,6 +446,8 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
 
   async #withdraw(offered: Offered): Promise<void> {
     if (!this.#offers.delete(offered.id)) return;
+    // Nobody waits any longer for an answer that is on its way, or will not come.
+    offered.answer.resolve();
     this.#keepAlive();
     const { session } = offered;
     if (session === undefined || !session.isOpen) return;

@@ -43,8 +43,8 @@ class Table<K, V> {
     (this.#map ??= new Map()).set(key, value);
   }
 
-  delete(key: K): void {
-    this.#map?.delete(key);
+  delete(key: K): boolean {
+    return this.#map?.delete(key) === true;
   }
 
   keys(): Iterable<K> {
@@ -72,6 +72,8 @@ export class HubMember {
   readonly errands: Set<Errand> = new Set();
   /** What it serves and speaks, by its own number. */
   readonly offers: Table<number, Offer> = new Table();
+  /** The numbers of offers that are being decided on. */
+  readonly registering: Table<number, true> = new Table();
   /** What it speaks, by address. */
   readonly speakers: Table<string, RelayedSpeaker> = new Table();
   /** What it has asked after, and wants to hear of. */

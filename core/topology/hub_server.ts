@@ -72,6 +72,8 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   readonly #registry = new HubRegistry();
   readonly #lines: CreditLines = new WeakMap();
   readonly #gone = new Set<string>();
+  /** Connections whose client has gone, or has another one. */
+  readonly #dropped = new WeakSet<Session>();
   /** Who watches in this bay. */
   readonly #onlookers = new Set<() => void>();
   #listener: LinkListener | undefined;
@@ -320,6 +322,8 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
 
   /** As {@link SessionHost.hubFrame}. */
   hubFrame(from: InboundHost, kind: number, id: number, body: Record<string, unknown>): void {
+    // Who has connected anew may still have something on its old connection, which is being drained.
+    if (this.#dropped.has(from as Session)) return;
     const client = this.#client(from as Session);
     if (kind === Kind.watch) return this.#watch(client, id, readWatch(body));
     const offer = readOffer(body);
@@ -380,6 +384,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     const client = this.#clients.get(session);
     if (client === undefined) return;
     this.#clients.delete(session);
+    this.#dropped.add(session);
     if (this.#gone.size >= MAX_GONE) this.#gone.clear();
     this.#gone.add(session.bay.id);
     this.#driver.left?.(session.bay);
@@ -392,23 +397,38 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   // ----- what they serve and speak -----
 
   async #register(client: HubMember, id: number, offer: Offer): Promise<void> {
+    const { offers, registering } = client;
     try {
-      if (client.offers.size >= MAX_OF_CLIENT) {
+      if (offers.has(id) || registering.has(id)) {
+        throw new PatchbayError("invalid", `the number ${id} stands for another offer already`, {
+          remedy: "number offers anew: each register frame has a number of its own",
+        });
+      }
+      if (offers.size + registering.size >= MAX_OF_CLIENT) {
         throw new PatchbayError("overloaded", `over ${MAX_OF_CLIENT} things of one client`);
       }
+    } catch (error) {
+      return this.#answer(client, id, error);
+    }
+    registering.set(id, true);
+    try {
       if (this.#options.authorize !== undefined) await this.#permit(client, offer);
-      if (this.#clients.get(client.session) !== client) return;
+      // It may have been taken back meanwhile, or the client may have gone.
+      if (!registering.delete(id) || this.#clients.get(client.session) !== client) return;
       if (offer.pattern === "speaker") await this.#addSpeaker(client, id, offer);
       else this.#addServer(client, id, offer);
-      if (client.session.isOpen) {
-        client.session.sender.control(Kind.registerAck, id, 0, encodeControl({}));
-      }
+      this.#answer(client, id, undefined);
     } catch (error) {
-      const known = PatchbayError.fromThrown(error);
-      if (!client.session.isOpen) return;
-      const body = encodeControl({ error: known.toWire() });
-      client.session.sender.control(Kind.registerAck, id, 0, body);
+      registering.delete(id);
+      this.#answer(client, id, error);
     }
+  }
+
+  /** Acknowledges an offer, or refuses it. */
+  #answer(client: HubMember, id: number, error: unknown): void {
+    if (!client.session.isOpen) return;
+    const body = error === undefined ? {} : { error: PatchbayError.fromThrown(error).toWire() };
+    client.session.sender.control(Kind.registerAck, id, 0, encodeControl(body));
   }
 
   async #permit(client: HubMember, { pattern, address }: Offer): Promise<void> {
@@ -457,6 +477,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     const known = client.speakers.get(address);
     if (known !== undefined) {
       known.count++;
+      known.retain ||= retain;
       return known.tell();
     }
     const { session } = client;
@@ -477,8 +498,9 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   }
 
   #unregister(client: HubMember, id: number): void {
+    client.registering.delete(id);
     this.#remove(client, id);
-    client.session.sender.control(Kind.registerAck, id, 0, encodeControl({}));
+    this.#answer(client, id, undefined);
   }
 
   #remove(client: HubMember, id: number): void {

@@ -142,7 +142,10 @@ class Group implements Subscriber {
       this.#speaker.statistics.countDrop("ttl", Math.max(1, this.members.size));
       return this.consumed(1);
     }
-    if (this.retained && this.#speaker.retain) this.#last = { value, context };
+    // What comes as a retained value is one, whatever the speaker said when it registered.
+    if (this.retained && (this.#speaker.retain || context.retained)) {
+      this.#last = { value, context };
+    }
     if (!context.retained) {
       for (const publication of this.members) this.#send(publication, value, context);
       return;
@@ -179,8 +182,8 @@ export class RelayedSpeaker implements SpeakerSource {
   readonly relayedFrom: Origin;
   /** The client's connection. */
   readonly session: Session;
-  /** Whether it keeps its last value. */
-  readonly retain: boolean;
+  /** Whether one of the client's speakers at this address keeps its last value. */
+  retain: boolean;
   /** How many speakers of the client have this address. */
   count = 1;
   /** How many listeners of the hub itself it has. */

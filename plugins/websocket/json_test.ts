@@ -354,3 +354,57 @@ Deno.test("json: token and authorize hold for such clients, too", async () => {
   assert.ok(asked.includes("foreign call hub/echo"), asked.join());
   assert.ok(asked.includes("foreign shout foreign/secret"), asked.join());
 });
+
+Deno.test("hub: a number that stands for an offer already is refused, and leaves nothing behind", async () => {
+  const { hub, url } = await hubAt();
+  await using _ = hub;
+  const client = await JsonClient.open(url);
+  const offer = (id: number, address: string) => (
+    { type: "register", id, pattern: "callable", address }
+  );
+  assert.equal((await client.ask(offer(5, "a/one"), "register-ack")).error, undefined);
+  assert.equal(code(await client.ask(offer(5, "a/two"), "register-ack")), "invalid");
+  await client.close();
+  await using other = await JsonClient.open(url);
+  await until("the first to be free again", async () => {
+    const { error } = await other.ask(
+      offer(Math.floor(performance.now() * 1000), "a/one"),
+      "register-ack",
+    );
+    return error === undefined;
+  });
+});
+
+Deno.test("hub: what is taken back while it is being decided on is not there", async () => {
+  let decide = Promise.withResolvers<boolean>();
+  const { hub, url } = await hubAt({}, [], { authorize: () => decide.promise });
+  await using _ = hub;
+  await using client = await JsonClient.open(url);
+  const offer = { type: "register", id: 7, pattern: "callable", address: "b/ghost" };
+  client.say(offer);
+  const ack = await client.ask({ ...offer, type: "unregister" }, "register-ack");
+  assert.equal(ack.error, undefined);
+  decide.resolve(true);
+  decide = Promise.withResolvers<boolean>();
+  decide.resolve(true);
+  await using other = await JsonClient.open(url);
+  assert.equal((await other.ask({ ...offer, id: 1 }, "register-ack")).error, undefined);
+  assert.deepEqual(client.unread, []);
+});
+
+Deno.test("hub: a late listener gets the last value, whichever speaker of the address came first", async () => {
+  const { hub, url } = await hubAt();
+  await using _ = hub;
+  await using far = await bay("far", { url });
+  await using _plain = await far.speaker("x/height");
+  await using keeping = await far.speaker("x/height", { retain: true });
+  await keeping.shout(1);
+  await using near = await bay("near", { url });
+  await using late = await bay("late", { url });
+  // The second joins what the first has begun at the hub.
+  for (const [name, one] of [["near", near], ["late", late]] as const) {
+    const heard = Promise.withResolvers<unknown>();
+    await one.listen("x/height", heard.resolve, { retained: true });
+    assert.equal(await settled(`the last value at ${name}`, heard.promise), 1);
+  }
+});
