@@ -507,3 +507,34 @@ Deno.test("bridge: wrong options are refused by name, with a remedy", async () =
   assert.equal(error.code, "unavailable");
   assert.match(error.remedy ?? "", /config\.websocket/);
 });
+
+Deno.test("bridge: an address that the far wire refuses holds up no other, also with overflow block", async () => {
+  await using world = await World.make();
+  // The hub is on its own, and forbids one address to the bridge.
+  const hub = await world.open("hub", ["websocket"], {
+    hub: true,
+    authorize: (_peer, verb, address) => !(verb === "shout" && address === "a/bad"),
+  });
+  const joint = await world.open("joint", ["uds", "websocket"], { onReport: () => {} });
+  const a = await world.open("a", ["uds"]);
+  const heard: unknown[] = [];
+  await hub.listen("a/good", (value) => void heard.push(value));
+  const bad = await a.speaker("a/bad");
+  const good = await a.speaker("a/good");
+  const options = { overflow: "block", maxQueue: 4, oneWay: true } as const;
+  const bridge = await joint.bridge({ from: "uds", to: "websocket", ...options });
+  await eventually(() =>
+    bridge.status[0].addresses.some(({ address, state }) =>
+      address === "a/bad" && state === "refused"
+    )
+  );
+  for (let i = 0; i < 20; i++) {
+    await bad.shout(i);
+    await good.shout(i);
+  }
+  await eventually(() => heard.length === 20);
+  await eventually(() => (bridge.status[0].counts.drops.forbidden ?? 0) >= 20);
+  await bad.close();
+  await good.shout(20);
+  await eventually(() => heard.length === 21);
+});

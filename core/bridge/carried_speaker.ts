@@ -49,6 +49,8 @@ export class CarriedSpeaker {
   #entry: DirectoryEndpoint | undefined;
   #work: Promise<void> = Promise.resolve();
   #held: Promise<void> | undefined;
+  /** Why the far wire does not want it, as long as it does not. */
+  #refusal: PatchbayError | undefined;
   #closed = false;
 
   /**
@@ -88,6 +90,10 @@ export class CarriedSpeaker {
       this.#keep(value, event);
       return source.released();
     }
+    if (this.#refusal !== undefined && this.#port === undefined) {
+      this.#lane.statistics.countDrop(this.#refusal.code);
+      return source.released();
+    }
     if (this.#port === undefined || this.#held !== undefined) {
       return this.#wait({ value, event, source });
     }
@@ -97,20 +103,32 @@ export class CarriedSpeaker {
     void this.#drain(source);
   }
 
+  /**
+   * The far wire does not want it: what waits is dropped, and holds up nobody.
+   *
+   * @param error Why.
+   */
+  refuse(error: PatchbayError): void {
+    if (this.#port !== undefined) return;
+    this.#refusal = error;
+    this.#letGo(error.code);
+  }
+
   /** Takes it off the wire, behind what waits and is not held up. Idempotent. */
   close(): Promise<void> {
     if (this.#closed) return this.#work;
     this.#closed = true;
     return this.#work = this.#work.then(async () => {
-      const { host, statistics } = this.#lane;
-      if (this.#waiting.length > 0) statistics.countDrop("closed", this.#waiting.length);
-      for (let item = this.#waiting.shift(); item !== undefined; item = this.#waiting.shift()) {
-        this.#left(item.source);
+      const { host } = this.#lane;
+      this.#letGo("closed");
+      try {
+        if (this.#entry !== undefined) await host.directory?.remove(this.#entry);
+      } finally {
+        host.statistics.remove(this.#counts);
+        const port = this.#port;
+        this.#port = undefined;
+        await port?.close();
       }
-      if (this.#entry !== undefined) await host.directory?.remove(this.#entry);
-      await this.#port?.close();
-      this.#port = undefined;
-      host.statistics.remove(this.#counts);
     });
   }
 
@@ -140,6 +158,7 @@ export class CarriedSpeaker {
     const [oldPort, oldEntry] = [this.#port, this.#entry];
     this.#endpoint = endpoint;
     this.#entry = entry;
+    this.#refusal = undefined;
     if (oldPort === undefined) await port?.ready?.();
     this.#port = port;
     if (this.#held === undefined) void this.#drain(undefined);
@@ -213,6 +232,15 @@ export class CarriedSpeaker {
     statistics.countDrop("overflow_oldest");
     const oldest = this.#waiting.shift() as Item;
     this.#left(oldest.source);
+  }
+
+  /** What waits is dropped, for a reason. */
+  #letGo(reason: string): void {
+    const { statistics } = this.#lane;
+    if (this.#waiting.length > 0) statistics.countDrop(reason, this.#waiting.length);
+    for (let item = this.#waiting.shift(); item !== undefined; item = this.#waiting.shift()) {
+      this.#left(item.source);
+    }
   }
 
   #left(source: ListenerSource): void {

@@ -109,6 +109,7 @@ export class Carrier {
       } catch (error) {
         this.state = "refused";
         this.reason = PatchbayError.fromThrown(error);
+        this.speaker?.refuse(this.reason);
         return;
       }
     }
@@ -166,8 +167,11 @@ export class Carrier {
     }
     const [entry, registration] = [this.#entry, this.#registration];
     this.#entry = this.#registration = undefined;
-    if (entry !== undefined) await directory?.remove(entry);
-    await registration?.close();
+    try {
+      if (entry !== undefined) await directory?.remove(entry);
+    } finally {
+      await registration?.close();
+    }
   }
 }
 

@@ -156,6 +156,7 @@ export class Direction {
       if (near === undefined && carrier.speaker !== undefined) continue;
       work.push(this.#withdraw(key, carrier));
     }
+    if (this.#carriers.size < settings.maxAddresses) this.#tooMany = false;
     for (const [key, { outcome, want }] of this.#verdicts) {
       if (outcome !== "carry") continue;
       let carrier = this.#carriers.get(key);
@@ -203,8 +204,11 @@ export class Direction {
   }
 
   async #withdraw(key: string, carrier: Carrier): Promise<void> {
-    // A speaker cannot be spoken again once it was closed.
-    if (carrier.speaker !== undefined) this.#carriers.delete(key);
+    if (carrier.speaker !== undefined) {
+      // A speaker cannot be spoken again once it was closed; what waits for it is let go.
+      this.#carriers.delete(key);
+      return await carrier.close();
+    }
     await carrier.set(undefined);
     if (carrier.idle && this.#carriers.get(key) === carrier) this.#carriers.delete(key);
   }
@@ -216,6 +220,7 @@ export class Direction {
     let carrier = this.#carriers.get(key);
     if (carrier === undefined) {
       const verdict = this.#verdicts.get(key);
+      if (verdict?.outcome === "carry") statistics.countDrop("too_many_addresses");
       // Another bridge carries it, or it is this bay's own.
       if (verdict !== undefined || context.origin === host.identity.id || this.#closed) {
         return source.released();

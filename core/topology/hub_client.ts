@@ -36,6 +36,8 @@ import { CallWay, JobWay, SpeakWay } from "./ways.ts";
 const KEEP_ALIVE_MS = 2 ** 31 - 1;
 /** The most findings that are remembered. */
 const MAX_FOUND = 4096;
+/** The most addresses that are seen of one pattern: as many as a connection can bind. */
+const MAX_OF_WATCH = 65_536;
 
 /** A speaker's way to the hub, which tells how many listen behind it. */
 class HubSpeakWay extends SpeakWay {
@@ -68,6 +70,8 @@ class Sighting {
   readonly seen = new Map<string, readonly Seen[]>();
   readonly complete = Promise.withResolvers<void>();
   session: Session | undefined = undefined;
+  /** Whether it was told that there are too many. */
+  overfull = false;
 
   constructor(match: string, changed: () => void) {
     this.match = match;
@@ -495,7 +499,12 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
     if (pattern === undefined || address === undefined) return complete.resolve();
     const key = keyOf(pattern, address);
     if (offers.length === 0) seen.delete(key);
-    else if (seen.size < MAX_FOUND || seen.has(key)) seen.set(key, offers);
+    else if (seen.size < MAX_OF_WATCH || seen.has(key)) seen.set(key, offers);
+    else if (!sighting.overfull) {
+      sighting.overfull = true;
+      const what = `over ${MAX_OF_WATCH} addresses match ${sighting.match}: others are not seen`;
+      this.#context.report(new PatchbayError("overloaded", what, { remedy: "narrow the pattern" }));
+    }
     changed();
   }
 
