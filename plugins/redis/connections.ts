@@ -372,7 +372,7 @@ export class Connections {
           { remedy: "raise config.redis.maxConnections, or use fewer at once" },
         ),
       );
-    if (signal === undefined) full();
+    if (signal === undefined || signal.aborted) full();
     else {
       this.#waiting.push(waiter);
       signal.addEventListener("abort", full, { once: true });
