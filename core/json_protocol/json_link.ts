@@ -24,6 +24,7 @@ import {
 import { Reassembly } from "../session/fragments.ts";
 import { Frame } from "../session/frame.ts";
 import { LARGEST_WHOLE } from "../session/outbox.ts";
+import { RESUME } from "../topology/hub_claims.ts";
 import { JsonReader, type Outgoing } from "./json_reader.ts";
 import { JsonSpeakers, type SpokenEvent } from "./json_speakers.ts";
 import { JsonWriter } from "./json_writer.ts";
@@ -82,6 +83,8 @@ export class JsonLink implements Link, TextHandler {
   readonly #pending: Uint8Array[] = [];
   #handler: LinkHandler | undefined;
   #bayId = "";
+  /** What the client shows when it comes back; made up with the id if that is. */
+  #resume: string | undefined;
   /** The names of the codecs that were agreed on; empty before the hello-ack. */
   #codecs: readonly string[] = [];
   #maxBytes: number;
@@ -235,9 +238,12 @@ export class JsonLink implements Link, TextHandler {
     }
     const module = readText(message, "module") ?? "json_client";
     const { versions = VERSIONS, id, maxMessageBytes } = message;
-    this.#bayId = typeof id === "string" && /^[0-9a-f]{16}$/.test(id)
-      ? id
-      : jobText(crypto.getRandomValues(new Uint8Array(8)));
+    this.#resume = readText(message, "resume");
+    if (typeof id === "string" && /^[0-9a-f]{16}$/.test(id)) this.#bayId = id;
+    else {
+      this.#bayId = jobText(crypto.getRandomValues(new Uint8Array(8)));
+      this.#resume ??= jobText(crypto.getRandomValues(new Uint8Array(16)));
+    }
     const body = encodeHello({
       versions: versions as readonly [number, number],
       bay: { id: this.#bayId, module, instance: readText(message, "instance") ?? module },
@@ -248,7 +254,7 @@ export class JsonLink implements Link, TextHandler {
         : this.#options.maxMessageBytes,
       windowBytes: WINDOW_BYTES,
       capabilities: ["callable", "speaker", "job"],
-      metadata: {},
+      metadata: this.#resume === undefined ? {} : { [RESUME]: this.#resume },
       credentials: readText(message, "credentials"),
     });
     this.#send({ kind: Kind.hello, body });
@@ -371,7 +377,8 @@ export class JsonLink implements Link, TextHandler {
     const { version, bay, codecs, maxMessageBytes } = ack;
     this.#codecs = codecs as string[];
     this.#maxBytes = Math.min(this.#maxBytes, maxMessageBytes as number);
-    this.#say({ type: "hello-ack", version, bay, id: this.#bayId, maxMessageBytes });
+    const [id, resume] = [this.#bayId, this.#resume];
+    this.#say({ type: "hello-ack", version, bay, id, resume, maxMessageBytes });
     queueMicrotask(() => {
       for (const message of this.#early) if (!this.#closed) this.#take(message);
       this.#early = [];

@@ -28,6 +28,7 @@ import type { Session, SessionOptions } from "../session/session.ts";
 import type { SpeakerEndpoint } from "../speaker.ts";
 import type { HubConfig, HubDriver } from "./hub_driver.ts";
 import type { Offer as Seen, Watching } from "../offers.ts";
+import { RESUME } from "./hub_claims.ts";
 import { keyOf, type Offer, readPresence, readRefusal, readSight } from "./hub_frames.ts";
 import { Peer, type PeerHost } from "./peer.ts";
 import { CallWay, JobWay, SpeakWay } from "./ways.ts";
@@ -141,7 +142,8 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
       ...session,
       host: this,
       credentials: driver.credentials,
-      metadata: driver.metadata,
+      // Who comes back with another's id and lacks this is refused.
+      metadata: { ...driver.metadata, [RESUME]: randomHex(16) },
       trustsOrigins: true,
     };
     this.driver = {
@@ -359,10 +361,7 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
    * connection of one bay for the first that has come back.
    */
   #further(): PeerHost {
-    const id = Array.from(
-      crypto.getRandomValues(new Uint8Array(8)),
-      (byte) => byte.toString(16).padStart(2, "0"),
-    ).join("");
+    const id = randomHex(8);
     const { driver, config, timers, maxAttempts, session } = this;
     return {
       driver,
@@ -562,4 +561,9 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
 function refusal(error: PatchbayError): boolean {
   return error.code === "forbidden" || error.code === "invalid" ||
     error.code === "unauthenticated" || error.details?.taken === true;
+}
+
+function randomHex(bytes: number): string {
+  const random = crypto.getRandomValues(new Uint8Array(bytes));
+  return Array.from(random, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -34,6 +34,7 @@ import type { SpeakerEndpoint } from "../speaker.ts";
 import type { HubConfig, HubDriver } from "./hub_driver.ts";
 import type { HubListenerView, HubMemberView, HubView } from "./hub_view.ts";
 import type { Offer as Seen, Watching } from "../offers.ts";
+import { HubClaims, RESUME } from "./hub_claims.ts";
 import { keyOf, MAX_SEEN, type Offer, type Presence, readOffer, readWatch } from "./hub_frames.ts";
 import { HubMember } from "./hub_member.ts";
 import { HubRegistry, MAX_OF_CLIENT } from "./hub_registry.ts";
@@ -70,6 +71,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   readonly #clients = new Map<InboundHost, HubMember>();
   readonly #byBay = new Map<string, HubMember>();
   readonly #registry = new HubRegistry();
+  readonly #claims = new HubClaims();
   readonly #lines: CreditLines = new WeakMap();
   readonly #gone = new Set<string>();
   /** Connections whose client has gone, or has another one. */
@@ -100,6 +102,11 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     this.#config = config;
     this.extras = extras;
     this.#options = { ...session, host: this };
+    // Nobody comes in as the hub itself.
+    this.#claims.claim(context.identity.id, {
+      identity: undefined,
+      resume: crypto.randomUUID(),
+    });
   }
 
   /** Begins to listen. */
@@ -252,7 +259,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     return [...this.#byBay.values()].map(({ session, sinceMs, offers }) => ({
       bay: session.bay,
       sinceMs,
-      metadata: session.metadata,
+      metadata: withoutSecret(session.metadata),
       listens: heard.get(session.bay.id) ?? [],
       offers: [...offers.values()].map(({ pattern, address }) => ({ pattern, address })),
     }));
@@ -345,17 +352,29 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
       this.#context.statistics.countError("overloaded");
       return void link.close(true);
     }
-    const { authenticate } = this.#driver;
+    let claimed: string | undefined;
     const session = new Session(link, false, {
       ...this.#options,
-      authenticate: authenticate === undefined
-        ? undefined
-        : (credentials, bay, metadata) => authenticate(credentials, bay, link, metadata),
+      authenticate: async (credentials, bay, metadata) => {
+        const said = withoutSecret(metadata);
+        const identity = await this.#driver.authenticate?.(credentials, bay, link, said);
+        // It may have gone while it was looked at.
+        if (over) throw new PatchbayError("closed", "the connection was lost");
+        this.#claims.claim(bay.id, {
+          identity: identity ?? link.identity,
+          resume: metadata[RESUME],
+        });
+        claimed = bay.id;
+        return identity;
+      },
     });
+    let over = false;
     this.#sessions.add(session);
     this.#context.statistics.connections++;
     session.ready.then(() => this.#client(session), () => {});
     session.ended.then(() => {
+      over = true;
+      if (claimed !== undefined) this.#claims.release(claimed);
       this.#sessions.delete(session);
       this.#context.statistics.connections--;
       this.#drop(session);
@@ -681,4 +700,10 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     await Promise.race([Promise.allSettled(work), late]);
     clearTimeout(timer);
   }
+}
+
+/** What a client says of itself, for others: the secret is between it and the hub. */
+function withoutSecret(metadata: Readonly<Record<string, string>>): Record<string, string> {
+  const { [RESUME]: _, ...rest } = metadata;
+  return rest;
 }
