@@ -190,6 +190,12 @@ export class JsonLink implements Link, TextHandler {
   text(text: string): void {
     if (this.#closed) return;
     this.#flushPending();
+    this.#read(text);
+    // This side's own answers become no frames: the session has to look what they have come to.
+    if (!this.#closed && this.#channel.buffered > 0) this.#handler?.batchEnd();
+  }
+
+  #read(text: string): void {
     // Each UTF-16 code unit is a byte of JSON at least.
     const { maxMessageBytes } = this.#options;
     const maxLength = maxMessageBytes * 2 + HEAD_LENGTH;

@@ -2,10 +2,12 @@
 
 import assert from "node:assert/strict";
 import { PatchbayError } from "@patchbay/core";
-import { bay, hubAt, refused, settled, until } from "./testdata/places.ts";
+import { bay, counted, hubAt, refused, settled, until } from "./testdata/places.ts";
 import { JsonClient, type Message } from "./testdata/json_client.ts";
 import { joined, masked, RawClient, text } from "./testdata/raw_client.ts";
 
+/** Nobody is taken for dead: no heartbeat asks for a look at the bounds. */
+const PATIENT = { pingIntervalMs: 300_000, pingTimeoutMs: 900_000 };
 const ID = "0123456789abcdef";
 const code = (message: Message) => (message.error as { code: string }).code;
 /** Who a client is, is in its path. */
@@ -73,4 +75,65 @@ Deno.test("hostile: without identities a client is known again by its resume sec
     (await back.ask({ type: "request", id: 1, address: "arm/secret" }, "response")).value,
     "mine",
   );
+});
+
+Deno.test("hostile: what follows a close frame is not done", async () => {
+  const { hub, url } = await hubAt();
+  await using _ = hub;
+  let ran = 0;
+  await hub.serve("hub/x", () => ++ran);
+  const ask = text({ type: "request", id: 1, address: "hub/x" });
+  using client = await RawClient.open(url);
+  await client.write(text({ type: "hello" }));
+  await client.until("hello-ack");
+  await client.write(joined(ask, masked(0x88, new Uint8Array([3, 232])), ask, ask));
+  await client.end();
+  assert.equal(ran, 1);
+});
+
+/** Asks again and again, and reads nothing, until the hub has had enough. */
+async function askWithoutReading(url: string, message: Record<string, unknown>): Promise<number> {
+  using client = await RawClient.open(url);
+  await client.write(text({ type: "hello", module: "evil" }));
+  await client.until("hello-ack");
+  const one = text(message);
+  const many = joined(...Array.from({ length: 1000 }, () => one));
+  for (let sent = 0; sent < 1_000_000; sent += 1000) {
+    if (!await client.write(many)) return sent;
+  }
+  throw new Error("the hub goes on answering a client that never reads");
+}
+
+for (
+  const [what, message] of [
+    ["acknowledgements", { type: "shout", id: 1, address: "evil/a", value: 1 }],
+    ["refusals", { type: "request", id: 1, address: "NOT AN ADDRESS" }],
+    ["presence", { type: "find", id: 1, pattern: "callable", address: "evil/a" }],
+  ] as const
+) {
+  Deno.test(`hostile: a client that asks and never reads is cut off: ${what}`, async () => {
+    const reports: PatchbayError[] = [];
+    const { hub, url } = await hubAt(PATIENT, reports);
+    await using _ = hub;
+    await settled("the end", askWithoutReading(url, message));
+    await until("it to be reported", () => reports.some((error) => error.code === "overloaded"));
+    assert.ok((counted(hub).errors.overloaded ?? 0) >= 1);
+  });
+}
+
+Deno.test("hostile: who watches and never reads is cut off, though others cause what it is told", async () => {
+  const reports: PatchbayError[] = [];
+  const { hub, url } = await hubAt(PATIENT, reports);
+  await using _ = hub;
+  using client = await RawClient.open(url);
+  await client.write(text({ type: "hello", module: "evil" }));
+  await client.until("hello-ack");
+  await client.write(text({ type: "find", id: 1, pattern: "callable", address: "far/x" }));
+  await client.until("presence");
+  await using far = await bay("far", { url });
+  for (let n = 0; reports.length === 0; n++) {
+    assert.ok(n < 100_000, "the hub goes on telling a client that never reads");
+    await (await far.serve("far/x", () => 0)).close();
+  }
+  assert.equal(reports[0].code, "overloaded");
 });

@@ -67,7 +67,8 @@ export class WireSocket {
   #pieces: Uint8Array[] | undefined;
   #piecesBytes = 0;
   #closed = false;
-  #refused = false;
+  /** Whether what comes is thrown away: the peer was refused, or has said that it closes. */
+  #deaf = false;
   #saidClose = false;
   #closing: Promise<void> | undefined;
   readonly #gone = Promise.withResolvers<void>();
@@ -208,8 +209,8 @@ export class WireSocket {
         while (!this.#closed && this.#frame());
         if (this.#closed) return;
         this.#owner.batchEnd();
-        // What a peer sends after it was refused is not looked at: only its end is waited for.
-        if (this.#refused) this.#start = this.#end = 0;
+        // Only the end of such a peer is waited for.
+        if (this.#deaf) this.#start = this.#end = 0;
         this.#makeRoom();
         const read = await this.#conn.read(this.#input.subarray(this.#end));
         if (read === null) break;
@@ -256,7 +257,7 @@ export class WireSocket {
     const input = this.#input;
     const at = this.#start;
     const there = this.#end - at;
-    if (there < 2 || this.#refused) return false;
+    if (there < 2 || this.#deaf) return false;
     const [first, second] = [input[at], input[at + 1]];
     let length = second & 0x7f;
     let head = 2;
@@ -313,12 +314,14 @@ export class WireSocket {
   }
 
   #refuse(code: "protocol" | "too_large", message: string): false {
-    this.#refused = true;
+    this.#deaf = true;
     this.#owner.malformed(new PatchbayError(code, message));
     return false;
   }
 
   #closedByPeer(payload: Uint8Array): void {
+    // Nothing may follow a close frame (section 5.5.1).
+    this.#deaf = true;
     const code = payload.length < 2 ? 1005 : payload[0] << 8 | payload[1];
     const reason = new TextDecoder().decode(payload.subarray(2));
     this.#sayClose(code === 1005 ? 1000 : code, "");
