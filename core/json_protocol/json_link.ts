@@ -53,6 +53,8 @@ export interface JsonLinkOptions {
 const WINDOW_BYTES = Number.MAX_SAFE_INTEGER;
 /** So many messages may come before the hello was answered. */
 const MAX_EARLY = 1024;
+/** So long they may be in all, in UTF-16 code units. */
+const MAX_EARLY_LENGTH = 128 * 1024;
 /** What a message may have besides its value, in UTF-16 code units. */
 const HEAD_LENGTH = 64 * 1024;
 /** The most addresses of one client. */
@@ -198,9 +200,14 @@ export class JsonLink implements Link, TextHandler {
   #read(text: string): void {
     // Each UTF-16 code unit is a byte of JSON at least.
     const { maxMessageBytes } = this.#options;
-    const maxLength = maxMessageBytes * 2 + HEAD_LENGTH;
+    const maxLength = this.#greeted ? maxMessageBytes * 2 + HEAD_LENGTH : HEAD_LENGTH;
     if (text.length > maxLength) {
-      return this.malformed(tooLarge(text.length, maxMessageBytes));
+      return this.malformed(
+        this.#greeted ? tooLarge(text.length, maxMessageBytes) : new PatchbayError(
+          "too_large",
+          `the hello has ${text.length} characters, the limit is ${HEAD_LENGTH}`,
+        ),
+      );
     }
     let message: Message;
     try {
@@ -214,7 +221,7 @@ export class JsonLink implements Link, TextHandler {
     }
     if (this.#codecs.length > 0) return this.#take(message);
     this.#earlyLength += text.length;
-    if (this.#early.push(message) <= MAX_EARLY && this.#earlyLength <= maxLength) return;
+    if (this.#early.push(message) <= MAX_EARLY && this.#earlyLength <= MAX_EARLY_LENGTH) return;
     this.malformed(new PatchbayError("protocol", "too much came before the hello-ack"));
   }
 
@@ -383,6 +390,7 @@ export class JsonLink implements Link, TextHandler {
     const { version, bay, codecs, maxMessageBytes } = ack;
     this.#codecs = codecs as string[];
     this.#maxBytes = Math.min(this.#maxBytes, maxMessageBytes as number);
+    this.#channel.admitted?.();
     const [id, resume] = [this.#bayId, this.#resume];
     this.#say({ type: "hello-ack", version, bay, id, resume, maxMessageBytes });
     queueMicrotask(() => {

@@ -185,9 +185,10 @@ export class LinkMaker {
    * @param socket The socket.
    * @param admission What its request came to.
    * @param local Whether the peer is on this host.
+   * @param admit Called when the client is let in.
    */
-  take(socket: AnySocket, admission: Admission, local: boolean): void {
-    const facts = this.#facts(admission, local);
+  take(socket: AnySocket, admission: Admission, local: boolean, admit?: () => void): void {
+    const facts = { ...this.#facts(admission, local), admit };
     this.#accept(
       () =>
         admission.protocol === SUBPROTOCOL

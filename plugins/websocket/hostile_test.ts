@@ -137,3 +137,42 @@ Deno.test("hostile: who watches and never reads is cut off, though others cause 
   }
   assert.equal(reports[0].code, "overloaded");
 });
+
+for (const perMessageDeflate of [false, true]) {
+  const kind = perMessageDeflate ? "npm:ws" : "our server";
+
+  Deno.test(`hostile: of who has shown no token no more than 64 KiB is read (${kind})`, async () => {
+    const reports: PatchbayError[] = [];
+    const config = {
+      token: "open sesame",
+      connectTimeoutMs: 1000,
+      listen: { perMessageDeflate, port: 0 },
+    };
+    const { hub, url } = await hubAt(config, reports);
+    await using _ = hub;
+    await hub.serve("hub/echo", (v) => v);
+    const large = masked(0x81, new Uint8Array(15_000_000).fill(0x20));
+    // Announced at once, or in pieces.
+    const piece = masked(0x00, new Uint8Array(1000));
+    const pieces = joined(masked(0x01, "{"), ...Array.from({ length: 15_000 }, () => piece));
+    for (const bytes of [large, pieces]) {
+      using stranger = await RawClient.open(url);
+      const writing = stranger.write(bytes);
+      // Ours says so at once, and looks at nothing more; the library's leaves it with the peer.
+      if (!perMessageDeflate) await stranger.until("bytes before it was let in");
+      const taken = await settled("the end", writing);
+      if (perMessageDeflate) assert.equal(taken, false, "all of it was taken");
+    }
+    await until("it to be told", () => reports.length === 2);
+    // A client that does not wait for its hello-ack loses nothing.
+    const value = "z".repeat(1_000_000);
+    const hello = text({ type: "hello", credentials: "open sesame" });
+    for (const early of [1, 60_000, 1_000_000]) {
+      using eager = await RawClient.open(url);
+      const ask = { type: "request", id: 1, address: "hub/echo", value: value.slice(0, early) };
+      void eager.write(joined(hello, text(ask), text({ ...ask, id: 2, value: 7 })));
+      await eager.until('"id":2,"value":7');
+    }
+    assert.equal(reports.length, 2);
+  });
+}
