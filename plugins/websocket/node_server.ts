@@ -13,10 +13,10 @@ import type { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
 // @ts-types="./ws_library.d.ts"
 import { type WebSocket as WsSocket, WebSocketServer } from "npm:ws@8.23.0";
+import { isLoopback } from "@patchbay/core";
 import { type Door, type Doors, examine, LinkMaker, type Refusal } from "./admission.ts";
 import { EARLY_BYTES, SUBPROTOCOL } from "./link.ts";
 import type { ListenerSetup, RunningServer } from "./listener.ts";
-import { isLoopback } from "./loopback.ts";
 import type { AnySocket } from "./socket_flow.ts";
 
 /** How long the header of a request, or the handshake of TLS, may take by default, in ms. */
