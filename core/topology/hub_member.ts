@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Pattern } from "../errors.ts";
+import type { Pattern, WireError } from "../errors.ts";
 import type { ListenerEndpoint } from "../listener.ts";
 import type { Offer as Seen } from "../offers.ts";
 import { encodeControl, Kind } from "../session/envelope.ts";
@@ -95,7 +95,7 @@ export class HubMember {
    * @param id The number it has given the pattern.
    * @param sight What there is.
    */
-  show(id: number, sight: { readonly offers: readonly Seen[] }): void {
+  show(id: number, sight: { readonly offers: readonly Seen[]; readonly error?: WireError }): void {
     this.#say(Kind.watch, id, sight);
   }
 

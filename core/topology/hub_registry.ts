@@ -88,14 +88,16 @@ export class HubRegistry {
    * @param client Who.
    * @param pattern The pattern.
    * @param address The address.
+   * @returns False if it has asked after too many: it is not told.
    */
-  watch(client: HubMember, pattern: Pattern, address: string): void {
+  watch(client: HubMember, pattern: Pattern, address: string): boolean {
     const key = keyOf(pattern, address);
-    if (client.watched.size >= MAX_OF_CLIENT && !client.watched.has(key)) return;
+    if (client.watched.size >= MAX_OF_CLIENT && !client.watched.has(key)) return false;
     client.watched.set(key, { pattern, address });
     let watchers = this.#watchers.get(key);
     if (watchers === undefined) this.#watchers.set(key, watchers = new Set());
     watchers.add(client);
+    return true;
   }
 
   /**

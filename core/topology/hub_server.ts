@@ -341,8 +341,17 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     }
     const { pattern, address } = offer;
     const presence = this.#look(pattern, address, client);
-    this.#registry.watch(client, pattern, address);
-    client.tell(id, presence);
+    if (this.#registry.watch(client, pattern, address)) return client.tell(id, presence);
+    const what = `over ${MAX_OF_CLIENT} addresses were asked after over one connection`;
+    const remedy = "ask again whenever you want to know, or ask over another connection";
+    const error = this.#tooMuch(what, remedy);
+    client.tell(id, { ...presence, error: error.toWire() });
+  }
+
+  /** Counts that a client wants too much, which it is told. */
+  #tooMuch(what: string, remedy: string): PatchbayError {
+    this.#context.statistics.countError("overloaded");
+    return new PatchbayError("overloaded", what, { transport: this.#context.name, remedy });
   }
 
   // ----- clients -----
@@ -579,8 +588,10 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
 
   #watch(client: HubMember, id: number, match: string | undefined): void {
     if (match === undefined) return void client.sights.delete(id);
-    if (client.sights.size >= MAX_SIGHTS) {
-      throw new PatchbayError("overloaded", `over ${MAX_SIGHTS} patterns watched by one client`);
+    if (client.sights.size >= MAX_SIGHTS && !client.sights.has(id)) {
+      const what = `over ${MAX_SIGHTS} patterns are watched over one connection`;
+      const error = this.#tooMuch(what, "watch fewer and wider patterns");
+      return client.show(id, { offers: [], error: error.toWire() });
     }
     client.sights.set(id, match);
     const seen = new Map<string, Seen[]>();

@@ -1,7 +1,15 @@
 /** What clients that mean harm come to. */
 
 import assert from "node:assert/strict";
-import { PatchbayError } from "@patchbay/core";
+import {
+  hubTransport,
+  open,
+  type PatchbayError,
+  type Transport,
+  type Watching,
+} from "@patchbay/core";
+import { denoParts } from "./deno_parts.ts";
+import { createWebSocket } from "./plugin.ts";
 import { bay, counted, hubAt, refused, settled, until } from "./testdata/places.ts";
 import { JsonClient, type Message } from "./testdata/json_client.ts";
 import { joined, masked, RawClient, text } from "./testdata/raw_client.ts";
@@ -176,3 +184,89 @@ for (const perMessageDeflate of [false, true]) {
     assert.equal(reports.length, 2);
   });
 }
+
+Deno.test("hub: who asks after too many addresses is told that it will not hear of them", async () => {
+  const { hub, url } = await hubAt();
+  await using _ = hub;
+  await hub.serve("hub/x", () => 0);
+  await using client = await JsonClient.open(url);
+  const find = (id: number, address: string) => (
+    { type: "find", id, pattern: "callable", address }
+  );
+  for (let id = 1; id <= 16_384; id++) {
+    client.say(find(id, `a/n${id}`));
+    if (id % 256 > 0) continue;
+    await client.next("presence", id);
+    client.unread.length = 0;
+  }
+  const { error } = await client.ask(find(1, "hub/x"), "error") as unknown as {
+    error: { code: string; remedy: string };
+  };
+  assert.equal(error.code, "overloaded");
+  assert.match(error.remedy, /over another connection/);
+  // What it has asked after before is told as ever.
+  assert.equal((await client.ask(find(2, "a/n7"), "presence")).found, false);
+  await hub.serve("a/n7", () => 0);
+  assert.equal((await client.next("presence", 0)).found, true);
+  assert.equal(counted(hub).errors.overloaded, 1);
+});
+
+Deno.test("hub: a bay that asks after too many addresses hears it, and believes nothing old", async () => {
+  const reports: PatchbayError[] = [];
+  const { hub, url } = await hubAt();
+  await using _ = hub;
+  await using near = await bay("near", { url }, reports);
+  for (let n = 0; n < 16_384; n += 512) {
+    const asked = Array.from({ length: 512 }, (_, i) => near.call(`a/n${n + i}`, 0));
+    for (const one of asked) await refused(one, "not_found");
+  }
+  assert.equal(reports.length, 0);
+  for (let n = 0; n < 2; n++) {
+    const served = await hub.serve("hub/x", () => 0);
+    assert.equal(await near.call("hub/x", 0), 0);
+    await served.close();
+    const { message } = await refused(near.call("hub/x", 0), "not_found");
+    assert.match(message, /no wire leads there/);
+  }
+  assert.deepEqual(reports.map((error) => error.code), ["overloaded"]);
+});
+
+/** A bay whose transport the test has in hand. */
+async function transportAt(url: string, reports: PatchbayError[] = []) {
+  const { promise, resolve } = Promise.withResolvers<Transport>();
+  const plugin = createWebSocket({
+    ...denoParts(),
+    transport: async (...args) => {
+      const made = await hubTransport(...args);
+      resolve(made);
+      return made;
+    },
+  });
+  const near = await open({
+    module: "near",
+    plugins: [plugin],
+    config: { websocket: { url } },
+    onReport: (error) => void reports.push(error),
+  });
+  return { near, transport: await promise };
+}
+
+Deno.test("hub: who watches too many patterns is refused those, and nothing else", async () => {
+  const reports: PatchbayError[] = [];
+  const { hub, url } = await hubAt();
+  await using _ = hub;
+  await hub.serve("hub/x", () => 0);
+  const { near, transport } = await transportAt(url, reports);
+  await using __ = near;
+  const watch = (match: string) => transport.watch?.(match, () => {}) as Promise<Watching>;
+  const watching = [];
+  for (let n = 0; n < 256; n++) watching.push(await watch(`a/n${n}`));
+  const error = await refused(watch("hub/**"), "overloaded");
+  assert.match(error.remedy ?? "", /fewer/);
+  assert.equal(counted(hub).errors.overloaded, 1);
+  watching[0].close();
+  const other = await watch("hub/**");
+  assert.equal(other.offers.length, 1);
+  assert.equal(reports.length, 1);
+  assert.equal(await near.call("hub/x", 0), 0);
+});
