@@ -7,7 +7,7 @@
 import type { Pattern } from "../errors.ts";
 import type { Bridged } from "../offers.ts";
 import type { InboundHost } from "../session/targets.ts";
-import { keyOf } from "./hub_frames.ts";
+import { keyOf, type Offer } from "./hub_frames.ts";
 import type { HubMember } from "./hub_member.ts";
 
 /** The most things that one client may serve and speak, or ask after. */
@@ -27,6 +27,7 @@ export interface Server {
 export class HubRegistry {
   readonly #servers = new Map<string, Server[]>();
   readonly #watchers = new Map<string, Set<HubMember>>();
+  readonly #offers = new Map<string, Map<HubMember, Map<number, Offer>>>();
   #turn = 0;
 
   /**
@@ -80,6 +81,56 @@ export class HubRegistry {
     if (at >= 0) left.splice(at, 1);
     if (left.length > 0) this.#servers.set(key, left);
     else this.#servers.delete(key);
+  }
+
+  /**
+   * A client offers something under its own number.
+   *
+   * @param client Who.
+   * @param id The number.
+   * @param offer What.
+   */
+  offer(client: HubMember, id: number, offer: Offer): void {
+    client.offers.set(id, offer);
+    const key = keyOf(offer.pattern, offer.address);
+    let all = this.#offers.get(key);
+    if (all === undefined) this.#offers.set(key, all = new Map());
+    const own = all.get(client);
+    if (own === undefined) all.set(client, new Map([[id, offer]]));
+    else own.set(id, offer);
+  }
+
+  /**
+   * Takes back what a client offers; `undefined`: it did not.
+   *
+   * @param client Who.
+   * @param id Its number.
+   */
+  withdraw(client: HubMember, id: number): Offer | undefined {
+    const offer = client.offers.get(id);
+    if (offer === undefined) return undefined;
+    client.offers.delete(id);
+    const key = keyOf(offer.pattern, offer.address);
+    const all = this.#offers.get(key);
+    const own = all?.get(client);
+    own?.delete(id);
+    if (own?.size === 0) all?.delete(client);
+    if (all?.size === 0) this.#offers.delete(key);
+    return offer;
+  }
+
+  /**
+   * What is offered at one address, one after the other: whoever wants a few pays for a few.
+   *
+   * @param pattern The pattern.
+   * @param address The address.
+   * @param but Whose offers are left out.
+   */
+  *offersAt(pattern: Pattern, address: string, but: HubMember): Iterable<[HubMember, Offer]> {
+    for (const [client, own] of this.#offers.get(keyOf(pattern, address)) ?? []) {
+      if (client === but) continue;
+      for (const offer of own.values()) yield [client, offer];
+    }
   }
 
   /**

@@ -478,7 +478,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   #addServer(client: HubMember, id: number, offer: Offer): void {
     const { pattern, address, shared = false } = offer;
     this.#checkFree(pattern, address, shared);
-    client.offers.set(id, offer);
+    this.#registry.offer(client, id, offer);
     this.#registry.add(pattern, address, { client, shared, bridged: offer.bridged });
     this.#changed(pattern, address);
     if (pattern !== "job") return;
@@ -501,7 +501,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
 
   async #addSpeaker(client: HubMember, id: number, offer: Offer): Promise<void> {
     const { address, retain = false } = offer;
-    client.offers.set(id, offer);
+    this.#registry.offer(client, id, offer);
     const known = client.speakers.get(address);
     if (known !== undefined) {
       known.count++;
@@ -532,9 +532,8 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   }
 
   #remove(client: HubMember, id: number): void {
-    const offer = client.offers.get(id);
+    const offer = this.#registry.withdraw(client, id);
     if (offer === undefined) return;
-    client.offers.delete(id);
     const { pattern, address } = offer;
     if (pattern === "speaker") {
       const speaker = client.speakers.get(address);
@@ -610,8 +609,34 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   }
 
   #sight(pattern: Pattern, address: string, asker: HubMember) {
-    const offers = this.#sights(address, asker).filter((one) => one.pattern === pattern);
+    const offers: Seen[] = [];
+    // Whoever watches much must not make each change cost a look at all that there is.
+    if (this.#config.relay) {
+      for (const [client, offer] of this.#registry.offersAt(pattern, address, asker)) {
+        offers.push(seenOf(client.session.bay.id, offer));
+        if (offers.length === MAX_SEEN) break;
+      }
+    }
+    offers.push(...this.#own(address).filter((one) => one.pattern === pattern));
     return { pattern, address, offers: offers.slice(0, MAX_SEEN) };
+  }
+
+  /** What this bay itself offers at one address. */
+  #own(address: string): Seen[] {
+    const by = this.#context.identity.id;
+    const seen: Seen[] = [];
+    for (const [pattern, map] of [["callable", this.#callables], ["job", this.#jobs]] as const) {
+      const one = map.get(address);
+      if (one === undefined) continue;
+      const { shared, bridged } = one;
+      seen.push(seenOf(by, { pattern, address, shared, bridged }));
+    }
+    for (const { endpoint } of this.#ways) {
+      if (endpoint.address !== address) continue;
+      const { retain, bridged } = endpoint;
+      seen.push(seenOf(by, { pattern: "speaker", address, shared: true, retain, bridged }));
+    }
+    return seen;
   }
 
   /** What is offered at the addresses of a pattern, by others than who asks. */
@@ -621,28 +646,16 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
       for (const client of this.#byBay.values()) {
         if (client === asker) continue;
         const by = client.session.bay.id;
-        for (
-          const { pattern, address, shared = false, retain = false, bridged } of client.offers
-            .values()
-        ) {
-          if (matches(match, address)) {
-            seen.push({ pattern, address, shared, retain, by, bridged });
-          }
+        for (const offer of client.offers.values()) {
+          if (matches(match, offer.address)) seen.push(seenOf(by, offer));
         }
       }
     }
     if (asker === undefined) return seen;
-    const by = this.#context.identity.id;
-    const mine = [
-      ...[...this.#callables.values()].map((one) => ["callable", one, false] as const),
-      ...[...this.#jobs.values()].map((one) => ["job", one, false] as const),
-    ];
-    for (const [pattern, { address, shared, bridged }, retain] of mine) {
-      if (matches(match, address)) seen.push({ pattern, address, shared, retain, by, bridged });
-    }
-    for (const { endpoint: { address, retain, bridged } } of this.#ways) {
-      if (!matches(match, address)) continue;
-      seen.push({ pattern: "speaker", address, shared: true, retain, by, bridged });
+    const here = [...this.#callables.keys(), ...this.#jobs.keys()];
+    for (const { address } of this.#ways) here.push(address);
+    for (const address of new Set(here)) {
+      if (matches(match, address)) seen.push(...this.#own(address));
     }
     return seen;
   }
@@ -717,4 +730,9 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
 function withoutSecret(metadata: Readonly<Record<string, string>>): Record<string, string> {
   const { [RESUME]: _, ...rest } = metadata;
   return rest;
+}
+
+function seenOf(by: string, offer: Offer): Seen {
+  const { pattern, address, shared = false, retain = false, bridged } = offer;
+  return { pattern, address, shared, retain, by, bridged };
 }

@@ -270,3 +270,30 @@ Deno.test("hub: who watches too many patterns is refused those, and nothing else
   assert.equal(reports.length, 1);
   assert.equal(await near.call("hub/x", 0), 0);
 });
+
+Deno.test("hub: who watches sees what becomes of each address, of many offers the first", async () => {
+  const { hub, url } = await hubAt();
+  await using _ = hub;
+  const { near, transport } = await transportAt(url);
+  await using __ = near;
+  const watching = await transport.watch?.("far/**", () => {}) as Watching;
+  const seen = () => watching.offers.map(({ pattern, by }) => `${pattern} ${by}`).sort();
+  const client = await JsonClient.open(url, { id: ID });
+  for (let id = 1; id <= 40; id++) {
+    const offer = { type: "register", id, pattern: "callable", address: "far/x", shared: true };
+    await client.ask(offer, "register-ack");
+  }
+  await until("as many as are told", () => watching.offers.length === 16);
+  const far = await hub.speaker("far/x");
+  await until("the hub's own", () => seen().includes(`speaker ${hub.identity.id}`));
+  assert.equal(watching.offers.length, 17);
+  for (let id = 1; id <= 39; id++) {
+    const offer = { type: "unregister", id, pattern: "callable", address: "far/x" };
+    await client.ask(offer, "register-ack");
+  }
+  await until("the last of the client", () => watching.offers.length === 2);
+  assert.deepEqual(seen(), [`callable ${ID}`, `speaker ${hub.identity.id}`]);
+  await far.close();
+  await client.close();
+  await until("nobody", () => watching.offers.length === 0);
+});
