@@ -283,6 +283,7 @@ export class RelayedSpeaker implements SpeakerSource {
       const body = { pattern: "speaker", address, listeners, drops: this.#drops };
       this.#drops = {};
       this.session.sender.control(Kind.presence, 0, 0, encodeControl(body));
+      this.session.boundUnread();
     });
   }
 }

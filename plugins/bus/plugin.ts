@@ -13,6 +13,7 @@ import {
   type HubConfig,
   type HubDriver,
   hubTransport,
+  isLoopback,
   LINK_FIELDS,
   PatchbayError,
   type Plugin,
@@ -20,7 +21,7 @@ import {
   type TransportContext,
 } from "@patchbay/core";
 import { StreamLink } from "@patchbay/host";
-import { type BusAddress, busAddress, DEFAULT_PORT, dialBus, isLoopback } from "./address.ts";
+import { type BusAddress, busAddress, DEFAULT_PORT, dialBus } from "./address.ts";
 import { openDoors } from "./doors.ts";
 import { frameMetadata, FrameRegistry } from "./frame_registry.ts";
 import type { FrameSet } from "./frames/frame.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Availability, ConfigFields } from "@patchbay/core";
+import { type Availability, type ConfigFields, isLoopback } from "@patchbay/core";
 import { isBase, METHODS, type RestName } from "./names.ts";
 
 /** Where to listen. */
@@ -365,7 +365,7 @@ export const FIELDS: ConfigFields = {
 export function reachesHostOnly(listen: ListenAddress | undefined): boolean {
   if (listen?.path !== undefined || listen === undefined) return true;
   const { hostname = "127.0.0.1" } = listen;
-  return hostname === "localhost" || hostname === "::1" || /^127(\.\d{1,3}){3}$/.test(hostname);
+  return isLoopback(hostname);
 }
 
 /** Which of the two listeners is used. */

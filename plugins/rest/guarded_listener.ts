@@ -9,9 +9,10 @@ import http from "node:http";
 import https from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
+import { isLoopback } from "@patchbay/core";
 import { getRequestListener, type HttpBindings } from "npm:@hono/node-server@2.1.8";
 import type { Visit } from "./exchange.ts";
-import { cannotListen, full, isLoopback, type Serve, type Serving, urlOf } from "./serving.ts";
+import { cannotListen, full, type Serve, type Serving, urlOf } from "./serving.ts";
 
 /** How often the waiting connections are looked at, in milliseconds, at least and at most. */
 const CHECK_MS = [50, 5_000] as const;

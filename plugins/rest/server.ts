@@ -10,6 +10,7 @@ import type { MiddlewareHandler } from "npm:hono@4.13.19";
 import {
   type CallableEndpoint,
   type EndpointStatistics,
+  isLoopback,
   json,
   PatchbayError,
   type TimerWheel,
@@ -23,7 +24,7 @@ import { Exchange, type ExchangeHost, headerOf, peerOf, type Visit } from "./exc
 import { gather, type Name, nameOf } from "./names.ts";
 import { type Answer, type RestContext, Router } from "./router.ts";
 import { fieldTypes } from "./schemas.ts";
-import { isLoopback, type Place, type Serve, type Serving } from "./serving.ts";
+import { type Place, type Serve, type Serving } from "./serving.ts";
 import { codeOf, problemResponse } from "./statuses.ts";
 
 /** How long open answers may still take when the server closes, in milliseconds. */

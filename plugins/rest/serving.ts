@@ -72,16 +72,6 @@ export interface Serving {
 export type Serve = (options: ServingOptions) => Promise<Serving>;
 
 /**
- * Whether an address is this host's own.
- *
- * @param hostname A name or number.
- */
-export function isLoopback(hostname: string): boolean {
-  return hostname === "localhost" || hostname === "::1" || hostname === "[::1]" ||
-    /^(::ffff:)?127(\.\d{1,3}){3}$/.test(hostname);
-}
-
-/**
  * The URL of what listens.
  *
  * @param place Where it was asked to listen.
