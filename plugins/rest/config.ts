@@ -153,6 +153,8 @@ export interface RestConfig {
   readonly headersTimeoutMs: number;
   /** How long a whole request may take to arrive. */
   readonly requestTimeoutMs: number;
+  /** How long nothing of an answer may be read by its client. */
+  readonly answerTimeoutMs: number;
   /** How long the server keeps an idle connection. */
   readonly keepAliveTimeoutMs: number;
   /** How often a quiet event stream says that it lives. */
@@ -310,6 +312,13 @@ export const FIELDS: ConfigFields = {
     min: 50,
     description: "how long a whole request may take to arrive, in ms; guarded",
     default: 30_000,
+  },
+  answerTimeoutMs: {
+    kind: "integer",
+    min: 50,
+    description: "how long a client may read nothing of an answer or event stream, in ms, and a " +
+      "second for each 16 KiB that wait; guarded",
+    default: 60_000,
   },
   keepAliveTimeoutMs: {
     kind: "integer",

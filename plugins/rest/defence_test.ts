@@ -18,11 +18,21 @@ const IMPATIENT = {
   keepAliveTimeoutMs: 300,
 } as const;
 
+/** A certificate or key made for tests. */
+function pem(name: string): Promise<string> {
+  return Deno.readTextFile(new URL(`../websocket/testdata/certs/${name}`, import.meta.url));
+}
+
 /** Writes a text to a port, and reads until the other side closes. */
 function talk(url: string, text: string): Promise<string> {
   const { hostname, port } = new URL(url);
   return new Promise((resolve, reject) => {
     const socket = connect(Number(port), hostname);
+    const watchdog = setTimeout(
+      () => socket.destroy(new Error(`still open, after: ${reply}`)),
+      30_000,
+    );
+    socket.on("close", () => clearTimeout(watchdog));
     let reply = "";
     socket.on("connect", () => socket.write(text));
     socket.on("data", (data) => reply += data);
@@ -119,6 +129,31 @@ Deno.test("rest (guarded): one connection more than allowed is refused, the othe
   for (const call of calls) assert.equal(await (await call).json(), "open");
 });
 
+Deno.test("rest (guarded): with TLS too, one connection more than allowed is refused", async () => {
+  const [cert, key, ca] = await Promise.all(["server.pem", "server.key", "own-ca.pem"].map(pem));
+  await using bay = await bayWith({ ...IMPATIENT, maxConnections: 1, tls: { cert, key } });
+  const port = Number(new URL(bay.url).port);
+  const dial = () => Deno.connectTls({ hostname: "127.0.0.1", port, caCerts: [ca] });
+  const gate = Promise.withResolvers<string>();
+  using _open = { [Symbol.dispose]: () => gate.resolve("open") };
+  const entered = Promise.withResolvers<void>();
+  await bay.serve("arm/wait", () => {
+    entered.resolve();
+    return gate.promise;
+  });
+  const asked = new TextEncoder().encode(
+    `${HEAD.replace("move", "wait")}Content-Length: 0\r\n\r\n`,
+  );
+  using first = await dial();
+  await first.write(asked);
+  await entered.promise;
+  const second = await dial();
+  await second.write(asked);
+  const reply = await new Response(second.readable).text();
+  assert.match(reply, /^HTTP\/1\.1 503 [^]*connection: close/i);
+  assert.equal(counted(bay).errors.unavailable, 1);
+});
+
 Deno.test("rest (quick): one request more than allowed is 503, the others go on", async () => {
   await using bay = await bayWith({ listener: "quick", maxConnections: 2 });
   const gate = Promise.withResolvers<string>();
@@ -133,6 +168,26 @@ Deno.test("rest (quick): one request more than allowed is 503, the others go on"
   await problem(await fetch(`${bay.url}/arm/wait`, post(3)), 503, "overloaded");
   gate.resolve("open");
   for (const call of calls) assert.equal(await (await call).json(), "open");
+});
+
+Deno.test("rest (guarded): who is not let in loses the connection, others keep theirs", async () => {
+  await using bay = await bayWith({
+    listener: "guarded",
+    keepAliveTimeoutMs: 600_000,
+    auth: { tokens: { ada: "secret" } },
+  });
+  await bay.serve("arm/move", (value) => value);
+  const one = (more: string) => `${HEAD}Content-Length: 0\r\n${more}\r\n`;
+  const [known, last] = [
+    "Authorization: Bearer secret\r\n",
+    "Authorization: Bearer secret\r\nConnection: close\r\n",
+  ];
+  const statuses = async (...asked: string[]) =>
+    (await talk(bay.url, asked.map(one).join(""))).match(/(?<=HTTP\/1\.1 )\d+/g)?.map(Number);
+  assert.deepEqual(await statuses(known, known, last), [204, 204, 204]);
+  // The connection ends with the first refusal: it is not waited for more.
+  assert.deepEqual(await statuses(known, ""), [204, 401]);
+  assert.deepEqual(await statuses("Origin: https://evil.example\r\n"), [403]);
 });
 
 for (const listener of LISTENERS) {
@@ -168,6 +223,8 @@ for (const listener of LISTENERS) {
     for (const headers of strangers) {
       const response = await ask(headers);
       assert.ok(response.headers.has("www-authenticate"));
+      // A stranger keeps no connection.
+      assert.equal(response.headers.get("connection"), "close");
       await problem(response, 401, "unauthenticated");
     }
     assert.equal(counted(bay).errors.unauthenticated, strangers.length);

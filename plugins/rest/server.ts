@@ -21,6 +21,7 @@ import { type Bodies, readBody, tooLarge } from "./bodies.ts";
 import { listenerOf, reachesHostOnly, type RestConfig } from "./config.ts";
 import { Exchange, type ExchangeHost, headerOf, peerOf, type Visit } from "./exchange.ts";
 import { gather, type Name, nameOf } from "./names.ts";
+import { Notices } from "./notices.ts";
 import { type Answer, type RestContext, Router } from "./router.ts";
 import { fieldTypes } from "./schemas.ts";
 import { isLoopback, type Place, type Serve, type Serving } from "./serving.ts";
@@ -62,6 +63,7 @@ export class RestServer implements ExchangeHost {
   readonly #config: RestConfig;
   readonly #parts: ServerParts;
   readonly #gate: Gate | undefined;
+  readonly #notices: Notices;
   readonly #hosts: ReadonlySet<string> | undefined;
   readonly #origins: ReadonlySet<string>;
   readonly #desks = new Map<string, Desk>();
@@ -81,6 +83,7 @@ export class RestServer implements ExchangeHost {
     this.bodies = parts.bodies;
     this.timers = context.timers;
     this.timeoutMs = config.timeoutMs;
+    this.#notices = new Notices((error) => context.report(error));
     this.#gate = config.auth === undefined ? undefined : new Gate(config.auth);
     this.apiKeyHeader = this.#gate?.apiKeyHeader ?? "x-api-key";
     this.#origins = new Set(config.cors?.origins ?? []);
@@ -122,6 +125,7 @@ export class RestServer implements ExchangeHost {
         handler: (request, visit) => this.#handle(request, visit),
         onRefusal: (status) => this.#context.statistics.countError(codeOf(status)),
         onError: (error) => this.#context.report(PatchbayError.fromThrown(error)),
+        onAbuse: (kind, what) => this.#notices.tell(kind, what),
         onConnections: (count) => {
           this.#context.statistics.connections += count - this.#connections;
           this.#connections = count;
