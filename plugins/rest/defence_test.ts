@@ -6,7 +6,8 @@
 import assert from "node:assert/strict";
 import { connect } from "node:net";
 import type { MiddlewareHandler } from "npm:hono@4.13.19";
-import { open, PatchbayError } from "@patchbay/core";
+import { defineCallable, open, PatchbayError } from "@patchbay/core";
+import { requireOrIgnore } from "../../tests/require.ts";
 import rest, { type RestConfig } from "./mod.ts";
 import { bayWith, counted, LISTENERS, post, problem } from "./testdata/bay.ts";
 
@@ -283,6 +284,41 @@ for (const listener of LISTENERS) {
     for (const host of ["localhost:1", "127.0.0.1", "[::1]:80", "robot.local"]) {
       assert.match(await talk(bay.url, head(host)), /^HTTP\/1\.1 200 /);
     }
+    // A request line with a whole URL names another host than `Host` does.
+    const whole = head("localhost").replace("/arm", "http://rebound.example/arm");
+    assert.match(await talk(bay.url, whole), /^HTTP\/1\.1 421 /);
+  });
+
+  Deno.test(`rest (${listener}): what a page of another site asks for without saying so is refused`, async () => {
+    await using bay = await bayWith({ listener, cors: { origins: ["https://good.example"] } });
+    let asked = 0;
+    const Reset = defineCallable<unknown, number>({
+      address: "arm/reset",
+      native: { rest: { method: "GET", path: "/reset" } },
+    });
+    await bay.serve(Reset, () => ++asked);
+    // As <img>, <script> and links do it: no Origin.
+    const get = (headers: Record<string, string>) => fetch(`${bay.url}/reset`, { headers });
+    const evil = "https://evil.example/page";
+    const refused: Record<string, string>[] = [
+      { "sec-fetch-site": "cross-site" },
+      { "sec-fetch-site": "same-site" },
+      { "sec-fetch-site": "cross-site", referer: evil },
+      { "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", referer: "no URL" },
+    ];
+    for (const headers of refused) await problem(await get(headers), 403, "forbidden");
+    assert.equal(asked, 0);
+    const fine: Record<string, string>[] = [
+      {},
+      { referer: evil },
+      { "sec-fetch-site": "none" },
+      { "sec-fetch-site": "same-origin" },
+      { "sec-fetch-site": "cross-site", referer: "https://good.example/page" },
+      { "sec-fetch-site": "cross-site", origin: "https://good.example" },
+    ];
+    for (const headers of fine) assert.equal((await get(headers)).status, 200);
+    assert.equal(asked, fine.length);
+    assert.equal(counted(bay).errors.forbidden, refused.length);
   });
 
   Deno.test(`rest (${listener}): authorize decides on each verb, middleware before it`, async () => {
@@ -330,6 +366,46 @@ for (const listener of LISTENERS) {
     ]);
   });
 }
+
+const curl = await requireOrIgnore("curl", async () => {
+  const command = new Deno.Command("curl", { args: ["--version"], stdout: "piped" });
+  const { success, stdout } = await command.output();
+  return success && / HTTP2\b/.test(new TextDecoder().decode(stdout));
+}, "apt-get install curl");
+
+Deno.test({
+  name: curl.name(
+    "rest (quick): over HTTP/2 too it answers to its names, and its own pages come in",
+  ),
+  ignore: curl.ignore,
+  fn: async () => {
+    const [cert, key] = await Promise.all(["server.pem", "server.key"].map(pem));
+    await using bay = await bayWith({ listener: "quick", tls: { cert, key } });
+    await bay.serve("arm/stop", () => "stopped");
+    const { origin, port } = new URL(bay.url);
+    const status = async (version: string, ...headers: string[]) => {
+      const args = ["-sk", "-m", "20", `--${version}`, "-o", "/dev/null", "-X", "POST"];
+      const { stdout } = await new Deno.Command("curl", {
+        args: [
+          ...args,
+          ...["-w", "%{http_version} %{http_code}"],
+          ...headers.flatMap((header) => ["-H", header]),
+          `${bay.url}/arm/stop`,
+        ],
+      }).output();
+      return new TextDecoder().decode(stdout);
+    };
+    for (const [version, told] of [["http2", "2"], ["http1.1", "1.1"]]) {
+      assert.equal(await status(version), `${told} 200`);
+      assert.equal(await status(version, `Origin: ${origin}`), `${told} 200`);
+      assert.equal(await status(version, `Host: localhost:${port}`), `${told} 200`);
+      assert.equal(await status(version, "Origin: https://evil.example"), `${told} 403`);
+      assert.equal(await status(version, "Host: evil.example"), `${told} 421`);
+      const both = ["Host: evil.example", "Origin: https://evil.example"];
+      assert.equal(await status(version, ...both), `${told} 421`);
+    }
+  },
+});
 
 Deno.test("rest: an authorization server is asked about tokens, once each for a while", async () => {
   const asked: string[] = [];

@@ -237,16 +237,21 @@ export class RestServer implements ExchangeHost {
   // ----- every request -----
 
   #handle(request: Request, visit: Visit): Response | Promise<Response> {
-    const host = headerOf(request, visit, "host");
-    if (this.#hosts !== undefined && host !== null && !this.#answersTo(host)) {
-      const error = new PatchbayError("forbidden", `this server does not answer to ${host}`, {
+    const named = headerOf(request, visit, "host");
+    // HTTP/2 has no `Host`; a request line that holds a whole URL goes before it (RFC 9112 §3.2.2).
+    const authority = authorityOf(request.url);
+    const host = named ?? authority;
+    if (this.#hosts !== undefined && !(this.#answersTo(authority) && this.#answersTo(host))) {
+      const odd = this.#answersTo(authority) ? host : authority;
+      const error = new PatchbayError("forbidden", `this server does not answer to ${odd}`, {
         remedy: "use 127.0.0.1 or localhost, or add the name to config.rest.allowedHosts",
       });
       return this.refuse(error, 421);
     }
-    const origin = headerOf(request, visit, "origin");
-    if (origin !== null && !this.#admits(origin, host)) {
-      const error = new PatchbayError("forbidden", `pages of ${origin} may not use this server`, {
+    const page = pageOf(request, visit);
+    if (page !== null && !this.#admits(page, host)) {
+      const which = page === ANOTHER_SITE ? page : `pages of ${page}`;
+      const error = new PatchbayError("forbidden", `${which} may not use this server`, {
         remedy: "add the origin to config.rest.cors.origins",
       });
       return this.refuse(error);
@@ -263,12 +268,12 @@ export class RestServer implements ExchangeHost {
     return answers;
   }
 
-  #admits(origin: string, host: string | null): boolean {
+  #admits(origin: string, host: string): boolean {
     if (this.#origins.has(origin) || this.#origins.has("*")) return true;
     const { publicUrl } = this.#config;
     if (publicUrl !== undefined && URL.parse(publicUrl)?.origin === origin) return true;
     // The page of this very server.
-    return host !== null && URL.parse(origin)?.host === host;
+    return URL.parse(origin)?.host === host;
   }
 
   #authenticate(gate: Gate): MiddlewareHandler<{ Bindings: Visit }> {
@@ -411,6 +416,28 @@ export class RestServer implements ExchangeHost {
 }
 
 const NONE: Readonly<Record<string, string>> = Object.freeze({});
+
+/** The host and port of a URL, as they stand in it. */
+function authorityOf(url: string): string {
+  const start = url.indexOf("://") + 3;
+  const end = url.indexOf("/", start);
+  return end < 0 ? url.slice(start) : url.slice(start, end);
+}
+
+/** Where a page comes from that does not say so. */
+const ANOTHER_SITE = "pages of another site";
+
+/**
+ * The origin of the page that a request comes from; `null` if it comes from none, or from one of
+ * this server's own. Browsers leave `Origin` out of simple GETs, and mark those (Fetch Metadata §2).
+ */
+function pageOf(request: Request, visit: Visit): string | null {
+  const origin = headerOf(request, visit, "origin");
+  if (origin !== null) return origin;
+  const site = headerOf(request, visit, "sec-fetch-site");
+  if (site !== "cross-site" && site !== "same-site") return null;
+  return URL.parse(headerOf(request, visit, "referer") ?? "")?.origin ?? ANOTHER_SITE;
+}
 
 function brokenOff(cause: unknown): PatchbayError {
   return new PatchbayError("protocol", "the body did not arrive as announced", { cause });
