@@ -233,6 +233,35 @@ for (const listener of LISTENERS) {
     assert.deepEqual(seen.at(-2), { mine: "1" });
   });
 
+  Deno.test(`rest (${listener}): a hook that throws, or names nobody, lets in nobody and says nothing`, async () => {
+    const reports: PatchbayError[] = [];
+    await using bay = await bayWith({
+      listener,
+      auth: {
+        authenticate({ headers }) {
+          const badge = headers.get("x-badge") ?? "";
+          if (badge === "broken") throw new Error("no such table: /var/lib/people.db");
+          if (badge === "odd") return true as never;
+          return badge;
+        },
+      },
+    }, reports);
+    await bay.serve("arm/who", (_value, { peer }) => peer.identity);
+    const ask = (badge: string) =>
+      fetch(`${bay.url}/arm/who`, { method: "POST", headers: { "x-badge": badge } });
+    assert.equal(await (await ask("ada")).json(), "ada");
+    const told = await problem(await ask("broken"), 401, "unauthenticated");
+    assert.deepEqual(told, await problem(await ask(""), 401, "unauthenticated"));
+    assert.deepEqual(told, await problem(await ask("odd"), 401, "unauthenticated"));
+    await problem(await ask("broken"), 401, "unauthenticated");
+    assert.equal(counted(bay).errors.unauthenticated, 4);
+    // The owner hears of it, and not once for each request.
+    assert.equal(reports.length, 1);
+    assert.equal(reports[0].code, "internal");
+    assert.match(reports[0].message, /authenticate threw: no such table/);
+    assert.equal(await (await ask("ada")).json(), "ada");
+  });
+
   Deno.test(`rest (${listener}): pages of other origins are refused, and let in by cors alone`, async () => {
     await using bay = await bayWith({
       listener,
@@ -409,6 +438,7 @@ Deno.test({
 
 Deno.test("rest: an authorization server is asked about tokens, once each for a while", async () => {
   const asked: string[] = [];
+  const reports: PatchbayError[] = [];
   const answers: Record<string, unknown> = {
     good: { active: true, sub: "ada", scope: "read arm" },
     narrow: { active: true, sub: "bob", scope: "read" },
@@ -432,7 +462,7 @@ Deno.test("rest: an authorization server is asked about tokens, once each for a 
           scopes: ["arm"],
         },
       },
-    });
+    }, reports);
     await bay.serve("arm/who", (_value, { peer }) => peer.identity);
     const ask = (token: string) =>
       fetch(`${bay.url}/arm/who`, {
@@ -443,7 +473,11 @@ Deno.test("rest: an authorization server is asked about tokens, once each for a 
     for (const token of ["narrow", "old", "bad"]) {
       await problem(await ask(token), 401, "unauthenticated");
     }
-    await problem(await ask("broken"), 503, "unavailable");
+    const told = await problem(await ask("broken"), 503, "unavailable");
+    // A stranger is not told why, the owner is.
+    assert.equal(told.detail, "the authorization server cannot be asked");
+    assert.deepEqual(reports.map(({ code }) => code), ["unavailable"]);
+    assert.match(reports[0].message, /it answered with 500/);
     assert.equal(asked.filter((line) => line.endsWith(" good")).length, 1);
     assert.equal(asked[0], `Basic ${btoa("patchbay:s3cret")} good`);
   }
@@ -460,6 +494,14 @@ Deno.test("rest: what is configured wrongly says what to do", async () => {
     [{ cors: { origins: ["*"], credentials: true } }, /credentials to every/, /name the origins/],
     [{ tls: { cert: "x" } }, /not both/, /`cert` and `key`/],
     [{ middleware: [1] as never }, /middleware/, /app\.use/],
+    [{ token: "" }, /`token` is empty/, /leave it out/],
+    [{ auth: { tokens: { ada: "" } } }, /`auth.tokens` has an empty .* for ada/, /a secret/],
+    [{ auth: { apiKeys: { bob: "" } } }, /`auth.apiKeys` has an empty .* for bob/, /a secret/],
+    [{ auth: { apiKeys: { "": "key" } } }, /`auth.apiKeys` has an empty/, /a secret/],
+    [{ auth: { tokens: { ada: 1 as never } } }, /`auth.tokens`/, /a secret/],
+    [{ auth: { apiKeyHeader: "" } }, /apiKeyHeader/, /x-api-key/],
+    [{ auth: { authenticate: "me" as never } }, /authenticate/, /open\(\)/],
+    [{ auth: { introspection: {} as never } }, /introspection/, /url/],
     [{ names: { "a/b": { method: "BREW" as never } } }, /BREW/, /GET, POST/],
   ];
   for (const [config, reason, remedy] of cases) {

@@ -83,8 +83,10 @@ export class RestServer implements ExchangeHost {
     this.bodies = parts.bodies;
     this.timers = context.timers;
     this.timeoutMs = config.timeoutMs;
-    this.#notices = new Notices((error) => context.report(error));
-    this.#gate = config.auth === undefined ? undefined : new Gate(config.auth);
+    const notices = this.#notices = new Notices((error) => context.report(error));
+    if (config.auth !== undefined) {
+      this.#gate = new Gate(config.auth, (kind, what) => notices.tell(kind, what));
+    }
     this.apiKeyHeader = this.#gate?.apiKeyHeader ?? "x-api-key";
     this.#origins = new Set(config.cors?.origins ?? []);
     // A page can be made to ask a loopback address under a name of its own (DNS rebinding).
