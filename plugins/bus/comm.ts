@@ -99,6 +99,9 @@ export interface Comm extends AsyncDisposable, AsyncIterable<ReceivedFrame> {
   /** Resolves with true when a frame waits, with false when the comm has been stopped. */
   arrival(): Promise<boolean>;
 
+  /** How many frames have been taken so far: by {@link getData}, a callback or a loop. */
+  readonly taken: number;
+
   /**
    * Takes the frame that has waited longest, of the highest lane.
    *

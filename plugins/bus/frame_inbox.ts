@@ -23,6 +23,8 @@ interface Question {
 export class FrameInbox {
   /** Frames that were accepted. */
   received = 0;
+  /** Frames that were taken or handed to a callback. */
+  taken = 0;
   readonly #drops = new Map<string, number>();
   readonly #lanes = new Map<number, ReceivedFrame[]>();
   readonly #maxQueue: number;
@@ -74,7 +76,10 @@ export class FrameInbox {
     }
     if (!wanted) return; // It was listened for by a question only.
     this.received++;
-    if (this.#callback !== undefined) return this.#call(this.#callback, frame);
+    if (this.#callback !== undefined) {
+      this.taken++;
+      return this.#call(this.#callback, frame);
+    }
     if (this.#length >= this.#maxQueue) {
       this.drop("overflow");
       if (this.#overflow === "drop_newest") return;
@@ -98,6 +103,7 @@ export class FrameInbox {
     }
     if (best === undefined) return undefined;
     this.#length--;
+    this.taken++;
     return best.shift();
   }
 
