@@ -220,6 +220,39 @@ Deno.test("MockComm: the inbox is bounded, higher lanes first, drops are counted
   assert.deepEqual(comm.statistics().dropped, { overflow: 1 });
 });
 
+Deno.test("MockComm: what is less urgent than all that wait is itself what a full inbox drops", async () => {
+  await using comm = new MockComm({ frames, maxQueue: 2 });
+  await comm.listenFor([FrameType.DISTANCE]);
+  comm.receive(new Distance({ mm: 1 }), { priority: Priority.HIGH });
+  comm.receive(new Distance({ mm: 2 }), { priority: Priority.NORMAL });
+  comm.receive(new Distance({ mm: 3 }), { priority: Priority.DATA_STREAM });
+  assert.deepEqual(comm.statistics().dropped, { overflow: 1 });
+  assert.equal(comm.getData().as(Distance)!.mm, 1);
+  comm.receive(new Distance({ mm: 4 }), { priority: Priority.NORMAL });
+  comm.receive(new Distance({ mm: 5 }), { priority: Priority.NORMAL });
+  const order = [comm.getData(), comm.getData()].map((frame) => frame.as(Distance)!.mm);
+  assert.deepEqual(order, [4, 5]);
+  assert.deepEqual(comm.statistics().dropped, { overflow: 2 });
+});
+
+Deno.test("MockComm: a callback that takes itself out gets no more, and the rest waits", async () => {
+  await using comm = new MockComm({ frames });
+  await comm.listenFor([FrameType.DISTANCE]);
+  for (const mm of [1, 2, 3]) comm.receive(new Distance({ mm }));
+  const seen: string[] = [];
+  comm.onFrame((frame) => {
+    seen.push(`first ${frame.as(Distance)!.mm}`);
+    comm.onFrame(undefined);
+  });
+  assert.deepEqual([seen, comm.pending], [["first 1"], 2]);
+  // One that puts another in its place: that one gets the rest, and each frame is seen once.
+  comm.onFrame((frame) => {
+    seen.push(`second ${frame.as(Distance)!.mm}`);
+    comm.onFrame((frame) => void seen.push(`third ${frame.as(Distance)!.mm}`));
+  });
+  assert.deepEqual([seen, comm.pending], [["first 1", "second 2", "third 3"], 0]);
+});
+
 Deno.test("BusComm: a module whose definitions differ is refused with the list", async () => {
   await using hub = await manager();
   const [url] = hub.transport(bus).where;

@@ -82,9 +82,7 @@ export class FrameInbox {
     }
     if (this.#length >= this.#maxQueue) {
       this.drop("overflow");
-      if (this.#overflow === "drop_newest") return;
-      this.#lowest()?.shift();
-      this.#length--;
+      if (this.#overflow === "drop_newest" || !this.#makeRoom(frame.origin.priority)) return;
     }
     let lane = this.#lanes.get(frame.origin.priority);
     if (lane === undefined) this.#lanes.set(frame.origin.priority, lane = []);
@@ -120,7 +118,10 @@ export class FrameInbox {
   onFrame(callback: ((frame: ReceivedFrame) => void | Promise<void>) | undefined): void {
     this.#callback = callback;
     if (callback === undefined) return;
-    for (let frame = this.take(); frame !== undefined; frame = this.take()) {
+    // A callback may take itself out, or put another in its place, or stop the comm.
+    while (this.#callback === callback && !this.#closed) {
+      const frame = this.take();
+      if (frame === undefined) return;
       this.#call(callback, frame);
     }
   }
@@ -187,12 +188,18 @@ export class FrameInbox {
     }
   }
 
-  #lowest(): ReceivedFrame[] | undefined {
+  /**
+   * Drops the oldest of the lowest lane, unless all that wait are in higher lanes than the new one.
+   */
+  #makeRoom(priority: number): boolean {
     let worst: ReceivedFrame[] | undefined;
     let lowest = Infinity;
-    for (const [priority, lane] of this.#lanes) {
-      if (priority < lowest && lane.length > 0) [lowest, worst] = [priority, lane];
+    for (const [each, lane] of this.#lanes) {
+      if (each < lowest && lane.length > 0) [lowest, worst] = [each, lane];
     }
-    return worst;
+    if (worst === undefined || lowest > priority) return false;
+    worst.shift();
+    this.#length--;
+    return true;
   }
 }
