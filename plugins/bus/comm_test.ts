@@ -227,12 +227,8 @@ Deno.test("MockComm: what is less urgent than all that wait is itself what a ful
   comm.receive(new Distance({ mm: 2 }), { priority: Priority.NORMAL });
   comm.receive(new Distance({ mm: 3 }), { priority: Priority.DATA_STREAM });
   assert.deepEqual(comm.statistics().dropped, { overflow: 1 });
-  assert.equal(comm.getData().as(Distance)!.mm, 1);
-  comm.receive(new Distance({ mm: 4 }), { priority: Priority.NORMAL });
-  comm.receive(new Distance({ mm: 5 }), { priority: Priority.NORMAL });
   const order = [comm.getData(), comm.getData()].map((frame) => frame.as(Distance)!.mm);
-  assert.deepEqual(order, [4, 5]);
-  assert.deepEqual(comm.statistics().dropped, { overflow: 2 });
+  assert.deepEqual(order, [1, 2]);
 });
 
 Deno.test("MockComm: a callback that takes itself out gets no more, and the rest waits", async () => {
