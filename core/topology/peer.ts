@@ -372,7 +372,11 @@ export class Peer {
 }
 
 /** A refusal is final; anything else is tried again until the peer is gone. */
-function final(error: PatchbayError): boolean {
+function final(given: PatchbayError): boolean {
+  // The peer may also refuse by closing a connection that has just been made.
+  const error = given.code === "closed" && given.cause instanceof PatchbayError
+    ? given.cause
+    : given;
   return error.code === "forbidden" || error.code === "invalid" ||
     error.code === "unauthenticated" || error.details?.taken === true;
 }
