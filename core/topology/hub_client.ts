@@ -465,7 +465,7 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
   #over(session: Session, error: PatchbayError): void {
     for (const offered of this.#offers.values()) {
       if (offered.session === session) {
-        offered.answer.reject(new PatchbayError("closed", error.message, { cause: error }));
+        offered.answer.reject(new PatchbayError("closed", error.message));
       }
     }
     for (const withdrawn of this.#withdrawals.values()) withdrawn();
@@ -559,11 +559,7 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
 }
 
 /** Whether the hub has said no, instead of not having been reached. */
-function refusal(given: PatchbayError): boolean {
-  // It may also close a connection that has just been made.
-  const error = given.code === "closed" && given.cause instanceof PatchbayError
-    ? given.cause
-    : given;
+function refusal(error: PatchbayError): boolean {
   return error.code === "forbidden" || error.code === "invalid" ||
     error.code === "unauthenticated" || error.details?.taken === true;
 }

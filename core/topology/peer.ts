@@ -372,11 +372,7 @@ export class Peer {
 }
 
 /** A refusal is final; anything else is tried again until the peer is gone. */
-function final(given: PatchbayError): boolean {
-  // The peer may also refuse by closing a connection that has just been made.
-  const error = given.code === "closed" && given.cause instanceof PatchbayError
-    ? given.cause
-    : given;
+function final(error: PatchbayError): boolean {
   return error.code === "forbidden" || error.code === "invalid" ||
     error.code === "unauthenticated" || error.details?.taken === true;
 }
