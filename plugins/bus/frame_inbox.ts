@@ -10,7 +10,10 @@ import type { AskOptions } from "./comm.ts";
 import type { FrameClass, FrameValue } from "./frames/frame.ts";
 import type { ReceivedFrame } from "./received_frame.ts";
 
-/** What happens to a frame that finds the inbox full. */
+/**
+ * What happens to a frame that finds the inbox full: `drop_oldest` drops the one of the lowest lane that
+ * has waited longest, or the new one if all that wait are more urgent.
+ */
 export type InboxOverflow = "drop_oldest" | "drop_newest";
 
 interface Question {
