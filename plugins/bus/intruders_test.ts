@@ -90,10 +90,16 @@ class Place implements AsyncDisposable {
     return this.#sender.bay.callable<null, State>("test/state").call(null, { timeoutMs: 60_000 });
   }
 
-  /** The state once all but the bystanders have gone. */
-  async quiet(): Promise<State> {
+  /**
+   * The state once all but the bystanders have gone, and the kernel has what was theirs: a descriptor
+   * lives until the last read on it has ended.
+   *
+   * @param descriptors How many descriptors there may be.
+   */
+  async quiet(descriptors = Infinity): Promise<State> {
     let state = await this.state();
-    for (let tries = 0; state.connections > 2 && tries < 3000; tries++) {
+    const busy = () => state.connections > 2 || state.descriptors > descriptors;
+    for (let tries = 0; busy() && tries < 3000; tries++) {
       await new Promise((resolve) => setTimeout(resolve, 10));
       state = await this.state();
     }
@@ -270,7 +276,7 @@ Deno.test(`bus manager: ${INPUTS} inputs that are none of its protocol disturb n
       if (!await intrude(connection, make())) hung++;
       if (index % 16 === 0) place.beat();
     });
-    const state = await place.quiet();
+    const state = await place.quiet(first?.descriptors);
     first ??= state;
     assert.equal(hung, 0, `connections were not closed (FUZZ_SEED=${SEED})`);
     assert.deepEqual(
@@ -307,7 +313,7 @@ Deno.test(`bus manager: ${CHURN} modules that come and go leave nothing behind`,
   await many(Math.min(CHURN, 200), turn);
   const first = await place.quiet();
   await many(CHURN, turn);
-  const state = await place.quiet();
+  const state = await place.quiet(first.descriptors);
   assert.deepEqual(
     [state.connections, state.modules, state.unhandled],
     [2, ["bystander_a", "bystander_b"], 0],
