@@ -58,7 +58,7 @@ export class LatestSlots {
       this.#taken.set(speaker, taken);
       if (taken === undefined) return false;
     }
-    const bytes = codec.encodeInto(value, this.#frame, HEADER_BYTES);
+    const bytes = this.#sender.encodeInto(codec, value, this.#frame, HEADER_BYTES);
     if (bytes < 0) return false;
     const { flags, priority, id, route, number } = head;
     const codecNumber = this.#sender.codecs.indexOf(codec);

@@ -147,6 +147,8 @@ export class RingLink implements Link {
       }
     }
     this.#inRing = false;
+    // The last one may have found room after all.
+    this.#spill = undefined;
     if (bytes <= this.#scratch.length) {
       this.buffer = this.#scratch;
       this.view = this.#scratchView;
