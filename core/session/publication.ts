@@ -191,6 +191,11 @@ export class Publication implements FrameSource {
     return this.#enqueue(speaker, frame, lane);
   }
 
+  /** A speaker has gone: nothing more of it comes. */
+  leave(speaker: SpeakerSource): void {
+    this.#slots?.leave(speaker);
+  }
+
   /** The listener can queue so many more. */
   credited(messages: number): void {
     if (this.#credit === Infinity) return;
