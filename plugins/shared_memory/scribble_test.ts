@@ -138,7 +138,7 @@ for (const doorbell of ["socket", "semaphore"] as const) {
     await far.serve("far/echo", (value) => value);
     const once = async () => {
       await using near = await there.open("near");
-      assert.equal(await near.call("far/echo", 1), 1);
+      assert.equal(await near.call("far/echo", 1, { timeoutMs: WATCHDOG_MS }), 1);
     };
     // What is made once and stays: libraries, watchers, the pool's own.
     for (let n = 0; n < 3; n++) await once();
