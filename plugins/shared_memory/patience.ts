@@ -9,20 +9,22 @@ import type { RingConsumer } from "@patchbay/core";
 
 /** How often to look before another process may have the core, if the peer has one of its own. */
 const POLLS = 2000;
-/** How often to look first where giving the core away has brought the frame time and again. */
+/** How often to look where the last one that was given the core has used it. */
 const POLLS_ON_ONE_CORE = 20;
-/** That often in a row, */
-const HANDED_OVER = 4;
-/** and by giving it away for so long, in milliseconds: nobody else wanted it for less. */
+/** Who gets the core back sooner, in milliseconds, has it alone: nobody else wanted it. */
 const AWAY_MS = 0.0015;
+/** How often in a row to give the core away where others use it, before the event loop turns. */
+const TURNS = 16;
 /**
- * Who has given the core away and got it back so late, in milliseconds, is not alone with the peer.
- * The scheduler puts whoever gives it away further back each time: then sleeping is better than
+ * Who has given the core away and got it back so late, in milliseconds, is not alone with others that
+ * give it back. The scheduler puts whoever gives it away behind them: then sleeping is better than
  * looking, because it prefers who was woken,
  */
 const CROWDED_MS = 1.5;
-/** for so long. */
-const CROWD_STAYS_MS = 300;
+/** for so long, twice as long each time that it is still so, */
+const CROWD_STAYS_MS = 10;
+/** and no longer than that. */
+const CROWD_STAYS_LONGEST_MS = 320;
 /** After so many looks there is time for other things. */
 const SOON = 16;
 /** How long to look for more after the last frame before sleeping, in milliseconds. */
@@ -38,9 +40,10 @@ export class Patience {
   readonly #consumer: RingConsumer;
   readonly #yieldCore: () => void;
   #polls = POLLS;
-  /** How often in a row the frame was there as soon as the peer had had the core. */
-  #handedOver = 0;
   #crowdedUntil = 0;
+  /** Until when it was crowded last, and for how long. */
+  #wasCrowdedUntil = -Infinity;
+  #crowdStaysMs = CROWD_STAYS_MS;
   /** When there was nothing first; 0 while frames come. */
   #idleSince = performance.now() - SPIN_MS;
   /** How long to look this time, and how long for the next answer: less after one that took longer. */
@@ -70,34 +73,38 @@ export class Patience {
       for (let poll = 0; poll < this.#polls; poll++) if (consumer.peek() >= 0) return true;
       return false;
     }
-    if (this.#poll(0)) return true;
-    const before = performance.now();
-    this.#yieldCore();
-    const now = performance.now();
-    if (now - before > CROWDED_MS) this.#crowdedUntil = now + CROWD_STAYS_MS;
-    return this.#poll(now - before);
+    for (let turn = 0; turn < TURNS; turn++) {
+      if (this.#poll()) return true;
+      const before = performance.now();
+      this.#yieldCore();
+      const now = performance.now();
+      const awayMs = now - before;
+      if (awayMs < AWAY_MS) {
+        this.#polls = POLLS;
+        return this.#poll();
+      }
+      // The peer may be one of those: looking for long would keep it from answering.
+      this.#polls = POLLS_ON_ONE_CORE;
+      if (awayMs > CROWDED_MS) {
+        this.#crowd(now);
+        break;
+      }
+    }
+    return this.#poll();
   }
 
-  /**
-   * Looks, and learns where the peer runs.
-   *
-   * @param awayMs How long others have just had the core.
-   */
-  #poll(awayMs: number): boolean {
+  #poll(): boolean {
     const consumer = this.#consumer;
     const polls = this.#polls;
-    for (let poll = 0; poll < polls; poll++) {
-      if (consumer.peek() < 0) continue;
-      if (poll > 0) {
-        // It came while this side was looking: the peer runs on another core.
-        this.#handedOver = 0;
-        this.#polls = POLLS;
-      } else if (awayMs > AWAY_MS && ++this.#handedOver >= HANDED_OVER) {
-        this.#polls = POLLS_ON_ONE_CORE;
-      }
-      return true;
-    }
+    for (let poll = 0; poll < polls; poll++) if (consumer.peek() >= 0) return true;
     return false;
+  }
+
+  #crowd(now: number): void {
+    const calmMs = now - this.#wasCrowdedUntil;
+    if (calmMs > this.#crowdStaysMs) this.#crowdStaysMs = CROWD_STAYS_MS;
+    this.#crowdedUntil = this.#wasCrowdedUntil = now + this.#crowdStaysMs;
+    this.#crowdStaysMs = Math.min(CROWD_STAYS_LONGEST_MS, 2 * this.#crowdStaysMs);
   }
 
   /** Whether others want the core: looked up only where they did lately. */

@@ -74,3 +74,23 @@ Deno.test("patience: where others take the core it is not given away again, and 
   assert.equal(patience.look(() => {}), true);
   take();
 });
+
+Deno.test("patience: where others use the core it is given away again, and not for ever", () => {
+  const { patience, yields } = waiting(() => busyFor(0.01));
+  assert.equal(patience.look(() => {}), false);
+  assert.ok(yields() > 4 && yields() <= 16, `${yields()} times`);
+});
+
+Deno.test("patience: where nobody wants the core, once a look is enough", () => {
+  const { patience, yields } = waiting(() => {});
+  for (let n = 0; n < 100; n++) assert.equal(patience.look(() => {}), false);
+  // This process may have been interrupted in some of them.
+  assert.ok(yields() >= 100 && yields() < 400, `${yields()} times`);
+});
+
+Deno.test("patience: as long as others take the core, it is tried less and less often", () => {
+  const { patience, yields } = waiting(() => busyFor(3));
+  for (const end = performance.now() + 300; performance.now() < end;) patience.look(() => {});
+  // After 10, 20, 40, 80 and 160 ms.
+  assert.ok(yields() > 1 && yields() <= 6, `${yields()} times`);
+});
