@@ -44,6 +44,7 @@ export class Patience {
   /** Until when it was crowded last, and for how long. */
   #wasCrowdedUntil = -Infinity;
   #crowdStaysMs = CROWD_STAYS_MS;
+  #peerSlept = false;
   /** When there was nothing first; 0 while frames come. */
   #idleSince = performance.now() - SPIN_MS;
   /** How long to look this time, and how long for the next answer: less after one that took longer. */
@@ -74,7 +75,9 @@ export class Patience {
       return false;
     }
     for (let turn = 0; turn < TURNS; turn++) {
-      if (this.#poll()) return true;
+      // The peer was asleep: it needs a core first, and perhaps this one.
+      if (!this.#peerSlept && this.#poll()) return true;
+      this.#peerSlept = false;
       const before = performance.now();
       this.#yieldCore();
       const now = performance.now();
@@ -143,5 +146,6 @@ export class Patience {
   /** An answer is expected soon: look for it longer. */
   expectAnswer(): void {
     this.#spinMs = this.#answerSpinMs;
+    this.#peerSlept = true;
   }
 }

@@ -101,3 +101,58 @@ Deno.test("ring link: a frame that found room after all is not sent a second tim
   assert.deepEqual(found, ["262144x1", "262144x2", ...new Array(small).fill("20000x3")]);
   assert.equal(link.buffered, 0);
 });
+
+/** Waits until something is so. */
+async function until(what: string, so: () => boolean): Promise<void> {
+  const start = performance.now();
+  while (!so()) {
+    assert.ok(performance.now() - start < 30_000, `${what}: still waiting`);
+    await new Promise((resolve) => setTimeout(resolve));
+  }
+}
+
+/** The word of a ring's header that says that its reader sleeps. */
+const SLEEPS = 384 / 4;
+
+Deno.test("ring link: who waits for an answer need not be woken by it, however soon it comes", async () => {
+  let came = 0;
+  let expectsAnswer = true;
+  await using there = await played({
+    frame: () => void came++,
+    get expectsAnswer() {
+      return expectsAnswer;
+    },
+  });
+  const { link, taken, given } = there;
+  const flags = new Int32Array(there.back);
+  const asleep = () => Atomics.load(flags, SLEEPS) === 1;
+  const seen: boolean[] = [];
+  let atRing = () => {};
+  link.ringWith({
+    ring() {
+      seen.push(asleep());
+      atRing();
+    },
+    [Symbol.dispose]() {},
+  });
+  for (expectsAnswer of [true, false]) {
+    for (const answers of [true, false]) {
+      await until("sleep", asleep);
+      drain(taken);
+      assert.ok(taken.sleep());
+      const before = came;
+      // The peer shares the core, and answers before this side goes on: nobody rings.
+      atRing = () => {
+        if (!answers) return;
+        given.claim(8);
+        given.commit(8);
+        assert.equal(given.wakes(), false);
+      };
+      send(link, 100, 1);
+      if (answers) await until("the answer", () => came > before);
+    }
+  }
+  assert.deepEqual(seen, [false, false, false, false]);
+  await until("sleep", asleep);
+  assert.equal(came, 2);
+});
