@@ -9,21 +9,21 @@ import type { RingConsumer } from "@patchbay/core";
 
 /** How often to look before another process may have the core, if the peer has one of its own. */
 const POLLS = 2000;
-/** How often to look where the last one that was given the core has used it. */
+/** How often to look first where giving the core away has brought the frame time and again. */
 const POLLS_ON_ONE_CORE = 20;
-/** Who gets the core back sooner, in milliseconds, has it alone: nobody else wanted it. */
+/** That often in a row, */
+const HANDED_OVER = 4;
+/** and by giving it away for so long, in milliseconds: nobody else wanted it for less. */
 const AWAY_MS = 0.0015;
-/** How often in a row to give the core away where others use it, before the event loop turns. */
-const TURNS = 16;
 /**
- * Who has given the core away and got it back so late, in milliseconds, is not alone with others that
- * give it back. The scheduler puts whoever gives it away behind them: then sleeping is better than
+ * Who has given the core away and got it back so late, in milliseconds, is not alone with the peer.
+ * The scheduler puts whoever gives it away further back each time: then sleeping is better than
  * looking, because it prefers who was woken,
  */
 const CROWDED_MS = 1.5;
-/** for so long, twice as long each time that it is still so, */
-const CROWD_STAYS_MS = 10;
-/** and no longer than that. */
+/** for so many times as long as it was away: so no more than a fifth of the time is lost, */
+const CROWD_STAYS = 4;
+/** and not for longer than this, in milliseconds. */
 const CROWD_STAYS_LONGEST_MS = 320;
 /** After so many looks there is time for other things. */
 const SOON = 16;
@@ -40,10 +40,10 @@ export class Patience {
   readonly #consumer: RingConsumer;
   readonly #yieldCore: () => void;
   #polls = POLLS;
+  /** How often in a row the frame was there as soon as the peer had had the core. */
+  #handedOver = 0;
   #crowdedUntil = 0;
-  /** Until when it was crowded last, and for how long. */
-  #wasCrowdedUntil = -Infinity;
-  #crowdStaysMs = CROWD_STAYS_MS;
+  /** Whether what this side has sent had to wake the peer. */
   #peerSlept = false;
   /** When there was nothing first; 0 while frames come. */
   #idleSince = performance.now() - SPIN_MS;
@@ -74,40 +74,39 @@ export class Patience {
       for (let poll = 0; poll < this.#polls; poll++) if (consumer.peek() >= 0) return true;
       return false;
     }
-    for (let turn = 0; turn < TURNS; turn++) {
-      // The peer was asleep: it needs a core first, and perhaps this one.
-      if (!this.#peerSlept && this.#poll()) return true;
-      this.#peerSlept = false;
-      const before = performance.now();
-      this.#yieldCore();
-      const now = performance.now();
-      const awayMs = now - before;
-      if (awayMs < AWAY_MS) {
-        this.#polls = POLLS;
-        return this.#poll();
-      }
-      // The peer may be one of those: looking for long would keep it from answering.
-      this.#polls = POLLS_ON_ONE_CORE;
-      if (awayMs > CROWDED_MS) {
-        this.#crowd(now);
-        break;
-      }
+    // Who was asleep needs a core first, and perhaps this one.
+    if (!this.#peerSlept && this.#poll(0)) return true;
+    this.#peerSlept = false;
+    const before = performance.now();
+    this.#yieldCore();
+    const now = performance.now();
+    const awayMs = now - before;
+    if (awayMs > CROWDED_MS) {
+      this.#crowdedUntil = now + Math.min(CROWD_STAYS_LONGEST_MS, CROWD_STAYS * awayMs);
     }
-    return this.#poll();
+    return this.#poll(awayMs);
   }
 
-  #poll(): boolean {
+  /**
+   * Looks, and learns where the peer runs.
+   *
+   * @param awayMs How long others have just had the core.
+   */
+  #poll(awayMs: number): boolean {
     const consumer = this.#consumer;
     const polls = this.#polls;
-    for (let poll = 0; poll < polls; poll++) if (consumer.peek() >= 0) return true;
+    for (let poll = 0; poll < polls; poll++) {
+      if (consumer.peek() < 0) continue;
+      if (poll > 0) {
+        // It came while this side was looking: the peer runs on another core.
+        this.#handedOver = 0;
+        this.#polls = POLLS;
+      } else if (awayMs > AWAY_MS && ++this.#handedOver >= HANDED_OVER) {
+        this.#polls = POLLS_ON_ONE_CORE;
+      }
+      return true;
+    }
     return false;
-  }
-
-  #crowd(now: number): void {
-    const calmMs = now - this.#wasCrowdedUntil;
-    if (calmMs > this.#crowdStaysMs) this.#crowdStaysMs = CROWD_STAYS_MS;
-    this.#crowdedUntil = this.#wasCrowdedUntil = now + this.#crowdStaysMs;
-    this.#crowdStaysMs = Math.min(CROWD_STAYS_LONGEST_MS, 2 * this.#crowdStaysMs);
   }
 
   /** Whether others want the core: looked up only where they did lately. */
