@@ -113,12 +113,16 @@ export class Calls {
       const { endpoints } = served;
       return endpoints.length === 1 ? endpoints[0] : endpoints[served.turn++ % endpoints.length];
     }
-    throw new PatchbayError("not_found", `${address || "an empty address"}: nobody serves it here`, {
-      address,
-      details: { notExecuted: true },
-      remedy: "start the module that serves it; grpcurl … patchbay.v1.Patchbay/WatchPresence " +
-        "shows what is served",
-    });
+    throw new PatchbayError(
+      "not_found",
+      `${address || "an empty address"}: nobody serves it here`,
+      {
+        address,
+        details: { notExecuted: true },
+        remedy: "start the module that serves it; grpcurl … patchbay.v1.Patchbay/WatchPresence " +
+          "shows what is served",
+      },
+    );
   }
 
   #refuse(done: Done, error: unknown): void {

@@ -37,7 +37,7 @@ export interface WayHost {
   /** The channel to a place. */
   channelTo(url: string): Channel;
   /** A place did not answer. */
-  lost(channel: Channel): void;
+  lost(): void;
 }
 
 /** The first pause before another attempt, in milliseconds; doubled each time, with full jitter. */
@@ -58,7 +58,7 @@ class Sent {
   readonly message: Buffer;
   readonly metadata: Metadata;
   /** Whom it may still be sent to. */
-  readonly channels: Channel[];
+  readonly urls: string[];
   attempts = 0;
   raw: RawCall | undefined = undefined;
   answer: Buffer | undefined = undefined;
@@ -69,13 +69,13 @@ class Sent {
     way: CallWay,
     message: Buffer,
     metadata: Metadata,
-    channels: Channel[],
+    urls: string[],
   ) {
     this.call = call;
     this.way = way;
     this.message = message;
     this.metadata = metadata;
-    this.channels = channels;
+    this.urls = urls;
   }
 
   // As grpc-js calls its listeners.
@@ -92,7 +92,7 @@ class Sent {
 export class CallWay implements CallPort {
   readonly #address: string;
   readonly #host: WayHost;
-  readonly #channels: readonly Channel[];
+  readonly #urls: readonly string[];
   readonly #inFlight = new Set<Sent>();
   readonly #base: Metadata;
   readonly #closed: () => void;
@@ -101,13 +101,13 @@ export class CallWay implements CallPort {
 
   /**
    * @param address The address.
-   * @param channels Who serves it: several, if they share it.
+   * @param urls Who serves it: several, if they share it.
    * @param host What ways share.
    * @param closed Called when no more calls come and those in flight have ended.
    */
-  constructor(address: string, channels: readonly Channel[], host: WayHost, closed: () => void) {
+  constructor(address: string, urls: readonly string[], host: WayHost, closed: () => void) {
     this.#address = address;
-    this.#channels = channels;
+    this.#urls = urls;
     this.#host = host;
     this.#base = baseMetadata(host);
     this.#closed = closed;
@@ -126,7 +126,7 @@ export class CallWay implements CallPort {
     } catch (error) {
       return call.fail(error);
     }
-    if (sent.channels.length === 0) {
+    if (sent.urls.length === 0) {
       return call.fail(
         new PatchbayError("not_found", `${this.#address}: no bay known over grpc serves it`, {
           remedy: "start the module that serves it, or set config.grpc.peers",
@@ -184,11 +184,11 @@ export class CallWay implements CallPort {
 
   #failed(sent: Sent, outcome: StatusObject): void {
     const { call } = sent;
-    const [channel] = sent.channels;
+    const [url] = sent.urls;
     const error = outcome.code === status.OK
-      ? new PatchbayError("protocol", `${channel.where} ended the call without an answer`)
-      : errorOf(outcome, { where: channel.where, what: this.#address });
-    if (error.code === "closed" || error.code === "unavailable") this.#host.lost(channel);
+      ? new PatchbayError("protocol", `${url} ended the call without an answer`)
+      : errorOf(outcome, { where: url, what: this.#address });
+    if (error.code === "closed" || error.code === "unavailable") this.#host.lost();
     const pauseMs = this.#again(sent, error);
     if (pauseMs === undefined) {
       this.#forget(sent);
@@ -218,7 +218,7 @@ export class CallWay implements CallPort {
     const left = call.remainingMs;
     const deadline = left === Infinity ? Infinity : Date.now() + left;
     try {
-      const raw = sent.raw = sent.channels[0].call(`${PATH}Call`, deadline);
+      const raw = sent.raw = this.#host.channelTo(sent.urls[0]).call(`${PATH}Call`, deadline);
       raw.start(sent.metadata, sent);
       raw.sendMessageWithContext({}, message);
       raw.halfClose();
@@ -254,19 +254,19 @@ export class CallWay implements CallPort {
     return metadata;
   }
 
-  #order(): Channel[] {
-    const channels = this.#channels;
-    if (channels.length <= 1) return [...channels];
-    this.#turn = (this.#turn + 1) % channels.length;
-    return [...channels.slice(this.#turn), ...channels.slice(0, this.#turn)];
+  #order(): string[] {
+    const urls = this.#urls;
+    if (urls.length <= 1) return [...urls];
+    this.#turn = (this.#turn + 1) % urls.length;
+    return [...urls.slice(this.#turn), ...urls.slice(0, this.#turn)];
   }
 
   /** How long to wait before another attempt, in ms; `undefined`: there is none. */
   #again(sent: Sent, error: PatchbayError): number | undefined {
     const untouched = error.details?.notExecuted === true && error.code !== "overloaded";
-    if (untouched && sent.channels.length > 1) {
+    if (untouched && sent.urls.length > 1) {
       // Another bay shares the address: it is asked at once.
-      sent.channels.shift();
+      sent.urls.shift();
       return 0;
     }
     const lost = error.code === "closed" || error.code === "unavailable";

@@ -191,8 +191,6 @@ function optionsOf(settings: ChannelSettings, several: boolean): ChannelOptions 
     "grpc.enable_channelz": 0,
     "grpc-node.flow_control_window": WINDOW_BYTES,
     ...(tls?.serverName === undefined ? {} : { "grpc.ssl_target_name_override": tls.serverName }),
-    ...(several
-      ? { "grpc.service_config": '{"loadBalancingConfig":[{"round_robin":{}}]}' }
-      : {}),
+    ...(several ? { "grpc.service_config": '{"loadBalancingConfig":[{"round_robin":{}}]}' } : {}),
   };
 }

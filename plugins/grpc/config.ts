@@ -261,7 +261,10 @@ export function warnings(config: GrpcConfig): string[] {
   if (!reachesHostOnly(config.listen) && config.allowAnonymous && !asks(config)) {
     told.push("the network is let in without anybody being asked who he is (allowAnonymous)");
   }
-  if (config.tokens !== undefined && config.tls?.cert === undefined && config.listen?.port !== undefined) {
+  if (
+    config.tokens !== undefined && config.tls?.cert === undefined &&
+    config.listen?.port !== undefined
+  ) {
     told.push("tokens travel in clear: the port has no TLS");
   }
   return told;

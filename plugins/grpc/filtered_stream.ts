@@ -8,7 +8,7 @@
 import { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
-import { FrameFilter, type Goaway } from "./frame_filter.ts";
+import { FrameFilter, type Goaway, NoHttp2 } from "./frame_filter.ts";
 
 /** Reads of a Deno connection, in bytes: what the largest frame needs, with its header. */
 const READ_BYTES = 32 * 1024;
@@ -19,22 +19,42 @@ export interface FilterOptions {
   readonly from: "client" | "server";
   /** What `getPeer()` of a call is to say. */
   readonly peer: { readonly address: string; readonly port: number };
+  /** How long a client may take to say who it is, in milliseconds; absent: no matter. */
+  readonly greetingMs?: number;
   /** Told of each GOAWAY. */
   onGoaway(goaway: Goaway): void;
 }
+
+/** What somebody is told who speaks something else: it can be read by people and by HTTP/1.1. */
+const REFUSAL = Buffer.from(
+  "HTTP/1.1 505 HTTP Version Not Supported\r\ncontent-type: text/plain\r\n" +
+    "connection: close\r\n\r\nthis is a gRPC server: it speaks HTTP/2 and no other version\n",
+  "latin1",
+);
 
 /** What all of them have. */
 abstract class FilteredStream extends Duplex {
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly #filter: FrameFilter;
+  #greeting: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: FilterOptions) {
     super({ allowHalfOpen: false });
     this.remoteAddress = options.peer.address;
     this.remotePort = options.peer.port;
     this.#filter = new FrameFilter(options.from, (goaway) => options.onGoaway(goaway));
+    const { greetingMs } = options;
+    if (greetingMs === undefined) return;
+    this.#greeting = setTimeout(
+      () => this.destroy(new Error(`nothing was said within ${greetingMs} ms`)),
+      greetingMs,
+    );
+    this.once("close", () => clearTimeout(this.#greeting));
   }
+
+  /** Says a last thing, whatever HTTP/2 has to say, and closes. */
+  protected abstract farewell(bytes: Buffer): void;
 
   /** Something has come; says whether more is wanted now. */
   protected arrived(chunk: Buffer): boolean {
@@ -42,8 +62,13 @@ abstract class FilteredStream extends Duplex {
     try {
       for (const piece of this.#filter.filter(chunk)) wanted = this.push(piece);
     } catch (error) {
+      if (error instanceof NoHttp2) this.farewell(REFUSAL);
       this.destroy(error as Error);
       return false;
+    }
+    if (this.#greeting !== undefined && this.#filter.greeted) {
+      clearTimeout(this.#greeting);
+      this.#greeting = undefined;
     }
     return wanted;
   }
@@ -69,6 +94,7 @@ abstract class FilteredStream extends Duplex {
 /** A socket of `node:net` or `node:tls`. */
 export class FilteredSocket extends FilteredStream {
   readonly #socket: Socket;
+  #leaving = false;
   readonly encrypted: boolean;
   readonly alpnProtocol: unknown;
 
@@ -119,8 +145,13 @@ export class FilteredSocket extends FilteredStream {
     this.#socket.end(() => done());
   }
 
+  protected override farewell(bytes: Buffer): void {
+    this.#leaving = true;
+    this.#socket.end(bytes, () => this.#socket.destroy());
+  }
+
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    this.#socket.destroy();
+    if (!this.#leaving) this.#socket.destroy();
     done(error);
   }
 }
@@ -185,16 +216,25 @@ export class FilteredConnection extends FilteredStream {
     connection.closeWrite().then(() => done(), () => done());
   }
 
+  protected override farewell(bytes: Buffer): void {
+    this.#closed = true;
+    this.#connection.write(bytes).catch(() => {}).finally(() => this.#shut());
+  }
+
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     if (!this.#closed) {
       this.#closed = true;
-      try {
-        this.#connection.close();
-      } catch {
-        // The other side was quicker.
-      }
+      this.#shut();
     }
     done(error);
+  }
+
+  #shut(): void {
+    try {
+      this.#connection.close();
+    } catch {
+      // The other side was quicker.
+    }
   }
 }
 

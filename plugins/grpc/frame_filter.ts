@@ -29,6 +29,9 @@ const GOAWAY = 7;
 const GOAWAY_BYTES = 8;
 const KEPT_BYTES = GOAWAY_BYTES + 1024;
 
+/** The peer speaks something else. */
+export class NoHttp2 extends Error {}
+
 /** Passes HTTP/2 on, without GOAWAY. One for each direction of each connection. */
 export class FrameFilter {
   /** How much of the preface is still to come. */
@@ -50,6 +53,11 @@ export class FrameFilter {
   constructor(from: "client" | "server", onGoaway: (goaway: Goaway) => void) {
     this.#preface = from === "client" ? PREFACE.length : 0;
     this.#onGoaway = onGoaway;
+  }
+
+  /** Whether the preface has come, where there is one. */
+  get greeted(): boolean {
+    return this.#preface === 0;
   }
 
   /**
@@ -136,7 +144,7 @@ export class FrameFilter {
     const done = PREFACE.length - this.#preface;
     const taken = Math.min(this.#preface, chunk.length - at);
     if (PREFACE.compare(chunk, at, at + taken, done, done + taken) !== 0) {
-      throw new Error("the peer does not speak HTTP/2");
+      throw new NoHttp2("the peer does not speak HTTP/2");
     }
     this.#preface -= taken;
     return taken;

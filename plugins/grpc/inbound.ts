@@ -83,7 +83,9 @@ export class Verdicts {
     const key = JSON.stringify([call.getPeer(), peer.module, peer.identity, verb, address]);
     let verdict = this.#known.get(key);
     if (verdict === undefined) {
-      if (this.#known.size >= MAX_VERDICTS) this.#known.delete(this.#known.keys().next().value ?? "");
+      if (this.#known.size >= MAX_VERDICTS) {
+        this.#known.delete(this.#known.keys().next().value ?? "");
+      }
       verdict = (async () => await authorize(peer, verb, address))();
       this.#known.set(key, verdict);
       verdict.catch(() => this.#known.delete(key));

@@ -272,4 +272,3 @@ class Owner implements JobSink {
 }
 
 const UNCOUNTED = { countDrop() {} };
-

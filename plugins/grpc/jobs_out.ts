@@ -9,7 +9,6 @@ import type { Metadata } from "npm:@grpc/grpc-js@1.14.7";
 import { type JobPort, type OutboundJob, PatchbayError } from "@patchbay/core";
 import { sizeOf } from "./bodies.ts";
 import { baseMetadata } from "./calls_out.ts";
-import type { Channel } from "./channels.ts";
 import type { StreamHost } from "./listening.ts";
 import { messages, numberOf, PATH } from "./messages.ts";
 import { addHeaders, PRIORITY } from "./metadata.ts";
@@ -24,25 +23,25 @@ export interface JobHost extends StreamHost {
 /** The way of jobs to one address. */
 export class JobWay implements JobPort {
   readonly #address: string;
-  readonly #channels: readonly Channel[];
+  readonly #urls: readonly string[];
   readonly #host: JobHost;
   readonly #owned = new Set<OwnedJob>();
   readonly #closed: () => void;
 
   /**
    * @param address The address.
-   * @param channels Who performs it: several, if they share it.
+   * @param urls Who performs it: several, if they share it.
    * @param host The transport.
    * @param closed Called when it is closed.
    */
   constructor(
     address: string,
-    channels: readonly Channel[],
+    urls: readonly string[],
     host: JobHost,
     closed: () => void,
   ) {
     this.#address = address;
-    this.#channels = channels;
+    this.#urls = urls;
     this.#host = host;
     this.#closed = closed;
   }
@@ -50,14 +49,14 @@ export class JobWay implements JobPort {
   /** As {@link JobPort.start}. */
   start(job: OutboundJob): void {
     try {
-      const channel = this.#channels[Math.floor(Math.random() * this.#channels.length)];
-      if (channel === undefined) {
+      const url = this.#urls[Math.floor(Math.random() * this.#urls.length)];
+      if (url === undefined) {
         throw new PatchbayError(
           "not_found",
           `${this.#address}: no bay known over grpc performs it`,
         );
       }
-      const owned = new OwnedJob(job, channel, this.#host, () => this.#owned.delete(owned));
+      const owned = new OwnedJob(job, url, this.#host, () => this.#owned.delete(owned));
       this.#owned.add(owned);
       job.slot = owned;
     } catch (error) {
@@ -84,15 +83,15 @@ export class JobWay implements JobPort {
   }
 
   /** @ignore A place has gone for good. */
-  gone(channel: Channel): void {
-    for (const owned of this.#owned) owned.gone(channel);
+  gone(url: string): void {
+    for (const owned of this.#owned) owned.gone(url);
   }
 }
 
 /** One job, from its goal to its end. */
 class OwnedJob {
   readonly #job: OutboundJob;
-  readonly #channel: Channel;
+  readonly #url: string;
   readonly #host: JobHost;
   readonly #reader: Reader;
   readonly #ended: () => void;
@@ -104,9 +103,9 @@ class OwnedJob {
   #cancelled: Buffer | undefined;
   #lostAtMs = 0;
 
-  constructor(job: OutboundJob, channel: Channel, host: JobHost, ended: () => void) {
+  constructor(job: OutboundJob, url: string, host: JobHost, ended: () => void) {
     this.#job = job;
-    this.#channel = channel;
+    this.#url = url;
     this.#host = host;
     this.#ended = ended;
     const value = host.bodies.encode(job.goal, job.codec);
@@ -120,7 +119,8 @@ class OwnedJob {
     host.statistics.messagesOut++;
     host.statistics.bytesOut += this.#goal.length;
     this.#reader = new Reader({
-      channel,
+      channel: () => host.channelTo(url),
+      where: url,
       path: `${PATH}Execute`,
       metadata: () => this.#metadata,
       reconnectMinMs: host.patience.reconnectMinMs,
@@ -149,8 +149,8 @@ class OwnedJob {
     if (this.#end(true)) this.#job.fail(error);
   }
 
-  gone(channel: Channel): void {
-    if (channel === this.#channel) this.fail(this.#workerGone());
+  gone(url: string): void {
+    if (url === this.#url) this.fail(this.#workerGone());
   }
 
   #first(): Buffer {
@@ -214,8 +214,8 @@ class OwnedJob {
       this.fail(this.#workerGone(error));
       return false;
     }
-    this.#host.trouble(this, `reconnecting to ${this.#channel.where}: ${error?.message}`);
-    this.#host.lost(this.#channel);
+    this.#host.trouble(this, `reconnecting to ${this.#url}: ${error?.message}`);
+    this.#host.lost();
     return true;
   }
 

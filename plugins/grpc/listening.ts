@@ -15,9 +15,9 @@ import {
 } from "@patchbay/core";
 import { sizeOf } from "./bodies.ts";
 import { baseMetadata, type WayHost } from "./calls_out.ts";
-import type { Channel } from "./channels.ts";
 import { messages, numberOf, OVERFLOW, PATH } from "./messages.ts";
 import { Reader } from "./reader.ts";
+import { isLocal, readTarget } from "./targets.ts";
 
 /** How lost streams are looked for. */
 export interface Patience {
@@ -50,7 +50,8 @@ export class Listening implements Registration {
   /** The listener. */
   readonly endpoint: ListenerEndpoint;
   readonly #host: StreamHost;
-  readonly #streams = new Map<Channel, Stream>();
+  /** By URL. */
+  readonly #streams = new Map<string, Stream>();
 
   /**
    * @param endpoint The listener.
@@ -61,37 +62,32 @@ export class Listening implements Registration {
     this.#host = host;
   }
 
-  /** Where it reads from. */
-  get channels(): Iterable<Channel> {
-    return this.#streams.keys();
-  }
-
   /**
    * Reads from a place, if it does not already; resolves when that has acknowledged, or is being
    * looked for.
    *
-   * @param channel The place.
+   * @param url The place.
    * @param module The module there.
    * @throws {PatchbayError} It refuses.
    */
-  async join(channel: Channel, module: string): Promise<void> {
-    let stream = this.#streams.get(channel);
+  async join(url: string, module: string): Promise<void> {
+    let stream = this.#streams.get(url);
     if (stream === undefined) {
-      stream = new Stream(this.endpoint, channel, module, this.#host);
-      this.#streams.set(channel, stream);
+      stream = new Stream(this.endpoint, url, module, this.#host);
+      this.#streams.set(url, stream);
     }
     try {
       await stream.joined;
     } catch (error) {
-      if (this.#streams.get(channel) === stream) this.#streams.delete(channel);
+      if (this.#streams.get(url) === stream) this.#streams.delete(url);
       throw error;
     }
   }
 
   /** Reads no more from a place. */
-  leave(channel: Channel): void {
-    const stream = this.#streams.get(channel);
-    this.#streams.delete(channel);
+  leave(url: string): void {
+    const stream = this.#streams.get(url);
+    this.#streams.delete(url);
     stream?.close();
   }
 
@@ -108,7 +104,7 @@ class Stream {
   readonly joined: Promise<void>;
   readonly #endpoint: ListenerEndpoint;
   readonly #host: StreamHost;
-  readonly #channel: Channel;
+  readonly #url: string;
   readonly #source: ListenerSource;
   readonly #peer: Peer;
   readonly #reader: Reader;
@@ -116,18 +112,19 @@ class Stream {
   #acknowledged = false;
   #consumed = 0;
 
-  constructor(endpoint: ListenerEndpoint, channel: Channel, module: string, host: StreamHost) {
+  constructor(endpoint: ListenerEndpoint, url: string, module: string, host: StreamHost) {
     this.#endpoint = endpoint;
     this.#host = host;
-    this.#channel = channel;
+    this.#url = url;
     this.#source = endpoint.attach();
-    this.#peer = { module, transport: "grpc", local: channel.local };
+    this.#peer = { module, transport: "grpc", local: isLocal(readTarget(url)) };
     this.joined = this.#join.promise;
     // listen() may have ended before.
     this.joined.catch(() => {});
     if (endpoint.overflow === "block") this.#source.onConsumed = (count) => this.#grant(count);
     this.#reader = new Reader({
-      channel,
+      channel: () => host.channelTo(url),
+      where: url,
       path: `${PATH}Listen`,
       metadata: () => baseMetadata(host),
       ...host.patience,
@@ -219,8 +216,8 @@ class Stream {
       return false;
     }
     const why = error?.message ?? "it ended";
-    this.#host.trouble(this, `reconnecting to ${this.#channel.where}: ${why}`);
-    this.#host.lost(this.#channel);
+    this.#host.trouble(this, `reconnecting to ${this.#url}: ${why}`);
+    this.#host.lost();
     // Who is not there now is joined when it is: it holds up nobody.
     this.#join.resolve();
     return true;

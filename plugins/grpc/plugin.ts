@@ -41,7 +41,8 @@ export interface GrpcHooks {
 export function createGrpc(hooks: GrpcHooks = {}): GrpcPlugin {
   return {
     name: "grpc",
-    summary: "over gRPC: Unix sockets or TCP, with or without a .proto, for programs in any language",
+    summary:
+      "over gRPC: Unix sockets or TCP, with or without a .proto, for programs in any language",
     capabilities: { callable: true, speaker: true, job: true },
     scope: "network",
     rank: 30,

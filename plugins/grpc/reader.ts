@@ -18,8 +18,10 @@ import { errorOf } from "./statuses.ts";
 
 /** How a stream is read. */
 export interface ReaderOptions {
-  /** Where it comes from. */
-  readonly channel: Channel;
+  /** Where it comes from. Asked for at each attempt: a channel that has failed is replaced. */
+  channel(): Channel;
+  /** The same, for messages. */
+  readonly where: string;
   /** The method. */
   readonly path: string;
   /** The metadata of every attempt. */
@@ -79,13 +81,8 @@ export class Reader {
   }
 
   #open(): void {
-    const { channel, path } = this.#options;
-    let stream: ClientDuplexStream<Buffer, Buffer>;
-    try {
-      stream = channel.stream(path, this.#options.metadata());
-    } catch {
-      return; // The channel is closed: so is the transport.
-    }
+    const { path } = this.#options;
+    const stream = this.#options.channel().stream(path, this.#options.metadata());
     this.#stream = stream;
     let opened = false;
     stream.on("metadata", () => {
@@ -106,10 +103,8 @@ export class Reader {
   #ended(stream: ClientDuplexStream<Buffer, Buffer>, status: StatusObject): void {
     if (this.#stopped || this.#stream !== stream) return;
     this.#stream = undefined;
-    const { channel, path, reconnectMaxMs, reconnectMinMs } = this.#options;
-    const error = status.code === 0
-      ? undefined
-      : errorOf(status, { where: channel.where, what: path });
+    const { where, path, reconnectMaxMs, reconnectMinMs } = this.#options;
+    const error = status.code === 0 ? undefined : errorOf(status, { where, what: path });
     if (!this.#options.onLost(error) || this.#stopped) return;
     const ceiling = Math.min(reconnectMaxMs, reconnectMinMs * 2 ** Math.min(this.#failures++, 20));
     this.#timer = setTimeout(() => this.#open(), Math.random() * ceiling);

@@ -72,6 +72,9 @@ const same = (bytes: Buffer): Buffer => bytes;
 /** How much longer a connection may be open than its calls take, in milliseconds. */
 const LAST_WORDS_MS = 250;
 
+/** How long a client may take to say that it speaks HTTP/2, and to prove who it is, in ms. */
+const GREETING_MS = 5_000;
+
 type Injector = ReturnType<Server["createConnectionInjector"]>;
 
 /** A gRPC server. */
@@ -165,7 +168,9 @@ export class GrpcServer {
       // The injector's own credentials only say what the server thinks it is: TLS ends before it.
       this.#injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
       const { place } = this.#settings;
-      return this.#url = "path" in place ? await this.#onPath(place.path) : await this.#onPort(place);
+      return this.#url = "path" in place
+        ? await this.#onPath(place.path)
+        : await this.#onPort(place);
     })();
   }
 
@@ -213,7 +218,12 @@ export class GrpcServer {
         if (this.#full()) return connection.close();
         const peer = { address: "unix", port: ++this.#count };
         this.#enter(
-          new FilteredConnection(connection, { from: "client", peer, onGoaway() {} }),
+          new FilteredConnection(connection, {
+            from: "client",
+            peer,
+            greetingMs: GREETING_MS,
+            onGoaway() {},
+          }),
           peer,
           { local: true, identity: undefined },
         );
@@ -234,7 +244,12 @@ export class GrpcServer {
       const identity = secure ? nameOf((socket as TLSSocket).getPeerCertificate()) : undefined;
       const peer = { address: remoteAddress, port: remotePort };
       this.#enter(
-        new FilteredSocket(socket, { from: "client", peer, onGoaway() {} }),
+        new FilteredSocket(socket, {
+          from: "client",
+          peer,
+          greetingMs: GREETING_MS,
+          onGoaway() {},
+        }),
         peer,
         { local: isLoopback(remoteAddress), identity },
       );
@@ -254,10 +269,11 @@ export class GrpcServer {
       }
     });
     server.on("error", (error) => this.#settings.onError(PatchbayError.fromThrown(error)));
-    this.#stop = () => new Promise<void>((resolve) => {
-      server.close();
-      resolve();
-    });
+    this.#stop = () =>
+      new Promise<void>((resolve) => {
+        server.close();
+        resolve();
+      });
     const host = hostname === "0.0.0.0" ? "127.0.0.1" : hostname === "::" ? "::1" : hostname;
     return urlOf({ host, port: (server.address() as AddressInfo).port, secure });
   }
@@ -297,6 +313,7 @@ function secureServer({ cert, key, clientCa }: TlsOptions): tls.Server {
     cert,
     key,
     ALPNProtocols: ["h2"],
+    handshakeTimeout: GREETING_MS,
     ...(clientCa === undefined
       ? {}
       : { ca: clientCa, requestCert: true, rejectUnauthorized: true }),
@@ -310,7 +327,8 @@ function nameOf(certificate: PeerCertificate | undefined): string | undefined {
 
 function refusedHandshake(error: Error): PatchbayError {
   return new PatchbayError("unauthenticated", `a TLS handshake failed: ${error.message}`, {
-    remedy: "clients need the server's authority in tls.ca; and with tls.clientCa a certificate of it",
+    remedy:
+      "clients need the server's authority in tls.ca; and with tls.clientCa a certificate of it",
     cause: error,
   });
 }

@@ -84,10 +84,13 @@ function cut(text: string): string {
 const OVERSIZE = /(?:larger than max|exceed)\D*\(?(\d+) vs\.? (\d+)/i;
 /** What it says where no connection could be made. */
 const NOT_CONNECTED =
-  /No connection established|Name resolution failed|Failed to connect|Channel has been shut down|Resolution note/i;
+  /No connection established|Name resolution failed|Failed to connect|Channel has been shut down|Channel closed before|Resolution note/i;
 /** What a refused handshake looks like. */
 const TLS_TROUBLE =
   /certificate|self.signed|UnknownIssuer|UnknownCA|unknown ca|CERT_|SSL|TLS|alert|handshake/i;
+
+/** What it says where the connection broke just as something was sent. */
+const CUT = /internal client error|ECONNRESET|EPIPE|Failed to (write|start)|ERR_HTTP2_/i;
 
 /** What is known of a failed call besides its status. */
 export interface Circumstances {
@@ -120,7 +123,8 @@ export function errorOf(
   const oversize = code === status.RESOURCE_EXHAUSTED ? OVERSIZE.exec(details) : null;
   if (oversize !== null) return tooLarge(Number(oversize[1]), Number(oversize[2]));
   const facts = { grpcStatus: name };
-  if (code === status.UNAVAILABLE) return lost(details, where, facts);
+  const cut = code === status.INTERNAL && CUT.test(details);
+  if (code === status.UNAVAILABLE || cut) return lost(details, where, facts);
   if (code === status.UNIMPLEMENTED) {
     return new PatchbayError("not_found", `${what}: ${where} does not have it (${details})`, {
       details: { ...facts, notExecuted: true },

@@ -100,7 +100,9 @@ class ListResolver {
   constructor(uri: Uri, listener: Listener) {
     this.#listener = listener;
     this.#endpoints = targetsOf(uri).map((target) => ({
-      addresses: ["path" in target ? { path: target.path } : { host: target.host, port: target.port }],
+      addresses: [
+        "path" in target ? { path: target.path } : { host: target.host, port: target.port },
+      ],
     }));
   }
 

@@ -176,7 +176,7 @@ export class GrpcTransport implements Transport<GrpcExtras>, JobHost {
 
   /** As {@link Transport.caller}. */
   caller(address: string): CallPort {
-    const way: CallWay = new CallWay(address, this.#channelsOf("callable", address), this, () => {
+    const way: CallWay = new CallWay(address, this.#urlsOf("callable", address), this, () => {
       this.#calls.delete(way);
     });
     this.#calls.add(way);
@@ -185,7 +185,7 @@ export class GrpcTransport implements Transport<GrpcExtras>, JobHost {
 
   /** As {@link Transport.executor}. */
   executor(address: string): JobPort {
-    const way: JobWay = new JobWay(address, this.#channelsOf("job", address), this, () => {
+    const way: JobWay = new JobWay(address, this.#urlsOf("job", address), this, () => {
       this.#jobs.delete(way);
     });
     this.#jobs.add(way);
@@ -222,6 +222,9 @@ export class GrpcTransport implements Transport<GrpcExtras>, JobHost {
   channelTo(url: string): Channel {
     let channel = this.#channels.get(url);
     if (channel === undefined) {
+      if (this.#closing !== undefined) {
+        throw new PatchbayError("closed", "the bay was closed", { retryable: false });
+      }
       channel = this.#dial(url);
       this.#channels.set(url, channel);
     }
@@ -229,7 +232,7 @@ export class GrpcTransport implements Transport<GrpcExtras>, JobHost {
   }
 
   /** As {@link JobHost.lost}. */
-  lost(_channel: Channel): void {
+  lost(): void {
     if (this.#closing !== undefined) return;
     this.#context.routesChanged();
     this.#whereabouts.lost();
@@ -268,7 +271,7 @@ export class GrpcTransport implements Transport<GrpcExtras>, JobHost {
         if (this.#closing !== undefined || channel.closed) return;
         // Whoever is still named is connected to anew, with a growing pause; the others are left.
         this.trouble(who, `reconnecting to ${url}`);
-        this.lost(channel);
+        this.lost();
         channel.connect();
       },
       onTrouble: () => this.trouble(who, `${url} does not answer`),
@@ -279,11 +282,11 @@ export class GrpcTransport implements Transport<GrpcExtras>, JobHost {
 
   readonly #owners = new WeakMap<Channel, object>();
 
-  #channelsOf(pattern: Pattern, address: string): Channel[] {
+  #urlsOf(pattern: Pattern, address: string): string[] {
     return this.#whereabouts.holders(pattern, address).map(({ url }) => {
       // It was told that somebody is there again: no pause of the old channel holds that up.
       if (this.#channels.get(url)?.failing) this.#leave(url);
-      return this.channelTo(url);
+      return url;
     });
   }
 
@@ -302,8 +305,8 @@ export class GrpcTransport implements Transport<GrpcExtras>, JobHost {
     if (this.#closing !== undefined) return;
     for (const [url, channel] of this.#channels) {
       if (!this.#whereabouts.hasGone(url)) continue;
-      for (const way of this.#jobs) way.gone(channel);
-      for (const listening of this.#listenings) listening.leave(channel);
+      for (const way of this.#jobs) way.gone(url);
+      for (const listening of this.#listenings) listening.leave(url);
       if (channel.failing) this.#leave(url);
     }
     for (const listening of this.#listenings) {
@@ -315,7 +318,7 @@ export class GrpcTransport implements Transport<GrpcExtras>, JobHost {
   async #join(listening: Listening): Promise<void> {
     const bays = this.#whereabouts.speakersFor(listening.endpoint);
     await Promise.all(
-      bays.map(({ url, module }) => listening.join(this.channelTo(url), module)),
+      bays.map(({ url, module }) => listening.join(url, module)),
     );
   }
 

@@ -7,7 +7,6 @@
 import { Buffer } from "node:buffer";
 import type { ListenerEndpoint, PatchbayError, Pattern, TransportContext } from "@patchbay/core";
 import { baseMetadata } from "./calls_out.ts";
-import type { Channel } from "./channels.ts";
 import type { StreamHost } from "./listening.ts";
 import { messages, PATH, PATTERNS, type Presence } from "./messages.ts";
 import { Reader } from "./reader.ts";
@@ -145,7 +144,6 @@ class RemoteBay {
   /** Why it is not. */
   error: PatchbayError | undefined = undefined;
   readonly #transport: StreamHost;
-  readonly #channel: Channel;
   readonly #reader: Reader;
   readonly #moved: () => void;
   /** Settled when it tells something next, or cannot. */
@@ -156,9 +154,9 @@ class RemoteBay {
     this.url = url;
     this.#transport = transport;
     this.#moved = moved;
-    const channel = this.#channel = transport.channelTo(url);
     this.#reader = new Reader({
-      channel,
+      channel: () => transport.channelTo(url),
+      where: url,
       path: `${PATH}WatchPresence`,
       metadata: () => baseMetadata(transport),
       ...transport.patience,
@@ -206,7 +204,7 @@ class RemoteBay {
     this.#transport.trouble(this, reason);
     const was = this.present;
     this.present = undefined;
-    this.#transport.lost(this.#channel);
+    this.#transport.lost();
     if (was !== undefined) this.#moved();
     // Refused for good, or no bay at all: said once, and tried again all the same.
     if (error !== undefined && !error.retryable && !this.#complained) {
@@ -216,4 +214,3 @@ class RemoteBay {
     return true;
   }
 }
-
