@@ -95,6 +95,7 @@ abstract class FilteredStream extends Duplex {
 export class FilteredSocket extends FilteredStream {
   readonly #socket: Socket;
   #leaving = false;
+  #asked = 0;
   readonly encrypted: boolean;
   readonly alpnProtocol: unknown;
 
@@ -109,7 +110,9 @@ export class FilteredSocket extends FilteredStream {
     this.encrypted = tls.encrypted === true;
     this.alpnProtocol = tls.alpnProtocol;
     socket.on("data", (chunk: Buffer) => {
-      if (!this.arrived(chunk)) socket.pause();
+      const asked = this.#asked;
+      // Who reads may ask for more before it is known that there is enough.
+      if (!this.arrived(chunk) && this.#asked === asked) socket.pause();
     });
     socket.on("end", () => this.push(null));
     socket.on("error", (error) => this.destroy(error));
@@ -127,6 +130,7 @@ export class FilteredSocket extends FilteredStream {
   }
 
   override _read(): void {
+    this.#asked++;
     this.#socket.resume();
   }
 
