@@ -7,6 +7,7 @@
 
 import type {
   CallableEndpoint,
+  ErrorCode,
   JobEndpoint,
   SpeakerEndpoint,
   SpeakerPort,
@@ -16,12 +17,17 @@ import type { Bodies } from "./bodies.ts";
 import { CallGate } from "./call_gate.ts";
 import { Calls } from "./calls_in.ts";
 import type { GrpcConfig } from "./config.ts";
+import { HEALTH, HealthService } from "./health.ts";
 import { type Desk, Verdicts } from "./inbound.ts";
 import { Jobs } from "./jobs_in.ts";
-import { PATTERNS, type Presence as Present } from "./messages.ts";
+import { PATTERNS, type Presence as Present, SERVICE } from "./messages.ts";
+import { PATCHBAY_PROTO } from "./patchbay_proto.ts";
 import { Presence } from "./presence.ts";
+import { parseProto, type ProtoFile } from "./proto_file.ts";
 import { Publisher } from "./publisher.ts";
+import { Reflection } from "./reflection.ts";
 import { GrpcServer, type Place } from "./server.ts";
+import { serveMethods, type ServiceDesk } from "./service_in.ts";
 
 /** How much a message may have besides its value, in bytes. */
 export const ROUND_VALUE_BYTES = 64 * 1024;
@@ -46,6 +52,9 @@ export class Site {
   readonly #publisher: Publisher;
   readonly #jobs: Jobs;
   readonly #presence: Presence;
+  readonly #health: HealthService;
+  readonly #reflection: Reflection | undefined;
+  readonly #desk: ServiceDesk;
 
   /** @param parts What it is made with. */
   constructor({ context, config, bodies, place }: SiteParts) {
@@ -66,6 +75,16 @@ export class Site {
     this.#publisher = new Publisher(desk, verdicts);
     this.#jobs = new Jobs(desk, verdicts);
     this.#presence = new Presence(desk, () => this.#tell());
+    this.#health = new HealthService(server);
+    this.#health.set(SERVICE, "SERVING");
+    if (config.reflection) {
+      this.#reflection = new Reflection(server);
+      this.#reflection.add(parseProto(PATCHBAY_PROTO), SERVICE);
+      this.#reflection.add(this.#health.file, HEALTH);
+    }
+    const { statistics } = context;
+    const countError = (code: string) => statistics.countError(code as ErrorCode);
+    this.#desk = { server, gate, verdicts, countError };
   }
 
   /** Where it listens; empty while it does not. */
@@ -88,6 +107,29 @@ export class Site {
     return this.#noting(this.#jobs.perform(endpoint));
   }
 
+  /**
+   * Serves a service of a `.proto`.
+   *
+   * @param proto The file.
+   * @param name The service in it.
+   * @param handlers What answers its methods.
+   * @returns Takes it off again.
+   */
+  serveService(proto: ProtoFile, name: string | undefined, handlers: object): () => void {
+    const service = proto.service(name);
+    const remove = serveMethods(service, handlers, this.#desk);
+    const unlist = this.#reflection?.add(proto, service.name);
+    this.#health.set(service.name, "SERVING");
+    let served = true;
+    return () => {
+      if (!served) return;
+      served = false;
+      remove();
+      unlist?.();
+      this.#health.set(service.name, undefined);
+    };
+  }
+
   /** Opens a speaker. */
   speak(endpoint: SpeakerEndpoint): SpeakerPort {
     const port = this.#publisher.speak(endpoint);
@@ -102,6 +144,7 @@ export class Site {
 
   /** Ends all streams, and listens no longer. Idempotent. */
   async close(): Promise<void> {
+    this.#health.close();
     this.#presence.close();
     this.#publisher.close();
     this.#jobs.close();

@@ -29,14 +29,37 @@ import { Channel, type ChannelSettings } from "./channels.ts";
 import type { GrpcConfig } from "./config.ts";
 import { type JobHost, JobWay } from "./jobs_out.ts";
 import { Listening, type Patience } from "./listening.ts";
+import { loadProto, type ProtoFile } from "./proto_file.ts";
 import { ROUND_VALUE_BYTES, Site } from "./site.ts";
 import type { Place } from "./server.ts";
+import type { MethodHandlers } from "./service_in.ts";
 import { type Bay, Whereabouts } from "./whereabouts.ts";
 
 /** What only grpc has. */
 export interface GrpcExtras {
   /** Where this bay listens: `unix:…`, `grpc://…`, `grpcs://…`; empty while it does not. */
   readonly url: string;
+  /**
+   * Serves a service of a `.proto`: plain functions and async generators answer its methods.
+   *
+   * @param options The `.proto`, the service, what answers.
+   * @returns Takes it off again.
+   * @throws {PatchbayError} `not_found`, `invalid`: the `.proto` or the service; `unavailable`: the
+   * service is served already, or nothing can listen.
+   */
+  serveService<Handlers extends MethodHandlers<Handlers>>(
+    options: ServeServiceOptions<Handlers>,
+  ): Promise<Registration>;
+}
+
+/** How to serve a service of a `.proto`. */
+export interface ServeServiceOptions<Handlers> {
+  /** The `.proto`: loaded, or its path. */
+  readonly proto: ProtoFile | string | URL;
+  /** The service in it; default: the only one. */
+  readonly service?: string;
+  /** What answers its methods, by name; one that is missing answers UNIMPLEMENTED. */
+  readonly handlers: Handlers;
 }
 
 /** What the transport is made with. */
@@ -103,6 +126,10 @@ export class GrpcTransport implements Transport<GrpcExtras>, JobHost {
     this.extras = {
       get url() {
         return site()?.url ?? "";
+      },
+      serveService: async ({ proto, service, handlers }) => {
+        const file = typeof proto === "string" || proto instanceof URL ? loadProto(proto) : proto;
+        return registration((await this.#listen()).serveService(file, service, handlers));
       },
     };
     this.#whereabouts = new Whereabouts(context, config.peers, this, () => this.#moved());
