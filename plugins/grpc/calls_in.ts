@@ -215,6 +215,8 @@ class InboundCall implements HandlerContext, CallSink, Entrant {
   #watch(): void {
     if (this.#watched) return;
     this.#watched = true;
+    // Once the stream is closed nobody knows any more whose it was.
+    this.#peer ??= peerOf(this.#call, this.#desk);
     this.#open.add(this);
     if (this.#call.cancelled) this.#left();
     else this.#call.once("cancelled", this.#left);

@@ -26,13 +26,14 @@ export interface DescribedFile {
 
 interface Field {
   readonly name: string;
-  readonly typeName?: string;
+  typeName?: string;
   readonly oneofIndex?: number;
   proto3Optional?: boolean;
 }
 
 interface Message {
-  readonly name: string;
+  name: string;
+  readonly options?: { readonly mapEntry?: boolean };
   readonly field?: readonly Field[];
   readonly nestedType?: readonly Message[];
   readonly enumType?: readonly Enum[];
@@ -78,6 +79,9 @@ export function describe(proto: ProtoFile): DescribedFile[] {
   const { file: files } = (proto.root as unknown as Describing).toDescriptor("proto3");
   // A root gathers what has no name of its own; protobufjs calls an empty one that, too.
   const full = files.filter((file) => contents(file).length > 0);
+  for (const file of full) {
+    for (const message of file.messageType ?? []) mend(message, file.package, proto.root);
+  }
   const homes = new Map<string, File>();
   for (const file of full) for (const symbol of contents(file)) homes.set(symbol, file);
   return full.map((file) => {
@@ -87,7 +91,6 @@ export function describe(proto: ProtoFile): DescribedFile[] {
       if (home !== undefined && home !== file) needed.add(home.name);
     }
     file.dependency = [...needed];
-    for (const message of file.messageType ?? []) markOptional(message);
     return {
       name: file.name,
       needs: file.dependency,
@@ -149,14 +152,29 @@ function absolute(name: string, file: File, homes: ReadonlyMap<string, File>): s
   return name;
 }
 
-/** `optional` of proto3 is a oneof of one field, which begins with `_`. */
-function markOptional(message: Message): void {
+/** Puts right what protobufjs writes otherwise than protoc does. */
+function mend(message: Message, scope: string | undefined, root: protobuf.Root): void {
   const { field = [], oneofDecl = [], nestedType = [] } = message;
+  const full = qualified(scope, message.name);
+  const type = root.lookup(`.${full}`);
+  const entries = nestedType.filter(({ options }) => options?.mapEntry === true);
   for (const one of field) {
-    const oneof = one.oneofIndex === undefined || !Object.hasOwn(one, "oneofIndex")
-      ? undefined
-      : oneofDecl[one.oneofIndex];
+    // `optional` is a oneof of one field, which begins with `_`.
+    const oneof = Object.hasOwn(one, "oneofIndex") ? oneofDecl[one.oneofIndex ?? -1] : undefined;
     if (oneof?.name === `_${one.name}`) one.proto3Optional = true;
+    if (type instanceof protobuf.Type && type.fields[one.name] instanceof protobuf.MapField) {
+      // The entries stand in the order of their fields.
+      const entry = entries.shift();
+      if (entry === undefined) continue;
+      entry.name = entryName(one.name);
+      one.typeName = `.${full}.${entry.name}`;
+    }
   }
-  for (const nested of nestedType) markOptional(nested);
+  for (const nested of nestedType) mend(nested, full, root);
+}
+
+/** What protoc calls the entries of a map: `my_map` has `MyMapEntry`. */
+function entryName(field: string): string {
+  const camel = field.replace(/(?:^|_)([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+  return `${camel.replaceAll("_", "")}Entry`;
 }

@@ -190,7 +190,10 @@ export function loadProto(path: string | URL, options: LoadOptions = {}): ProtoF
 export function parseProto(text: string): ProtoFile {
   try {
     const root = new protobuf.Root();
-    const { imports = [] } = protobuf.parse(text, root, { keepCase: true, alternateCommentMode: true });
+    const { imports = [] } = protobuf.parse(text, root, {
+      keepCase: true,
+      alternateCommentMode: true,
+    });
     for (const name of imports) {
       const common = protobuf.common.get(name);
       if (common === null) throw new Error(`a text cannot import ${name}: use loadProto`);

@@ -14,8 +14,8 @@ import {
 } from "npm:@grpc/grpc-js@1.14.7";
 import { type Headers, PatchbayError, type Peer } from "@patchbay/core";
 import type { CallGate, Entrant } from "./call_gate.ts";
-import { type Inbound, remainingMs, type Verdicts } from "./inbound.ts";
-import { readHeaders, readSender } from "./metadata.ts";
+import { type Inbound, peerOf, remainingMs, type Verdicts } from "./inbound.ts";
+import { readHeaders } from "./metadata.ts";
 import type { ByteStream } from "./outflow.ts";
 import type { ProtoMethod, ProtoService } from "./proto_file.ts";
 import type { GrpcServer } from "./server.ts";
@@ -112,6 +112,7 @@ export function serveMethods(
 /** What calls of both kinds have. */
 abstract class MethodCall implements MethodContext, Entrant {
   gone = false;
+  readonly peer: Peer;
   protected readonly protoMethod: ProtoMethod;
   protected readonly handler: MethodHandler;
   protected readonly desk: ServiceDesk;
@@ -125,6 +126,8 @@ abstract class MethodCall implements MethodContext, Entrant {
     this.protoMethod = method;
     this.handler = handler;
     this.desk = desk;
+    // Once the stream is closed nobody knows any more whose it was.
+    this.peer = peerOf(call, desk);
   }
 
   get signal(): AbortSignal {
@@ -133,12 +136,6 @@ abstract class MethodCall implements MethodContext, Entrant {
 
   get headers(): Headers {
     return this.#headers ??= readHeaders(this.#call.metadata);
-  }
-
-  get peer(): Peer {
-    const { local, identity } = this.desk.server.visitorOf(this.#call);
-    const { module } = readSender(this.#call.metadata);
-    return { module, transport: "grpc", local, ...(identity === undefined ? {} : { identity }) };
   }
 
   get method(): string {

@@ -4,35 +4,35 @@ import type { MethodContext } from "@patchbay/grpc";
 
 /** `example.arm.Arm` for a client: `ServiceClient.connect<Arm>`. */
 export interface Arm {
-  /** `Initialize`. */
+  /** Says how to begin. */
   readonly Initialize: {
     readonly request: InitializeRequestInput;
     readonly response: InitializeResponse;
     readonly requestStream: false;
     readonly responseStream: false;
   };
-  /** `ExecuteCommand`. */
+  /** Does something, and tells how far it is. */
   readonly ExecuteCommand: {
     readonly request: ExecuteCommandRequestInput;
     readonly response: ExecuteCommandProgress;
     readonly requestStream: false;
     readonly responseStream: true;
   };
-  /** `GetData`. */
+  /** What the arm measures. */
   readonly GetData: {
     readonly request: GetDataRequestInput;
     readonly response: GetDataResponse;
     readonly requestStream: false;
     readonly responseStream: false;
   };
-  /** `Correct`. */
+  /** Takes many corrections and sums them up. */
   readonly Correct: {
     readonly request: CorrectionInput;
     readonly response: CorrectResponse;
     readonly requestStream: true;
     readonly responseStream: false;
   };
-  /** `Follow`. */
+  /** Answers each point with the nearest that can be reached. */
   readonly Follow: {
     readonly request: PointInput;
     readonly response: Point;
@@ -43,27 +43,27 @@ export interface Arm {
 
 /** `example.arm.Arm` for a server: what answers its methods. */
 export interface ArmHandlers {
-  /** `Initialize`. */
+  /** Says how to begin. */
   Initialize(
     request: InitializeRequest,
     context: MethodContext,
   ): InitializeResponseInput | Promise<InitializeResponseInput>;
-  /** `ExecuteCommand`. */
+  /** Does something, and tells how far it is. */
   ExecuteCommand(
     request: ExecuteCommandRequest,
     context: MethodContext,
   ): AsyncIterable<ExecuteCommandProgressInput>;
-  /** `GetData`. */
+  /** What the arm measures. */
   GetData(
     request: GetDataRequest,
     context: MethodContext,
   ): GetDataResponseInput | Promise<GetDataResponseInput>;
-  /** `Correct`. */
+  /** Takes many corrections and sums them up. */
   Correct(
     request: AsyncIterable<Correction>,
     context: MethodContext,
   ): CorrectResponseInput | Promise<CorrectResponseInput>;
-  /** `Follow`. */
+  /** Answers each point with the nearest that can be reached. */
   Follow(request: AsyncIterable<Point>, context: MethodContext): AsyncIterable<PointInput>;
 }
 
@@ -108,7 +108,7 @@ export interface InitializeRequestInput {
 
 /** `example.arm.InitializeResponse`. */
 export interface InitializeResponse {
-  /** Field 1. */
+  /** The session that the other calls belong to. */
   readonly session: string;
   /** Field 2. */
   readonly joints: readonly string[];
@@ -116,7 +116,7 @@ export interface InitializeResponse {
 
 /** `example.arm.InitializeResponse`, as it may be sent: what is left out has its default. */
 export interface InitializeResponseInput {
-  /** Field 1. */
+  /** The session that the other calls belong to. */
   readonly session?: bigint | number | string;
   /** Field 2. */
   readonly joints?: readonly string[];
@@ -148,7 +148,7 @@ export interface ExecuteCommandRequestInput {
 
 /** `example.arm.ExecuteCommandProgress`. */
 export interface ExecuteCommandProgress {
-  /** Field 1. */
+  /** 0 to 1. */
   readonly done: number;
   /** Field 2. */
   readonly at: Point | null;
@@ -156,7 +156,7 @@ export interface ExecuteCommandProgress {
 
 /** `example.arm.ExecuteCommandProgress`, as it may be sent: what is left out has its default. */
 export interface ExecuteCommandProgressInput {
-  /** Field 1. */
+  /** 0 to 1. */
   readonly done?: number;
   /** Field 2. */
   readonly at?: PointInput | null;
@@ -166,7 +166,7 @@ export interface ExecuteCommandProgressInput {
 export interface GetDataRequest {
   /** Field 1. */
   readonly names: readonly string[];
-  /** Field 2. */
+  /** How many samples; absent: one. */
   readonly samples?: number;
 }
 
@@ -174,7 +174,7 @@ export interface GetDataRequest {
 export interface GetDataRequestInput {
   /** Field 1. */
   readonly names?: readonly string[];
-  /** Field 2. */
+  /** How many samples; absent: one. */
   readonly samples?: number;
 }
 
