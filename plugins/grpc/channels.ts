@@ -7,18 +7,16 @@
 
 import type { Buffer } from "node:buffer";
 import {
-  type ChannelCredentials,
   type ChannelOptions,
   Client,
   type ClientDuplexStream,
   connectivityState as State,
-  credentials as kinds,
   type experimental,
   type Metadata,
 } from "npm:@grpc/grpc-js@1.14.7";
-import { GuardedCredentials } from "./guarded_http2.ts";
+import { GuardedCredentials, type Secure } from "./guarded_http2.ts";
 import { channelTarget, isLocal, readTarget, type Target } from "./targets.ts";
-import { clientCredentials, type TlsOptions } from "./tls.ts";
+import { secure, type TlsOptions } from "./tls.ts";
 
 /** What channels of one owner share. */
 export interface ChannelSettings {
@@ -79,7 +77,7 @@ export class Channel {
     this.where = urls.join(", ");
     this.local = targets.every(isLocal);
     this.#events = events;
-    this.#credentials = new GuardedCredentials(secured(targets, settings.tls));
+    this.#credentials = new GuardedCredentials(securing(targets, settings.tls));
     const options = optionsOf(settings, targets.length > 1);
     this.#client = new Client(channelTarget(targets), this.#credentials, options);
     this.#watch(State.IDLE);
@@ -167,13 +165,19 @@ export class Channel {
   }
 }
 
-function secured(targets: readonly Target[], tls: TlsOptions | undefined): ChannelCredentials {
-  const secure = targets.some((target) => "secure" in target && target.secure);
-  return secure ? clientCredentials(tls) : kinds.createInsecure();
+/** How connections are secured; of several servers all have the name of the first, or `serverName`. */
+function securing(
+  targets: readonly Target[],
+  tls: TlsOptions | undefined,
+): Secure | undefined {
+  for (const target of targets) {
+    if ("host" in target && target.secure) return (socket) => secure(socket, target.host, tls);
+  }
+  return undefined;
 }
 
 function optionsOf(settings: ChannelSettings, several: boolean): ChannelOptions {
-  const { reconnectMinMs, reconnectMaxMs, keepaliveMs, keepaliveTimeoutMs, tls } = settings;
+  const { reconnectMinMs, reconnectMaxMs, keepaliveMs, keepaliveTimeoutMs } = settings;
   return {
     "grpc.max_receive_message_length": settings.maxReceiveBytes,
     "grpc.max_send_message_length": -1,
@@ -190,7 +194,6 @@ function optionsOf(settings: ChannelSettings, several: boolean): ChannelOptions 
     "grpc.enable_http_proxy": 0,
     "grpc.enable_channelz": 0,
     "grpc-node.flow_control_window": WINDOW_BYTES,
-    ...(tls?.serverName === undefined ? {} : { "grpc.ssl_target_name_override": tls.serverName }),
     ...(several ? { "grpc.service_config": '{"loadBalancingConfig":[{"round_robin":{}}]}' } : {}),
   };
 }

@@ -12,7 +12,7 @@
 import type { Duplex } from "node:stream";
 import http2 from "node:http2";
 import type { Socket } from "node:net";
-import { ChannelCredentials } from "npm:@grpc/grpc-js@1.14.7";
+import { CallCredentials, ChannelCredentials } from "npm:@grpc/grpc-js@1.14.7";
 import { FilteredSocket } from "./filtered_stream.ts";
 import type { Goaway } from "./frame_filter.ts";
 
@@ -49,15 +49,18 @@ function wrap(): void {
 
 type Connector = ReturnType<ChannelCredentials["_createSecureConnector"]>;
 
+/** Secures a connection. */
+export type Secure = (socket: Socket) => Promise<Socket>;
+
 /** Credentials of grpc-js whose connections go through the filter. */
 export class GuardedCredentials extends ChannelCredentials {
-  readonly #inner: ChannelCredentials;
+  readonly #secure: Secure | undefined;
   readonly #open = new Set<Duplex>();
 
-  /** @param inner How connections are secured. */
-  constructor(inner: ChannelCredentials) {
+  /** @param secure How connections are secured, if they are. */
+  constructor(secure?: Secure) {
     super();
-    this.#inner = inner;
+    this.#secure = secure;
     wrap();
   }
 
@@ -73,7 +76,7 @@ export class GuardedCredentials extends ChannelCredentials {
 
   /** @ignore */
   override _isSecure(): boolean {
-    return this.#inner._isSecure();
+    return this.#secure !== undefined;
   }
 
   /** @ignore */
@@ -83,20 +86,21 @@ export class GuardedCredentials extends ChannelCredentials {
 
   /** @ignore */
   override _createSecureConnector(
-    ...args: Parameters<ChannelCredentials["_createSecureConnector"]>
+    ...[, , calls]: Parameters<ChannelCredentials["_createSecureConnector"]>
   ): Connector {
-    const inner = this.#inner._createSecureConnector(...args);
+    const secure = this.#secure;
+    const callCredentials = calls ?? CallCredentials.createEmpty();
     return {
       connect: async (socket) => {
-        const connected = await inner.connect(socket);
-        const guarded = guard(connected.socket);
+        const secured = secure === undefined ? socket : await secure(socket);
+        const guarded = guard(secured);
         this.#open.add(guarded);
         guarded.once("close", () => this.#open.delete(guarded));
-        return { ...connected, socket: guarded as unknown as Socket };
+        return { socket: guarded as unknown as Socket, secure: secure !== undefined };
       },
-      waitForReady: () => inner.waitForReady(),
-      getCallCredentials: () => inner.getCallCredentials(),
-      destroy: () => inner.destroy(),
+      waitForReady: () => Promise.resolve(),
+      getCallCredentials: () => callCredentials,
+      destroy() {},
     };
   }
 }

@@ -1,12 +1,11 @@
 /**
- * TLS of either side: what is given as PEM, as grpc-js and `node:tls` take it.
+ * TLS of either side: what is given as PEM, as `node:tls` takes it.
  *
  * @module
  */
 
-import { Buffer } from "node:buffer";
-import { rootCertificates } from "node:tls";
-import { type ChannelCredentials, credentials } from "npm:@grpc/grpc-js@1.14.7";
+import { isIP, type Socket } from "node:net";
+import { connect, rootCertificates, type TLSSocket } from "node:tls";
 
 /** TLS, of either side. All certificates and keys are PEM texts. */
 export interface TlsOptions {
@@ -28,15 +27,42 @@ export interface TlsOptions {
   readonly dangerouslyAcceptAnyCertificate?: boolean;
 }
 
-/** The client's side of TLS. */
-export function clientCredentials(tls: TlsOptions = {}): ChannelCredentials {
-  const bytes = (text: string | undefined) => text === undefined ? null : Buffer.from(text);
-  const { ca, clientCert, clientKey } = tls;
-  const roots = ca === undefined ? undefined : [...rootCertificates, ...ca].join("\n");
-  return credentials.createSsl(
-    bytes(roots),
-    bytes(clientKey),
-    bytes(clientCert),
-    tls.dangerouslyAcceptAnyCertificate === true ? { rejectUnauthorized: false } : {},
-  );
+/** What may go wrong with a handshake, and does not come as an error: it just ends. */
+const ENDED = "the server ended the TLS handshake";
+
+/**
+ * Secures a connection, the client's side. Not grpc-js's own: that asks for the name of a host where
+ * there is a number, which Deno refuses.
+ *
+ * @param socket The connection.
+ * @param host The host, by name or number.
+ * @param options What is believed and shown.
+ */
+export function secure(socket: Socket, host: string, options: TlsOptions = {}): Promise<TLSSocket> {
+  const { ca, clientCert, clientKey, serverName } = options;
+  const name = serverName ?? host;
+  return new Promise((resolve, reject) => {
+    const secured = connect({
+      socket,
+      host: name,
+      ...(isIP(name) === 0 ? { servername: name } : {}),
+      ...(ca === undefined ? {} : { ca: [...rootCertificates, ...ca] }),
+      ...(clientCert === undefined ? {} : { cert: clientCert, key: clientKey }),
+      ALPNProtocols: ["h2"],
+      rejectUnauthorized: options.dangerouslyAcceptAnyCertificate !== true,
+    });
+    const failed = (error?: Error) => {
+      secured.destroy();
+      reject(new Error(`TLS: ${error?.message || ENDED}`));
+    };
+    const ended = () => failed();
+    secured.once("error", failed);
+    secured.once("close", ended);
+    secured.once("secureConnect", () => {
+      secured.removeListener("error", failed);
+      secured.removeListener("close", ended);
+      if (secured.alpnProtocol === "h2") resolve(secured);
+      else failed(new Error("the server does not agree on HTTP/2"));
+    });
+  });
 }

@@ -20,7 +20,7 @@ for (let round = 0; round < Number(rounds); round++) {
   const target = `unix:${folder}/${kind}.${round}.sock`;
   await peer.ask("serve", { target });
   const plain = credentials.createInsecure();
-  const client = new Client(target, kind === "guarded" ? new GuardedCredentials(plain) : plain);
+  const client = new Client(target, kind === "guarded" ? new GuardedCredentials() : plain);
   const call = () =>
     new Promise<Buffer>((resolve, reject) =>
       client.makeUnaryRequest(
