@@ -105,6 +105,19 @@ function placeOf(context: TransportContext, { listen }: GrpcConfig): Place {
   }
 }
 
+/** What grpc-js reads of the environment, when it is imported and later: without leave it throws. */
+const ENVIRONMENT = [
+  "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+  "GRPC_EXPERIMENTAL_ENABLE_OUTLIER_DETECTION",
+  "GRPC_NODE_DEBUG_SEND_ERROR_DETAILS",
+  "GRPC_NODE_TRACE",
+  "GRPC_NODE_USE_ALTERNATIVE_RESOLVER",
+  "GRPC_NODE_VERBOSITY",
+  "GRPC_SSL_CIPHER_SUITES",
+  "GRPC_TRACE",
+  "GRPC_VERBOSITY",
+];
+
 /** The permission flags that a configuration needs. */
 function permissions(config: GrpcConfig, _identity: BayIdentity): readonly string[] {
   const { listen, peers } = config;
@@ -115,5 +128,8 @@ function permissions(config: GrpcConfig, _identity: BayIdentity): readonly strin
     const target = readTarget(url);
     nets.push("path" in target ? `unix:${target.path}` : `${target.host}:${target.port}`);
   }
-  return nets.map((net) => `--allow-net=${net}`);
+  return [
+    ...nets.map((net) => `--allow-net=${net}`),
+    ...ENVIRONMENT.map((name) => `--allow-env=${name}`),
+  ];
 }

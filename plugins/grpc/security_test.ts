@@ -173,3 +173,15 @@ Deno.test("authorize: it is asked once for each connection, verb and address, se
   await refused(client.callMethod("Say", {}), "forbidden", /|/);
   assert.deepEqual(asked, ["desk call arm/echo", "desk call arm/secret", " call t.Echo/Say"]);
 });
+
+Deno.test("permissions: what the plugin names is enough", async () => {
+  const config = { peers: [], listen: { port: 0 } } as never;
+  const identity = { id: "", module: "arm", instance: "arm" };
+  const flags = (grpc.permissions?.(config, identity) ?? [])
+    .map((flag) => flag === "--allow-net=127.0.0.1:0" ? "--allow-net=127.0.0.1" : flag);
+  const program = new URL("./testdata/two_bays.ts", import.meta.url).href;
+  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "--no-prompt", ...flags, program],
+  }).output();
+  assert.equal(new TextDecoder().decode(stdout).trim(), "42", new TextDecoder().decode(stderr));
+});

@@ -90,7 +90,8 @@ const TLS_TROUBLE =
   /certificate|self.signed|UnknownIssuer|UnknownCA|unknown ca|CERT_|SSL|TLS|alert|handshake/i;
 
 /** What it says where the connection broke just as something was sent. */
-const CUT = /internal client error|ECONNRESET|EPIPE|Failed to (write|start)|ERR_HTTP2_/i;
+const CUT =
+  /ended without gRPC status|internal client error|ECONNRESET|EPIPE|Failed to (write|start)|ERR_HTTP2_/i;
 
 /** What is known of a failed call besides its status. */
 export interface Circumstances {
