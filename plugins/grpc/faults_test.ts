@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type Bay, Patchbay, PatchbayError } from "@patchbay/core";
-import { freePort } from "@patchbay/core/conformance";
+import { CuttingProxy, freePort } from "@patchbay/core/conformance";
 import { requireOrIgnore } from "../../tests/require.ts";
 import grpc, { parseProto, ServiceClient } from "./mod.ts";
 import { modulesForNode, NodePeer } from "./node_peer.ts";
@@ -135,6 +135,44 @@ Deno.test("faults: a live socket is never taken over, a dead one's file is", asy
   await first.close();
   assert.throws(() => Deno.lstatSync(path), Deno.errors.NotFound);
   await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("faults: a connection on which nothing moves is found dead by keepalive, long before a deadline", async () => {
+  const arm = await openBay("arm", { listen: { port: 0 } });
+  await arm.serve("arm/echo", (value) => value);
+  const proxy = new CuttingProxy(Number(arm.transport(grpc).url.split(":").at(-1)));
+  const desk = await openBay("desk", {
+    peers: [`grpc://127.0.0.1:${proxy.port}`],
+    keepaliveMs: 100,
+    keepaliveTimeoutMs: 100,
+  });
+  const echo = desk.callable<number, number>("arm/echo");
+  assert.equal(await echo.call(1), 1);
+  proxy.stall();
+  const error = await echo.call(2, { timeoutMs: 30_000 }).then(() => assert.fail(), (e) => e);
+  assert.equal(error.code, "closed", error.message);
+  proxy.cut();
+  await until("it answers again", () => echo.call(3).then((n) => n === 3, () => false));
+  await desk.close();
+  await proxy.close();
+  await arm.close();
+});
+
+Deno.test("grpc: whatever goes to one place goes over one connection", async () => {
+  await using arm = await openBay("arm", { listen: { port: 0 } });
+  await arm.serve("arm/echo", (value) => value);
+  await arm.serve("arm/other", () => 1);
+  await using _tick = await arm.speaker("arm/tick");
+  await arm.perform("arm/work", (n) => n);
+  await using desk = await openBay("desk", { peers: [arm.transport(grpc).url] });
+  await Promise.all([1, 2, 3].map((n) => desk.call("arm/echo", n)));
+  assert.equal(await desk.call("arm/other", 0), 1);
+  await desk.listen("arm/*", () => {});
+  assert.equal(await (await desk.execute("arm/work", 5)).result, 5);
+  for (const bay of [arm, desk]) {
+    const { transports } = bay.statistics.snapshot(Date.now());
+    assert.equal(transports.find(({ name }) => name === "grpc")?.connections, 1);
+  }
 });
 
 const node = await requireOrIgnore("node", async () => {

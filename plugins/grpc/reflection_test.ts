@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { type Bay, Patchbay, PatchbayError } from "@patchbay/core";
 import { pythonWith } from "../../tests/python.ts";
-import { Backend } from "./example/backend.ts";
+import { Backend } from "../../examples/grpc/backend.ts";
 import grpc from "./mod.ts";
 
-const PROTO = new URL("./example/arm.proto", import.meta.url);
+const PROTO = new URL("../../examples/grpc/arm.proto", import.meta.url);
 const CLIENT = new URL("./testdata/python_client.py", import.meta.url).pathname;
 
 async function openBay(config: Record<string, unknown>): Promise<Bay<[typeof grpc]>> {

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { type Bay, PatchbayError } from "@patchbay/core";
 import { HostDirectory, open, openRuntimeDir } from "@patchbay/host";
-import { Backend } from "./example/backend.ts";
-import { moveOnce } from "./example/frontend.ts";
-import type { Arm, Point } from "./example/arm_proto.ts";
+import { Backend } from "../../examples/grpc/backend.ts";
+import { moveOnce } from "../../examples/grpc/frontend.ts";
+import type { Arm, Point } from "../../examples/grpc/arm_proto.ts";
 import grpc, { loadProto, type MethodContext, parseProto, ServiceClient } from "./mod.ts";
 import { generated } from "./proto_task.ts";
 
-const PROTO = new URL("./example/arm.proto", import.meta.url);
+const PROTO = new URL("../../examples/grpc/arm.proto", import.meta.url);
 
 /** A bay with a runtime directory of its own. */
 async function place(config: Record<string, unknown> = {}): Promise<
@@ -261,6 +261,8 @@ Deno.test("service: the types are those of the .proto", async () => {
   await writer.write(new TextEncoder().encode(generated(path)));
   await writer.close();
   const { stdout } = await format.output();
-  const file = await Deno.readTextFile(new URL("./example/arm_proto.ts", import.meta.url));
+  const file = await Deno.readTextFile(
+    new URL("../../examples/grpc/arm_proto.ts", import.meta.url),
+  );
   assert.equal(new TextDecoder().decode(stdout), file, "run deno task proto on it");
 });
