@@ -115,6 +115,14 @@ Deno.test({
     await using arm = await openBay("arm", { listen: { port: 0 }, tls: { cert, key } });
     await arm.serve("arm/echo", (value) => value);
     const peers = [arm.transport(grpc).url];
+    const direct = await warned(async () => {
+      await using _client = await ServiceClient.connect({
+        proto: PROTO,
+        target: peers,
+        tls: { dangerouslyAcceptAnyCertificate: true },
+      });
+    });
+    assert.match(direct.join(), /dangerouslyAcceptAnyCertificate/);
     for (let start = 0; start < 2; start++) {
       const said = await warned(async () => {
         await using desk = await openBay("desk", {

@@ -114,6 +114,11 @@ export class ServiceClient<Service extends ServiceShape<Service> = AnyService>
   ): Promise<ServiceClient<Service>> {
     const { proto, signal, timeoutMs = DEFAULT_TIMEOUT_MS } = options;
     signal?.throwIfAborted();
+    if (options.tls?.dangerouslyAcceptAnyCertificate === true) {
+      console.warn(
+        "patchbay: grpc: dangerouslyAcceptAnyCertificate is on: no server has to prove who it is",
+      );
+    }
     const file = typeof proto === "string" || proto instanceof URL ? loadProto(proto) : proto;
     const service = file.service(options.service);
     const channel = new Channel(targetsOf(options), {
