@@ -59,7 +59,7 @@ export * from "./offers.ts";
 export * from "./open.ts";
 export * from "./plugin.ts";
 export * from "./prometheus.ts";
-export { type Overflow, OVERFLOWS } from "./queue.ts";
+export { Fifo, type Overflow, OVERFLOWS } from "./queue.ts";
 export * from "./ring.ts";
 export * from "./schema.ts";
 export { sameSecret } from "./secret.ts";

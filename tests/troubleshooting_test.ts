@@ -18,6 +18,7 @@ import {
 } from "@patchbay/patchbay";
 import { SharedMemory } from "@patchbay/ffi";
 import { openRuntimeDir } from "@patchbay/host";
+import grpc, { parseProto, ServiceClient } from "@patchbay/grpc";
 import uds from "@patchbay/uds";
 import { z } from "zod";
 import { PROJECT_ROOT } from "../tools/workspace.ts";
@@ -166,6 +167,23 @@ function failAt(bay: Awaited<ReturnType<Place["bay"]>>, address: string): Promis
 const never = (_: unknown, { signal }: { signal: AbortSignal }) =>
   new Promise<string>((resolve) => signal.addEventListener("abort", () => resolve("")));
 
+const NAMER = parseProto(`syntax = "proto3"; package demo;
+  message Names { repeated string names = 1; }
+  service Namer { rpc Name(Names) returns (Names); }`);
+
+/** What a call of a service of a .proto fails with. */
+async function withNamer(
+  place: Place,
+  call: (client: ServiceClient) => Promise<unknown>,
+): Promise<unknown> {
+  const arm = await place.bay("arm", { plugins: [grpc] });
+  const handlers = { Name: (names: { names: string[] }) => names };
+  await arm.transport(grpc).serveService({ proto: NAMER, handlers });
+  const options = { proto: NAMER, module: "arm", runtimeDirectory: place.path };
+  await using client = await ServiceClient.connect(options);
+  return await failure(call(client));
+}
+
 /** A plugin that says it has calls, and has none. */
 const odd: Plugin = {
   ...uds,
@@ -252,6 +270,16 @@ const PROVOCATIONS: Record<string, (place: Place) => Promise<unknown>> = {
     return PatchbayError.fromWire(JSON.parse(new TextDecoder().decode(stdout)));
   },
 
+  "unavailable: grpc: nobody listens there": (place) =>
+    failure(ServiceClient.connect({
+      proto: NAMER,
+      target: `unix:${place.folder}/arm.grpc.sock`,
+      timeoutMs: 500,
+    })),
+  "not_found: grpc: no such method": (place) =>
+    withNamer(place, (client) => client.callMethod("Nmae", {})),
+  "invalid: grpc: a wrong message": (place) =>
+    withNamer(place, (client) => client.callMethod("Name", { nmaes: [] })),
   "unavailable: no permission for FFI": () =>
     failureOfChild(
       ["--allow-sys=uid", "--allow-read", "--allow-write"],

@@ -1,0 +1,344 @@
+/**
+ * The server: listens on a Unix socket or a port, lets connections through the filter into grpc-js,
+ * knows who is behind each, and closes within its grace.
+ *
+ * @module
+ */
+
+import type { Buffer } from "node:buffer";
+import net, { type AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
+import tls, { type PeerCertificate, type TLSSocket } from "node:tls";
+import {
+  type handleBidiStreamingCall,
+  type handleUnaryCall,
+  type Metadata,
+  Server,
+  ServerCredentials,
+} from "npm:@grpc/grpc-js@1.14.7";
+import { PatchbayError, sameSecret } from "@patchbay/core";
+import { fromNotCapable, listenUnix, type UnixListener } from "@patchbay/host";
+import { FilteredConnection, FilteredSocket } from "./filtered_stream.ts";
+import { textOf } from "./metadata.ts";
+import { isLoopback, urlOf } from "./targets.ts";
+import type { TlsOptions } from "./tls.ts";
+
+/** Where to listen. */
+export type Place = { readonly path: string } | {
+  readonly hostname: string;
+  readonly port: number;
+};
+
+/** How a server is made. */
+export interface ServerSettings {
+  /** Where it listens. */
+  readonly place: Place;
+  /** TLS of the server's side. */
+  readonly tls: TlsOptions | undefined;
+  /** Tokens by the name of who has them; absent: nobody is asked. */
+  readonly tokens: Readonly<Record<string, string>> | undefined;
+  /** The largest message, in bytes, with what stands round the value. */
+  readonly maxReceiveBytes: number;
+  /** The most connections at once. */
+  readonly maxConnections: number;
+  /** How long calls that run may still take when it closes, in milliseconds. */
+  readonly graceMs: number;
+  /** How often a quiet connection is asked whether it lives; 0: never. */
+  readonly keepaliveMs: number;
+  /** How long the answer may take. */
+  readonly keepaliveTimeoutMs: number;
+  /** Called when a connection came (1) or went (-1). */
+  onConnections(change: number): void;
+  /** Called with what nobody awaits. */
+  onError(error: PatchbayError): void;
+}
+
+/** Who is behind a connection. */
+export interface Visitor {
+  /** Whether it is on this host. */
+  readonly local: boolean;
+  /** Who its certificate says it is. */
+  readonly identity: string | undefined;
+}
+
+/** What every call can say of its connection. */
+interface Caller {
+  getPeer(): string;
+  readonly metadata: Metadata;
+}
+
+const UNKNOWN: Visitor = { local: false, identity: undefined };
+const same = (bytes: Buffer): Buffer => bytes;
+/** How much longer a connection may be open than its calls take, in milliseconds. */
+const LAST_WORDS_MS = 250;
+
+/** How long a client may take to say that it speaks HTTP/2, and to prove who it is, in ms. */
+const GREETING_MS = 5_000;
+
+type Injector = ReturnType<Server["createConnectionInjector"]>;
+
+/** A gRPC server. */
+export class GrpcServer {
+  readonly #settings: ServerSettings;
+  readonly #server: Server;
+  readonly #visitors = new Map<string, Visitor>();
+  readonly #connections = new Set<Duplex>();
+  readonly #tokens: readonly (readonly [string, string])[] | undefined;
+  #injector: Injector | undefined;
+  #listening: Promise<string> | undefined;
+  #stop: (() => Promise<void>) | undefined;
+  #closing: Promise<void> | undefined;
+  #url = "";
+  #count = 0;
+
+  /** @param settings How it is made. */
+  constructor(settings: ServerSettings) {
+    this.#settings = settings;
+    const { tokens, keepaliveMs, keepaliveTimeoutMs } = settings;
+    this.#tokens = tokens === undefined ? undefined : Object.entries(tokens);
+    this.#server = new Server({
+      "grpc.max_receive_message_length": settings.maxReceiveBytes,
+      "grpc.max_send_message_length": -1,
+      "grpc.enable_channelz": 0,
+      "grpc-node.flow_control_window": 4 * 1024 * 1024,
+      ...(keepaliveMs === 0 ? {} : {
+        "grpc.keepalive_time_ms": keepaliveMs,
+        "grpc.keepalive_timeout_ms": keepaliveTimeoutMs,
+      }),
+    });
+  }
+
+  /** Where it listens; empty while it does not. */
+  get url(): string {
+    return this.#url;
+  }
+
+  /** Whether it closes or is closed. */
+  get closing(): boolean {
+    return this.#closing !== undefined;
+  }
+
+  /** Answers a method with one message for one. The bytes are the message's. */
+  unary(path: string, answer: handleUnaryCall<Buffer, Buffer>): void {
+    this.#taken(this.#server.register(path, answer, same, same, "unary"), path);
+  }
+
+  /** Answers a method with streams both ways; the other two kinds are these with less said. */
+  stream(path: string, answer: handleBidiStreamingCall<Buffer, Buffer>): void {
+    this.#taken(this.#server.register(path, answer, same, same, "bidi"), path);
+  }
+
+  /** Answers a method no more. */
+  remove(path: string): void {
+    this.#server.unregister(path);
+  }
+
+  /** Who is behind a call. */
+  visitorOf(call: Caller): Visitor {
+    const visitor = this.#visitors.get(call.getPeer()) ?? UNKNOWN;
+    if (this.#tokens === undefined || visitor.identity !== undefined) return visitor;
+    return { ...visitor, identity: this.#bearer(call.metadata) };
+  }
+
+  /**
+   * Lets a call in, if it has proved who it is where that is asked.
+   *
+   * @throws {PatchbayError} `unauthenticated`.
+   */
+  admit(call: Caller): void {
+    if (this.#tokens === undefined || this.#bearer(call.metadata) !== undefined) return;
+    throw new PatchbayError("unauthenticated", "this server wants a token that it knows", {
+      details: { notExecuted: true },
+      remedy: "set config.grpc.token, or send the metadata authorization: Bearer …",
+    });
+  }
+
+  #bearer(metadata: Metadata): string | undefined {
+    const token = /^Bearer (.+)$/i.exec(textOf(metadata, "authorization") ?? "")?.[1];
+    if (token === undefined) return undefined;
+    let found: string | undefined;
+    // All of them, whoever it is: the time must not tell.
+    for (const [name, secret] of this.#tokens ?? []) if (sameSecret(token, secret)) found ??= name;
+    return found;
+  }
+
+  /** Begins to listen, once; resolves with where. */
+  listen(): Promise<string> {
+    return this.#listening ??= (async () => {
+      // The injector's own credentials only say what the server thinks it is: TLS ends before it.
+      this.#injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
+      const { place } = this.#settings;
+      return this.#url = "path" in place
+        ? await this.#onPath(place.path)
+        : await this.#onPort(place);
+    })();
+  }
+
+  /**
+   * Listens no longer, lets calls that run end within the grace, and closes what is left.
+   * Idempotent.
+   */
+  close(): Promise<void> {
+    return this.#closing ??= (async () => {
+      await this.#listening?.catch(() => {});
+      await this.#stop?.();
+      // Says GOAWAY: clients finish what is under way, and begin nothing more here.
+      this.#injector?.destroy();
+      await this.#emptied(this.#settings.graceMs);
+      for (const connection of this.#connections) connection.destroy();
+      await this.#emptied(LAST_WORDS_MS);
+      this.#server.forceShutdown();
+    })();
+  }
+
+  #taken(registered: boolean, path: string): void {
+    if (registered) return;
+    throw new PatchbayError("unavailable", `${path} is served already`, {
+      transport: "grpc",
+      retryable: false,
+      remedy: "serve each service once",
+    });
+  }
+
+  async #emptied(withinMs: number): Promise<void> {
+    if (this.#connections.size === 0) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, withinMs);
+    for (const connection of this.#connections) {
+      connection.once("close", () => this.#connections.size === 0 && resolve());
+    }
+    await promise;
+    clearTimeout(timer);
+  }
+
+  async #onPath(path: string): Promise<string> {
+    const listener: UnixListener = await listenUnix({
+      path,
+      onConnection: (connection) => {
+        if (this.#full()) return connection.close();
+        const peer = { address: "unix", port: ++this.#count };
+        this.#enter(
+          new FilteredConnection(connection, {
+            from: "client",
+            peer,
+            greetingMs: GREETING_MS,
+            onGoaway() {},
+          }),
+          peer,
+          { local: true, identity: undefined },
+        );
+      },
+      onError: (error) => this.#settings.onError(PatchbayError.fromThrown(error)),
+    });
+    this.#stop = () => listener.close();
+    return urlOf({ path });
+  }
+
+  async #onPort(place: { readonly hostname: string; readonly port: number }): Promise<string> {
+    const { tls: options } = this.#settings;
+    const secure = options?.cert !== undefined;
+    const server = secure ? secureServer(options) : net.createServer({ noDelay: true });
+    server.on(secure ? "secureConnection" : "connection", (socket: net.Socket) => {
+      if (this.#full()) return void socket.destroy();
+      const { remoteAddress = "", remotePort = 0 } = socket;
+      const identity = secure ? nameOf((socket as TLSSocket).getPeerCertificate()) : undefined;
+      const peer = { address: remoteAddress, port: remotePort };
+      this.#enter(
+        new FilteredSocket(socket, {
+          from: "client",
+          peer,
+          greetingMs: GREETING_MS,
+          onGoaway() {},
+        }),
+        peer,
+        { local: isLoopback(remoteAddress), identity },
+      );
+    });
+    // A handshake that fails is the client's trouble, but somebody may look for it here.
+    server.on("tlsClientError", (error: Error, socket: net.Socket) => {
+      socket.destroy();
+      this.#settings.onError(refusedHandshake(error));
+    });
+    const { hostname, port } = place;
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", (error) => reject(cannotListen(error, `${hostname}:${port}`)));
+      try {
+        server.listen({ host: hostname, port }, resolve);
+      } catch (error) {
+        reject(cannotListen(error, `${hostname}:${port}`));
+      }
+    });
+    server.on("error", (error) => this.#settings.onError(PatchbayError.fromThrown(error)));
+    this.#stop = () =>
+      new Promise<void>((resolve) => {
+        server.close();
+        resolve();
+      });
+    const host = hostname === "0.0.0.0" ? "127.0.0.1" : hostname === "::" ? "::1" : hostname;
+    return urlOf({ host, port: (server.address() as AddressInfo).port, secure });
+  }
+
+  #full(): boolean {
+    const { maxConnections, onError } = this.#settings;
+    if (this.#connections.size < maxConnections && this.#closing === undefined) return false;
+    if (this.#closing === undefined) {
+      onError(
+        new PatchbayError("overloaded", `${maxConnections} connections are open already`, {
+          details: { maxConnections },
+          remedy: "raise config.grpc.maxConnections",
+        }),
+      );
+    }
+    return true;
+  }
+
+  #enter(connection: Duplex, peer: { address: string; port: number }, visitor: Visitor): void {
+    const key = `${peer.address}:${peer.port}`;
+    this.#visitors.set(key, visitor);
+    this.#connections.add(connection);
+    this.#settings.onConnections(1);
+    connection.once("close", () => {
+      this.#visitors.delete(key);
+      this.#connections.delete(connection);
+      this.#settings.onConnections(-1);
+    });
+    // Nonsense, a reset: whoever sent it has lost its connection, and that is all.
+    connection.on("error", () => {});
+    this.#injector?.injectConnection(connection);
+  }
+}
+
+function secureServer({ cert, key, clientCa }: TlsOptions): tls.Server {
+  return tls.createServer({
+    cert,
+    key,
+    ALPNProtocols: ["h2"],
+    handshakeTimeout: GREETING_MS,
+    ...(clientCa === undefined
+      ? {}
+      : { ca: clientCa, requestCert: true, rejectUnauthorized: true }),
+  });
+}
+
+function nameOf(certificate: PeerCertificate | undefined): string | undefined {
+  const name = certificate?.subject?.CN as string | string[] | undefined;
+  return Array.isArray(name) ? name[0] : name;
+}
+
+function refusedHandshake(error: Error): PatchbayError {
+  return new PatchbayError("unauthenticated", `a TLS handshake failed: ${error.message}`, {
+    remedy:
+      "clients need the server's authority in tls.ca; and with tls.clientCa a certificate of it",
+    cause: error,
+  });
+}
+
+function cannotListen(error: unknown, where: string): PatchbayError {
+  const known = fromNotCapable(error, `nothing can listen on ${where}`, [`--allow-net=${where}`]);
+  if (known instanceof PatchbayError) return known;
+  const message = error instanceof Error ? error.message : String(error);
+  return new PatchbayError("unavailable", `nothing can listen on ${where}: ${message}`, {
+    remedy: "choose another port, or stop the program that has it",
+    cause: error,
+  });
+}
