@@ -12,7 +12,10 @@ export const equal: (actual: unknown, expected: unknown, message?: string) => vo
   actual,
   expected,
   message,
-) => assert.deepEqual(actual, expected, message);
+) =>
+  message === undefined
+    ? assert.deepEqual(actual, expected)
+    : assert.deepEqual(actual, expected, message);
 
 /**
  * The headers without those that Patchbay itself puts on: a bridge on the way does.

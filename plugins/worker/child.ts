@@ -29,7 +29,7 @@ export function child(
   /** A parent that never answered is not waited for again and again: it knocks when it is there. */
   let silent = false;
   let knocked: (() => void) | undefined;
-  const onMessage = (event: Event) => {
+  const onMessage = (event: unknown) => {
     if (heard((event as MessageEvent).data)?.say !== "adopted") return;
     silent = false;
     knocked?.();

@@ -59,7 +59,7 @@ export async function hubAt(
   const listen = { hostname: "127.0.0.1", port: 0, ...config.listen };
   const hub = await bay("hub", { ...config, listen }, reports, more);
   const [wire] = hub.wires();
-  assert.ok(wire.open, wire.reason);
+  assert.ok(wire.open, wire.reason ?? "it is closed");
   return { hub, url: hub.transport(websocket).url };
 }
 
