@@ -306,6 +306,8 @@ export class Callers {
 
   #nobody(pending: Pending): void {
     const { desk } = pending;
+    // One that was cut off comes back: jobs ask again.
+    if (this.#presence.mayReturn(desk.address)) return this.#gone(pending);
     if (this.#end(pending) === undefined) return;
     // Whoever calls next looks anew.
     this.#context.routesChanged();

@@ -87,6 +87,8 @@ export interface MqttConfig {
   readonly reconnectMaxMs: number;
   /** A bay of which nothing is heard for so long counts as gone, in milliseconds. */
   readonly leaseMs: number;
+  /** For how long one that was cut off may come back to its jobs, in milliseconds. */
+  readonly comebackMs: number;
   /** The largest message, in bytes; default: the bay's. */
   readonly maxMessageBytes?: number;
   /** The most bytes that wait to be sent. */
@@ -246,6 +248,12 @@ export function fields(qos: QoS): ConfigFields {
       min: 1000,
       description: "a bay of which nothing is heard for so long counts as gone, in ms",
       default: 60_000,
+    },
+    comebackMs: {
+      kind: "integer",
+      min: 0,
+      description: "for how long a bay that was cut off may come back to its jobs, in ms",
+      default: 10_000,
     },
     maxMessageBytes: {
       kind: "integer",

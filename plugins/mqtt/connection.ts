@@ -6,6 +6,7 @@
  */
 
 import type { Buffer } from "node:buffer";
+import type { Socket } from "node:net";
 import mqtt, {
   type IClientOptions,
   type IClientPublishOptions,
@@ -479,7 +480,7 @@ export class Connection {
     client.once("connect", connected);
     client.once("error", failed);
     client.once("close", failed);
-    client.connect();
+    this.#dial();
     try {
       await promise;
     } finally {
@@ -525,7 +526,14 @@ export class Connection {
     await this.#host();
     // It may have been closed while the port was tried.
     if (this.#closing) return;
+    this.#dial();
+  }
+
+  #dial(): void {
     this.#client.connect();
+    const { stream } = this.#client;
+    // Small messages would wait for the other side to confirm the ones before.
+    (stream as Partial<Socket>).setNoDelay?.(true);
   }
 
   #restore(resumed: boolean): void {

@@ -63,6 +63,7 @@ export class EmbeddedBroker implements AsyncDisposable {
     const aedes = await Aedes.createBroker();
     const server = createServer((socket) => {
       sockets.add(socket);
+      socket.setNoDelay(true);
       socket.once("close", () => sockets.delete(socket));
       socket.on("error", () => {}); // A client that is gone: aedes sees the close.
       aedes.handle(socket);

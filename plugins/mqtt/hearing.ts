@@ -168,6 +168,7 @@ export class Hearing {
     }
     for (const each of [...this.#unclaimed]) if (each.again()) this.#claimed(each);
     const leave = await this.#presence.listen(pattern);
+    await this.#presence.acquaint(pattern);
     let closing: Promise<void> | undefined;
     return {
       close: () =>

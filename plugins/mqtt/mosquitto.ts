@@ -75,6 +75,8 @@ export class Mosquitto implements AsyncDisposable {
       // Started as root it would read keys as somebody who may not.
       "user root",
       "log_dest none",
+      // Else an answer waits up to 40 ms for the confirmation of what was sent before it.
+      "set_tcp_nodelay true",
       // The suite sends more at once than the thousand that a listener may have waiting.
       "max_queued_messages 100000",
       ...keeps,

@@ -41,6 +41,11 @@ export interface PresenceOwner {
   died(bay: string, note: BayNote): void;
 }
 
+/** How long is waited for the broker to give back what was sent, in milliseconds. */
+const SYNC_MS = 900;
+/** How many addresses are remembered whose server was lost. */
+const MAX_LOST = 4096;
+
 interface Waiter {
   readonly rev: number;
   readonly resolve: () => void;
@@ -72,6 +77,8 @@ export class Presence {
   readonly #servers = new Map<string, Set<string>>();
   /** When each was heard of last. */
   readonly #heardMs = new Map<string, number>();
+  /** When the server of an address was lost. */
+  readonly #lostMs = new Map<string, number>();
   readonly #serves = new Map<string, Sharing>();
   readonly #listens = new Map<string, number>();
   readonly #speaks = new Map<string, number>();
@@ -79,6 +86,11 @@ export class Presence {
   readonly #tick: Tick;
   #rev = 0;
   #flushing = false;
+  /** Whether the broker has taken a note since the connection was made. */
+  #proven = false;
+  /** Those who wait until everything that was sent before is known here. */
+  readonly #syncs = new Map<string, () => void>();
+  #lastSync = 0;
   #closed = false;
 
   constructor(
@@ -172,14 +184,47 @@ export class Presence {
   /** The connection was lost: what waits for an answer gets none. */
   lost(reason: PatchbayError): void {
     this.#context.timers.disarm(this.#tick);
+    this.#proven = false;
     for (const waiter of this.#waiters) waiter.reject(reason);
     this.#waiters.clear();
+    for (const done of this.#syncs.values()) done();
+    this.#syncs.clear();
+  }
+
+  /** Resolves when all that the broker was told before is known here; or after a second. */
+  sync(): Promise<void> {
+    return this.#ask(`${this.#topics.mine}sync/`);
+  }
+
+  /** Resolves when those who speak where this bay listens now know of it; or after a second. */
+  async acquaint(pattern: string): Promise<void> {
+    const waits: Promise<void>[] = [];
+    for (const [bay, { speaks, leaseMs }] of this.#notes) {
+      // A foreign program answers nothing.
+      if (leaseMs === undefined || !speaks.some((each) => matches(pattern, each))) continue;
+      waits.push(this.#ask(`${this.#topics.to(bay)}hello/${this.#context.identity.id}/`));
+    }
+    await Promise.all(waits);
+  }
+
+  /** A listener asks whether this bay knows of it. What it has said before, is known. */
+  greeted(bay: string, name: string): void {
+    this.#connection.publish(`${this.#topics.to(bay)}sync/${name}`, "", { qos: 0 });
+  }
+
+  /** What {@link sync} has sent is back. */
+  synced(name: string): void {
+    this.#syncs.get(name)?.();
   }
 
   /** Takes this bay out. */
   async leave(): Promise<void> {
-    this.#closed = true;
     this.#context.timers.disarm(this.#tick);
+    for (const all of [this.#serves, this.#listens, this.#speaks]) all.clear();
+    // Who leaves in peace serves nothing any more, and is not waited for.
+    this.#rev++;
+    if (this.#connection.up) this.#flush();
+    this.#closed = true;
     if (!this.#connection.up) return;
     const topic = this.#topics.bay(this.#context.identity.id);
     await this.#connection.deliver(topic, "", { qos: 1, retain: true });
@@ -213,6 +258,19 @@ export class Presence {
     this.#context.routesChanged();
   }
 
+  /** Sends a question, and waits for what answers it. */
+  async #ask(topic: string): Promise<void> {
+    const name = String(++this.#lastSync);
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    await new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, SYNC_MS);
+      this.#syncs.set(name, resolve);
+      this.#connection.publish(topic + name, "", { qos: 0 });
+    });
+    clearTimeout(timer);
+    this.#syncs.delete(name);
+  }
+
   #compare(bay: string, before: BayNote["serves"], now: BayNote["serves"]): void {
     const changed: string[] = [];
     for (const address of Object.keys(now)) {
@@ -220,6 +278,7 @@ export class Presence {
       let all = this.#servers.get(address);
       if (all === undefined) this.#servers.set(address, all = new Set());
       all.add(bay);
+      this.#lostMs.delete(address);
       changed.push(address);
     }
     for (const address of Object.keys(before)) {
@@ -229,6 +288,12 @@ export class Presence {
       this.#owner.withdrew(bay, address);
     }
     if (changed.length > 0) this.#owner.served(changed);
+  }
+
+  /** Whether the server of an address was lost a moment ago: it may only have been cut off. */
+  mayReturn(address: string): boolean {
+    const lostMs = this.#lostMs.get(address);
+    return lostMs !== undefined && performance.now() - lostMs < this.#config.comebackMs;
   }
 
   #unserved(bay: string, address: string): void {
@@ -243,7 +308,11 @@ export class Presence {
     this.#notes.delete(bay);
     this.#heardMs.delete(bay);
     const addresses = Object.keys(note.serves);
-    for (const address of addresses) this.#unserved(bay, address);
+    for (const address of addresses) {
+      this.#unserved(bay, address);
+      if (this.#lostMs.size >= MAX_LOST) this.#lostMs.clear();
+      this.#lostMs.set(address, performance.now());
+    }
     this.#owner.died(bay, note);
     this.#owner.served(addresses);
     this.#context.routesChanged();
@@ -331,9 +400,10 @@ export class Presence {
     this.#connection.publish(
       this.#topics.bay(id),
       JSON.stringify(note),
-      { qos: 1, retain: true },
-      (error) => {
-        if (error === undefined) return;
+      // That it comes back says that the broker has it; whether it may be sent, only QoS 1 says.
+      { qos: this.#proven ? 0 : 1, retain: true },
+      this.#proven ? undefined : (error) => {
+        if (error === undefined) return void (this.#proven = true);
         const known = this.#connection.explain(error, this.#topics.bay(id));
         for (const waiter of this.#waiters) if (waiter.rev <= rev) waiter.reject(known);
       },

@@ -116,13 +116,22 @@ export class MqttTransport implements Transport<MqttExtras> {
   }
 
   /** As {@link Transport.find}. */
-  find(pattern: Pattern, address: string, native?: NativeNames): Finding {
+  async find(pattern: Pattern, address: string, native?: NativeNames): Promise<Finding> {
     const { where, up } = this.#connection;
     if (!up) {
       if (this.#config.whenLost === "wait") return { found: "unknown" };
       return { found: false, reason: `the broker at ${where} is not connected` };
     }
     if (native?.mqtt !== undefined) return { found: "unknown" };
+    const known = this.#known(pattern, address);
+    if (known.found === true) return known;
+    // Somebody may have told the broker a moment ago.
+    await this.#presence.sync();
+    return this.#known(pattern, address);
+  }
+
+  #known(pattern: Pattern, address: string): Finding {
+    const { where } = this.#connection;
     if (pattern === "speaker") {
       return this.#presence.spoken(address)
         ? { found: true }
@@ -219,6 +228,10 @@ export class MqttTransport implements Transport<MqttExtras> {
       case "error":
       case "taken":
         return this.#callers.told(what, more, payload);
+      case "sync":
+        return this.#presence.synced(more[0]);
+      case "hello":
+        return this.#presence.greeted(more[0], more[1] ?? "");
       case "cancel":
         return this.#servers.cancelled(more[0], more[1] ?? "");
       case "asked":
