@@ -241,7 +241,7 @@ export class Callers {
       if (note?.serves[desk.address] === "each") each = true;
     }
     if (servers.size === 1) [pending.server] = servers;
-    else if (each || (!five && servers.size > 1)) {
+    if (each || (!five && servers.size > 1)) {
       const all = [...servers];
       const server = all[desk.turn++ % all.length];
       pending.server = server;

@@ -4,7 +4,9 @@
  * @module
  */
 
+import { Buffer } from "node:buffer";
 import { createServer, type Server, type Socket } from "node:net";
+import { Duplex } from "node:stream";
 import { Aedes } from "npm:aedes@1.2.0";
 
 /** Where the broker listens. */
@@ -66,7 +68,7 @@ export class EmbeddedBroker implements AsyncDisposable {
       socket.setNoDelay(true);
       socket.once("close", () => sockets.delete(socket));
       socket.on("error", () => {}); // A client that is gone: aedes sees the close.
-      aedes.handle(socket);
+      aedes.handle(asDuplex(socket));
     });
     try {
       await new Promise<void>((resolve, reject) => {
@@ -110,4 +112,32 @@ export class EmbeddedBroker implements AsyncDisposable {
       await stopped;
     })();
   }
+}
+
+/**
+ * A socket as aedes reads it. It calls `read()` once for each `readable`, which with a socket of Deno
+ * stops at 64 KiB until something more comes.
+ */
+function asDuplex(socket: Socket): Duplex {
+  const duplex = new Duplex({
+    read: () => void socket.resume(),
+    write: (chunk: Buffer, _encoding, done) => void socket.write(chunk, done),
+    writev(chunks, done) {
+      const all = chunks.map(({ chunk }) => chunk as Buffer);
+      socket.write(all.length === 1 ? all[0] : Buffer.concat(all), done);
+    },
+    final: (done) => void socket.end(done),
+    destroy(error, done) {
+      socket.destroy();
+      done(error);
+    },
+  });
+  socket.on("data", (chunk: Buffer) => {
+    if (!duplex.push(chunk)) socket.pause();
+    // Emitted anew for what is left from before.
+    if (duplex.readableLength > 0) duplex.emit("readable");
+  });
+  socket.once("end", () => duplex.push(null));
+  socket.once("close", () => duplex.destroy());
+  return duplex;
 }

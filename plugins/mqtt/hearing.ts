@@ -159,6 +159,8 @@ export class Hearing {
       closed: false,
     };
     this.#watch(seat);
+    // What was shouted before is with the broker then.
+    if (endpoint.retained) await this.#presence.acquaint(pattern);
     const qos = native?.qos ?? listeningQos(this.#config, pattern);
     try {
       for (const filter of seat.filters) await this.#join(seat, filter, qos);
