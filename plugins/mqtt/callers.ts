@@ -101,7 +101,10 @@ export class Callers {
   changed(addresses: Iterable<string>): void {
     for (const address of addresses) {
       const desk = this.#desks.get(address);
-      if (desk !== undefined) desk.proven = false;
+      if (desk === undefined) continue;
+      desk.proven = false;
+      if (!this.#connection.up || this.#presence.servers(address).size === 0) continue;
+      for (const each of desk.pending) if (this.#waiting.delete(each)) this.#send(each);
     }
   }
 
@@ -109,7 +112,7 @@ export class Callers {
   died(bay: string, addresses: Iterable<string>): void {
     for (const address of addresses) {
       for (const each of [...this.#desks.get(address)?.pending ?? []]) {
-        if (each.call.native?.mqtt !== undefined) continue;
+        if (each.call.native?.mqtt !== undefined || this.#waiting.has(each)) continue;
         if (each.server === undefined || each.server === bay) this.#gone(each);
       }
     }
@@ -210,7 +213,9 @@ export class Callers {
       if (remainingMs !== Infinity) marks["pb-call"] += ` ${Math.ceil(remainingMs)}`;
       addHeaders(marks, call.headers);
       if (native === undefined && this.#presence.servers(desk.address).size === 0) {
-        return this.#nobody(pending);
+        const wait = this.#config.whenLost === "wait" && this.#presence.mayReturn(desk.address);
+        // The broker is back, the server not yet.
+        return wait ? void this.#waiting.add(pending) : this.#nobody(pending);
       }
       call.statistics.bytesOut += payload.bytes;
       const way = native === undefined

@@ -30,10 +30,12 @@ export async function probeMosquitto(): Promise<
 export interface MosquittoOptions {
   /** Lines before the listeners. */
   readonly lines?: readonly string[];
-  /** Lines of its one listener: TLS, WebSocket. */
+  /** Lines of its first listener: TLS. */
   readonly listener?: readonly string[];
   /** Files to put into its folder, by name. */
   readonly files?: Readonly<Record<string, string>>;
+  /** Lines of a second listener, which speaks WebSocket. */
+  readonly websocket?: readonly string[];
   /** Whether it asks for users and passwords; then `lines` say where they are. */
   readonly anonymous?: boolean;
   /** Whether it keeps what it has in its folder, at each change. */
@@ -44,14 +46,17 @@ export interface MosquittoOptions {
 export class Mosquitto implements AsyncDisposable {
   /** Where it listens. */
   readonly port: number;
+  /** Where it listens for WebSockets, if it does. */
+  readonly websocketPort: number;
   /** Its folder, with its configuration and what it keeps. */
   readonly folder: string;
   #child: Deno.ChildProcess | undefined;
   /** Ends the server when this process is killed: its input ends then. */
   #guard: Deno.ChildProcess | undefined;
 
-  private constructor(port: number, folder: string) {
+  private constructor(port: number, websocketPort: number, folder: string) {
     this.port = port;
+    this.websocketPort = websocketPort;
     this.folder = folder;
   }
 
@@ -62,7 +67,7 @@ export class Mosquitto implements AsyncDisposable {
    */
   static async start(options: MosquittoOptions = {}): Promise<Mosquitto> {
     const folder = await Deno.makeTempDir({ prefix: "pb-mosquitto-" });
-    const broker = new Mosquitto(freePort(), folder);
+    const broker = new Mosquitto(freePort(), freePort(), folder);
     const keeps = options.persistence === true
       ? [
         "persistence true",
@@ -84,6 +89,12 @@ export class Mosquitto implements AsyncDisposable {
       `listener ${broker.port} 127.0.0.1`,
       `allow_anonymous ${options.anonymous !== false}`,
       ...options.listener ?? [],
+      ...options.websocket === undefined ? [] : [
+        `listener ${broker.websocketPort} 127.0.0.1`,
+        "protocol websockets",
+        "allow_anonymous true",
+        ...options.websocket,
+      ],
     ];
     for (const [name, text] of Object.entries(options.files ?? {})) {
       await Deno.writeTextFile(`${folder}/${name}`, text);

@@ -12,7 +12,7 @@ import {
   type SpeakerPort,
   type TransportContext,
 } from "@patchbay/core";
-import { badTopic, qosOf, type ResolvedConfig } from "./config.ts";
+import { badTopic, type QoS, qosOf, type ResolvedConfig } from "./config.ts";
 import type { Connection, Properties, PublishOptions } from "./connection.ts";
 import { nativeTopic } from "./native.ts";
 import { type Payload, type Payloads, typeOf } from "./payload.ts";
@@ -27,7 +27,7 @@ interface Desk {
   readonly topic: string;
   /** Whether it is a topic of the user's own. */
   readonly native: boolean;
-  readonly qos: 0 | 1 | 2;
+  readonly qos: QoS;
   readonly expiryS: number | undefined;
   /** Whether the broker has taken a shout with QoS 1: it is allowed. */
   proven: boolean;
@@ -75,7 +75,8 @@ export class Speaking {
       endpoint,
       topic: native?.topic ?? this.#topics.shout(address),
       native: native !== undefined,
-      qos: native?.qos ?? qosOf(this.#config, address),
+      // What is kept must have arrived: the broker confirms it.
+      qos: native?.qos ?? Math.max(endpoint.retain ? 1 : 0, qosOf(this.#config, address)) as QoS,
       expiryS: expiryMs > 0 ? Math.ceil(expiryMs / 1000) : undefined,
       proven: false,
     };

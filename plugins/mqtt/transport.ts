@@ -34,6 +34,8 @@ import { Topics } from "./topics.ts";
 
 /** How long closing waits for the broker to confirm shouts, in milliseconds. */
 const DRAIN_MS = 2000;
+/** How long a listener that asks waits for that, in milliseconds. */
+const HELLO_MS = 500;
 
 /** An opened mqtt plugin; jobs are derived from it. */
 export class MqttTransport implements Transport<MqttExtras> {
@@ -231,7 +233,10 @@ export class MqttTransport implements Transport<MqttExtras> {
       case "sync":
         return this.#presence.synced(more[0]);
       case "hello":
-        return this.#presence.greeted(more[0], more[1] ?? "");
+        // What was shouted before is with the broker then.
+        return void this.#speaking.drain(HELLO_MS).then(() =>
+          this.#connection.up && this.#presence.greeted(more[0], more[1] ?? "")
+        );
       case "cancel":
         return this.#servers.cancelled(more[0], more[1] ?? "");
       case "asked":
