@@ -24,6 +24,7 @@ const SUITES = [
   "websocket",
   "rest",
   "redis",
+  "mqtt",
   "ros2",
 ];
 

@@ -50,11 +50,13 @@ export class Mosquitto implements AsyncDisposable {
   readonly websocketPort: number;
   /** Its folder, with its configuration and what it keeps. */
   readonly folder: string;
+  readonly #websocket: boolean;
   #child: Deno.ChildProcess | undefined;
   /** Ends the server when this process is killed: its input ends then. */
   #guard: Deno.ChildProcess | undefined;
 
-  private constructor(port: number, websocketPort: number, folder: string) {
+  private constructor(port: number, websocketPort: number, folder: string, websocket: boolean) {
+    this.#websocket = websocket;
     this.port = port;
     this.websocketPort = websocketPort;
     this.folder = folder;
@@ -67,7 +69,12 @@ export class Mosquitto implements AsyncDisposable {
    */
   static async start(options: MosquittoOptions = {}): Promise<Mosquitto> {
     const folder = await Deno.makeTempDir({ prefix: "pb-mosquitto-" });
-    const broker = new Mosquitto(freePort(), freePort(), folder);
+    const broker = new Mosquitto(
+      freePort(),
+      freePort(),
+      folder,
+      options.websocket !== undefined,
+    );
     const keeps = options.persistence === true
       ? [
         "persistence true",
@@ -90,7 +97,9 @@ export class Mosquitto implements AsyncDisposable {
       `allow_anonymous ${options.anonymous !== false}`,
       ...options.listener ?? [],
       ...options.websocket === undefined ? [] : [
-        `listener ${broker.websocketPort} 127.0.0.1`,
+        `listener ${broker.websocketPort}`,
+        // A WebSocket listener heeds no address.
+        "bind_interface lo",
         "protocol websockets",
         "allow_anonymous true",
         ...options.websocket,
@@ -178,9 +187,9 @@ export class Mosquitto implements AsyncDisposable {
   }
 
   async #answers(): Promise<boolean> {
+    const ports = this.#websocket ? [this.port, this.websocketPort] : [this.port];
     try {
-      const connection = await Deno.connect({ hostname: "127.0.0.1", port: this.port });
-      connection.close();
+      for (const port of ports) (await Deno.connect({ hostname: "127.0.0.1", port })).close();
       return true;
     } catch {
       return false;
