@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { open } from "@patchbay/core";
-import { freePort } from "@patchbay/core/conformance";
+import { CuttingProxy, freePort } from "@patchbay/core/conformance";
 import { EmbeddedBroker } from "./embedded.ts";
 import mqtt, { durable } from "./mod.ts";
 import { Lines, range, test, until } from "./testdata/places.ts";
@@ -83,8 +83,9 @@ test("a consumer killed between receive and acknowledgement: it comes again", as
     }),
   );
   await second.listen<number>("shop/order", (n) => void taken.push(n));
-  await until("the rest", () => taken.length >= 4);
-  assert.deepEqual(taken, [3, 4, 5, 6]);
+  await until("the rest", () => taken.includes(6));
+  // What it had handled may come again, if it was killed before that was told.
+  assert.deepEqual(taken.slice(taken.indexOf(3)), [3, 4, 5, 6]);
 });
 
 test("duplicates are dropped and counted; on request they are delivered", async (place) => {
@@ -183,6 +184,37 @@ test("the broker is lost: degraded; calls fail, or wait; listeners resume", asyn
     return heard.length > 0;
   });
   await until("a call to go through", () => callable.call(4).then((v) => v === 4, () => false));
+});
+
+test("a broker that is silent is noticed by keepalive", async ({ broker, bay }) => {
+  const proxy = new CuttingProxy(broker.port);
+  try {
+    const near = await bay("near", { port: proxy.port, keepaliveMs: 1000 });
+    proxy.stall();
+    await until("the silence to be noticed", () => near.wires()[0].health?.status === "degraded");
+    proxy.cut();
+    await until("it to be healthy", () => near.wires()[0].health?.status === "healthy");
+    await near.close();
+  } finally {
+    await proxy.close();
+  }
+});
+
+test("a bay that died together with its broker is gone after its lease", async (place) => {
+  const { broker, bay } = place;
+  const note = { module: "ghost", v: 5, rev: 1, leaseMs: 1000, serves: { "ghost/x": "exclusive" } };
+  const topic = "patchbay/bay/0123456789abcdef";
+  await broker.run("mosquitto_pub", ["-r", "-t", topic, "-q", "1", "-m", JSON.stringify(note)]);
+  const near = await bay("near", { leaseMs: 1000 });
+  const pending = near.call("ghost/x", 1, { timeoutMs: Infinity });
+  await assert.rejects(pending, { code: /^(closed|not_found)$/ });
+  await until("it to be nobody's", async () => {
+    const code = await near.call("ghost/x", 1).then(() => "", (error) => error.code);
+    return code === "not_found";
+  });
+  await near.serve("ghost/x", () => 1);
+  const kept = ["-t", topic, "-C", "1", "-W", "1"];
+  assert.doesNotMatch(await broker.run("mosquitto_sub", kept), /ghost/);
 });
 
 test("the user's last will is published when the process dies, and not when it closes", async (place) => {

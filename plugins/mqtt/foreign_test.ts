@@ -6,6 +6,7 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { defineCallable, defineSpeaker } from "@patchbay/core";
+import { requireOrIgnore } from "../../tests/require.ts";
 import mqtt from "./mod.ts";
 import { Lines, test, until } from "./testdata/places.ts";
 
@@ -154,7 +155,15 @@ test("a message that has expired is not given to who comes later", async ({ bay,
   });
 });
 
-test("MQTT.js on plain Node calls, is called, shouts and listens", async (place) => {
+const node = await requireOrIgnore(
+  "node",
+  async () =>
+    (await new Deno.Command("node", { args: ["--version"], stdout: "null" }).output()).success,
+  "apt-get install nodejs",
+);
+
+test(node.name("MQTT.js on plain Node calls, is called, shouts and listens"), async (place) => {
+  if (node.ignore) return;
   const { broker, bay, use } = place;
   const desk = await bay("desk");
   await desk.serve("desk/double", (n) => Number(n) * 2);

@@ -90,6 +90,8 @@ interface Subscription {
   seats: readonly Seat[];
   /** Which pairs of origin and address have sent which numbers. */
   readonly seen: Map<string, SequenceWindow>;
+  /** The pair that was looked up last. */
+  last?: { readonly origin: string; readonly address: string; readonly window: SequenceWindow };
 }
 
 /** A message that came before its listener. */
@@ -230,7 +232,7 @@ export class Hearing {
     let known = false;
     for (const subscription of this.#of(topic, packet)) {
       if (subscription.seats.length > 0) known = true;
-      if (packet.qos > 0 && !packet.retain && this.#twice(subscription, read)) {
+      if (!packet.retain && this.#twice(subscription, read)) {
         this.#context.statistics.countDrop("duplicate");
         continue;
       }
@@ -301,14 +303,20 @@ export class Hearing {
   }
 
   /** Whether it has come already: the broker sends again what it does not know to have arrived. */
-  #twice({ seen }: Subscription, { origin, sequence, address }: Read): boolean {
+  #twice(subscription: Subscription, { origin, sequence, address }: Read): boolean {
     if (!this.#config.deduplicate || sequence === 0) return false;
+    const { seen, last } = subscription;
+    // Most come from where the one before came from.
+    if (last !== undefined && last.origin === origin && last.address === address) {
+      return !last.window.add(sequence);
+    }
     const key = `${origin} ${address}`;
     let window = seen.get(key);
     if (window === undefined) {
       if (seen.size >= MAX_ORIGINS) seen.delete(seen.keys().next().value as string);
       seen.set(key, window = new SequenceWindow());
     }
+    subscription.last = { origin, address, window };
     return !window.add(sequence);
   }
 

@@ -31,6 +31,8 @@ interface Desk {
   readonly expiryS: number | undefined;
   /** Whether the broker has taken a shout with QoS 1: it is allowed. */
   proven: boolean;
+  /** The number of the shout that asks, while the broker has not confirmed it. */
+  asking: number;
 }
 
 /** Everything this bay shouts. */
@@ -79,6 +81,7 @@ export class Speaking {
       qos: native?.qos ?? Math.max(endpoint.retain ? 1 : 0, qosOf(this.#config, address)) as QoS,
       expiryS: expiryMs > 0 ? Math.ceil(expiryMs / 1000) : undefined,
       proven: false,
+      asking: 0,
     };
     const leave = await this.#presence.speak(address);
     this.#desks.add(desk);
@@ -100,7 +103,13 @@ export class Speaking {
 
   /** The connection was lost: whether it may shout is asked again. */
   lost(): void {
-    for (const desk of this.#desks) desk.proven = false;
+    for (const desk of this.#desks) {
+      desk.proven = false;
+      const { asking } = desk;
+      desk.asking = 0;
+      // It would be sent again, and perhaps be heard twice.
+      if (asking !== 0) this.#connection.forget(asking);
+    }
   }
 
   /** Everything works again. */
@@ -137,9 +146,11 @@ export class Speaking {
     connection.publish(topic, payload.data, asked, (error) => {
       this.#unconfirmed--;
       this.#makeRoom();
+      desk.asking = 0;
       if (error === undefined) desk.proven = true;
       else this.#refused(desk, error);
     });
+    if (qos === 0) desk.asking = connection.lastId;
     if (qos > 0 && this.#unconfirmed >= this.#config.maxUnconfirmed) return this.#wait();
   }
 
