@@ -76,13 +76,24 @@ interface Ear {
   readonly qos: QoS;
 }
 
+/** What a subscription by hand is marked with: not taken for one of a listener. */
+const FIRST_IDENTIFIER = 1_000_000;
+
 /** The extras of one bay. */
 export class Extras implements MqttExtras {
   readonly #connection: Connection;
   readonly #context: TransportContext;
   readonly #ears = new Map<string, readonly Ear[]>();
+  readonly #identifiers = new Map<string, number>();
+  readonly #marks: boolean;
 
-  constructor(connection: Connection, context: TransportContext) {
+  /**
+   * @param connection The connection.
+   * @param context What core gave the plugin.
+   * @param marks Whether subscriptions are told apart.
+   */
+  constructor(connection: Connection, context: TransportContext, marks: boolean) {
+    this.#marks = marks;
     this.#connection = connection;
     this.#context = context;
   }
@@ -132,7 +143,7 @@ export class Extras implements MqttExtras {
       if (this.#ears.delete(filter)) await this.#connection.unsubscribe([filter]);
     };
     try {
-      await this.#connection.subscribe([filter], { qos });
+      await this.#ask(filter, qos);
     } catch (error) {
       await leave();
       throw error;
@@ -145,14 +156,17 @@ export class Extras implements MqttExtras {
   async back(): Promise<void> {
     for (const [filter, ears] of this.#ears) {
       const qos = Math.max(...ears.map((ear) => ear.qos)) as QoS;
-      await this.#connection.subscribe([filter], { qos });
+      await this.#ask(filter, qos);
     }
   }
 
   /** @ignore A message has come; answers whether somebody wanted it. */
   heard(topic: string, payload: Buffer, packet: Packet): boolean {
+    if (this.#ears.size === 0) return false;
     let known = false;
+    const told = packet.properties?.subscriptionIdentifier;
     for (const [filter, ears] of this.#ears) {
+      if (told !== undefined && !this.#belongs(filter, told)) continue;
       const plain = filter.startsWith("$share/")
         ? filter.slice(filter.indexOf("/", 7) + 1)
         : filter;
@@ -169,6 +183,23 @@ export class Extras implements MqttExtras {
       }
     }
     return known;
+  }
+
+  #belongs(filter: string, told: number | number[]): boolean {
+    const identifier = this.#identifiers.get(filter) ?? 0;
+    return typeof told === "number" ? told === identifier : told.includes(identifier);
+  }
+
+  async #ask(filter: string, qos: QoS): Promise<void> {
+    let identifier = this.#identifiers.get(filter);
+    if (identifier === undefined) {
+      identifier = FIRST_IDENTIFIER + this.#identifiers.size;
+      this.#identifiers.set(filter, identifier);
+    }
+    await this.#connection.subscribe([filter], {
+      qos,
+      identifier: this.#marks ? identifier : undefined,
+    });
   }
 
   #needed(what: string): void {

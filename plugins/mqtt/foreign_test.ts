@@ -114,6 +114,26 @@ test("topics of one's own: a device is heard, told and asked", async (place) => 
   await assert.rejects(desk.call(nobody, 1), { code: "not_found" });
 });
 
+test("a subscription by hand beside a listener: each hears it once", async (place) => {
+  const { broker, bay } = place;
+  const desk = await bay("desk");
+  const heard: unknown[] = [];
+  const raw: string[] = [];
+  await desk.listen("dev/*", (value) => void heard.push(value));
+  const ear = await desk.transport(mqtt).subscribe("patchbay/shout/#", ({ topic, payload }) => {
+    raw.push(`${topic} ${new TextDecoder().decode(payload)}`);
+  });
+  const pub = (text: string) =>
+    broker.run("mosquitto_pub", ["-t", "patchbay/shout/dev/x", "-m", text]);
+  await pub("1");
+  await pub("2");
+  await until("both", () => heard.includes(2) && raw.length >= 2);
+  assert.deepEqual(heard, [1, 2]);
+  assert.deepEqual(raw, ["patchbay/shout/dev/x 1", "patchbay/shout/dev/x 2"]);
+  await ear.close();
+  await assert.rejects(desk.transport(mqtt).publish("a/#", "x"), { code: "invalid" });
+});
+
 test("shared servers get what a foreign program asks in turn ($share)", async (place) => {
   const { broker, bay } = place;
   const seen = new Set<string>();

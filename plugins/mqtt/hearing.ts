@@ -325,8 +325,7 @@ export class Hearing {
     const told = properties?.subscriptionIdentifier;
     if (typeof told === "number") {
       const one = this.#byIdentifier.get(told);
-      // One of an earlier life, or of another kind, is looked for by its topic.
-      if (one !== undefined) return [one];
+      return one === undefined ? [] : [one];
     } else if (told !== undefined) {
       const all = told.map((each) => this.#byIdentifier.get(each));
       return all.filter((each) => each !== undefined);

@@ -87,7 +87,7 @@ export class MqttTransport implements Transport<MqttExtras> {
     this.#servers = new Servers(connection, context, topics, payloads, presence);
     this.#speaking = new Speaking(connection, config, context, topics, payloads, presence);
     this.#hearing = new Hearing(connection, config, context, topics, payloads, presence);
-    this.extras = new Extras(connection, context);
+    this.extras = new Extras(connection, context, config.clientId === undefined);
   }
 
   /**
