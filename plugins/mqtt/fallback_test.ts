@@ -9,7 +9,16 @@ import { open } from "@patchbay/core";
 import { freePort } from "@patchbay/core/conformance";
 import type { Plugin } from "@patchbay/core";
 import mqtt from "./mod.ts";
-import { test, until } from "./testdata/places.ts";
+import { requireOrIgnore } from "../../tests/require.ts";
+import { probeMosquitto } from "./mosquitto.ts";
+import { testsWith, until } from "./testdata/places.ts";
+
+const need = await requireOrIgnore(
+  "mqtt",
+  probeMosquitto,
+  "apt-get install mosquitto mosquitto-clients",
+);
+const test = testsWith(need);
 
 const plugin = async (name: string): Promise<Plugin> =>
   (await import(new URL(`../${name}/mod.ts`, import.meta.url).href)).default;

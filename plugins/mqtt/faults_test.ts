@@ -10,7 +10,16 @@ import { open } from "@patchbay/core";
 import { CuttingProxy, freePort } from "@patchbay/core/conformance";
 import { EmbeddedBroker } from "./embedded.ts";
 import mqtt, { durable } from "./mod.ts";
-import { Lines, range, test, until } from "./testdata/places.ts";
+import { requireOrIgnore } from "../../tests/require.ts";
+import { probeMosquitto } from "./mosquitto.ts";
+import { Lines, range, testsWith, until } from "./testdata/places.ts";
+
+const need = await requireOrIgnore(
+  "mqtt",
+  probeMosquitto,
+  "apt-get install mosquitto mosquitto-clients",
+);
+const test = testsWith(need);
 
 test("killed twice in 3000 shouts with QoS 1: none is lost", async ({ broker, bay }) => {
   const near = await bay("near", {}, durable);

@@ -8,7 +8,15 @@ import { fileURLToPath } from "node:url";
 import { defineCallable, defineSpeaker } from "@patchbay/core";
 import { requireOrIgnore } from "../../tests/require.ts";
 import mqtt from "./mod.ts";
-import { Lines, test, until } from "./testdata/places.ts";
+import { probeMosquitto } from "./mosquitto.ts";
+import { Lines, testsWith, until } from "./testdata/places.ts";
+
+const need = await requireOrIgnore(
+  "mqtt",
+  probeMosquitto,
+  "apt-get install mosquitto mosquitto-clients",
+);
+const test = testsWith(need);
 
 /** Resolves when a foreign subscriber hears what is published at a topic of its. */
 async function subscribed(lines: Lines, publish: () => Promise<unknown>): Promise<void> {

@@ -5,7 +5,11 @@
  * @module
  */
 
-import { freePort } from "@patchbay/core/conformance";
+/** A port that was free a moment ago. */
+function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
+}
 
 /** What `requireOrIgnore` asks. */
 export async function probeMosquitto(): Promise<

@@ -8,7 +8,16 @@ import { fileURLToPath } from "node:url";
 import { open } from "@patchbay/core";
 import type { MqttConfig } from "./config.ts";
 import mqtt from "./mod.ts";
-import { type Place, test, until } from "./testdata/places.ts";
+import { requireOrIgnore } from "../../tests/require.ts";
+import { probeMosquitto } from "./mosquitto.ts";
+import { type Place, testsWith, until } from "./testdata/places.ts";
+
+const need = await requireOrIgnore(
+  "mqtt",
+  probeMosquitto,
+  "apt-get install mosquitto mosquitto-clients",
+);
+const test = testsWith(need);
 
 /** Certificates for tests; each plugin's tests may use them. */
 const file = (name: string) =>

@@ -5,17 +5,15 @@
  */
 
 import { type Bay, open, type PatchbayError, type Plugin } from "@patchbay/core";
-import { requireOrIgnore } from "../../../tests/require.ts";
 import type { MqttConfig } from "../config.ts";
 import mqtt from "../mod.ts";
-import { Mosquitto, type MosquittoOptions, probeMosquitto } from "../mosquitto.ts";
+import { Mosquitto, type MosquittoOptions } from "../mosquitto.ts";
 
-/** Whether mosquitto is here. */
-export const need = await requireOrIgnore(
-  "mqtt",
-  probeMosquitto,
-  "apt-get install mosquitto mosquitto-clients",
-);
+/** What `requireOrIgnore` answers. */
+interface Need {
+  readonly ignore: boolean;
+  name(title: string): string;
+}
 
 /** Connections are made anew soon. */
 export const QUICK = { reconnectMinMs: 10, reconnectMaxMs: 100 };
@@ -33,10 +31,26 @@ export interface Place {
 }
 
 /** Registers a test with a broker of its own. */
-export function test(
+export type Test = (
   title: string,
   run: (place: Place) => Promise<void>,
-  options: MosquittoOptions = {},
+  options?: MosquittoOptions,
+) => void;
+
+/**
+ * Makes what registers tests.
+ *
+ * @param need Whether mosquitto is here.
+ */
+export function testsWith(need: Need): Test {
+  return (title, run, options = {}) => register(need, title, run, options);
+}
+
+function register(
+  need: Need,
+  title: string,
+  run: (place: Place) => Promise<void>,
+  options: MosquittoOptions,
 ): void {
   Deno.test({
     name: need.name(`mqtt: ${title}`),
