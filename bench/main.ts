@@ -25,6 +25,7 @@ const SUITES = [
   "rest",
   "redis",
   "grpc",
+  "mqtt",
   "ros2",
 ];
 

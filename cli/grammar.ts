@@ -181,6 +181,15 @@ export function grammar(io: Io, color: boolean, outcome: Outcome): Command {
       (await import("./commands/bus.ts")).busTop(...given),
   );
 
+  const broker = add(program, "broker", "an MQTT broker (3.1.1) for those who have no other", MAKE)
+    .option("--host <name>", "the interface (default: 127.0.0.1)")
+    .option("--port <port>", "the port (default: 1883)", port);
+  runs(
+    common(broker),
+    async (...given: Parameters<typeof import("./commands/broker.ts").broker>) =>
+      (await import("./commands/broker.ts")).broker(...given),
+  );
+
   const listing = add(program, "list", "live modules, their endpoints, wires and counters", LOOK)
     .option("-w, --watch", "show changes until Ctrl-C")
     .option("--wires", "the counters of each wire, too");

@@ -97,7 +97,7 @@ function commandOf(args: readonly string[]): string[] {
 }
 
 const COMMANDS: ReadonlySet<string> = new Set(
-  "call serve shout listen job bridge list hz bw explain doctor run up bus new".split(" "),
+  "call serve shout listen job bridge list hz bw explain doctor run up bus broker new".split(" "),
 );
 
 function explainAtLength(io: Io, error: unknown): void {

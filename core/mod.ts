@@ -63,6 +63,7 @@ export { Fifo, type Overflow, OVERFLOWS } from "./queue.ts";
 export * from "./ring.ts";
 export * from "./schema.ts";
 export { sameSecret } from "./secret.ts";
+export { SequenceWindow } from "./sequence_window.ts";
 export * from "./speaker.ts";
 export * from "./statistics.ts";
 export * from "./telemetry.ts";

@@ -1,0 +1,475 @@
+/**
+ * Who is there: each bay keeps one retained message about itself at the broker, and its last will
+ * clears it; every bay reads all of them.
+ *
+ * @module
+ */
+
+import { matches, PatchbayError, TimerEntry, type TransportContext } from "@patchbay/core";
+import type { MqttConfig } from "./config.ts";
+import type { Connection } from "./connection.ts";
+import type { Topics } from "./topics.ts";
+
+/** How an address is served: by one; by several whom the broker, or the caller, chooses among. */
+export type Sharing = "exclusive" | "shared" | "each";
+
+/** What a bay says of itself. */
+export interface BayNote {
+  /** Its module. */
+  readonly module: string;
+  /** The version of MQTT it speaks: 4 is 3.1.1. */
+  readonly v: 4 | 5;
+  /** What it serves, by address. */
+  readonly serves: Readonly<Record<string, Sharing>>;
+  /** What it listens to. */
+  readonly listens: readonly string[];
+  /** At which addresses it speaks. */
+  readonly speaks: readonly string[];
+  /** Counts its notes. */
+  readonly rev: number;
+  /** It is gone if nothing is heard of it for so long, in milliseconds; absent: it stays. */
+  readonly leaseMs?: number;
+}
+
+/** What is told of presence. */
+export interface PresenceOwner {
+  /** Somebody serves an address, or serves it no longer. */
+  served(addresses: Iterable<string>): void;
+  /** A bay has stopped serving an address, and is still there. */
+  withdrew(bay: string, address: string): void;
+  /** A bay is gone. */
+  died(bay: string, note: BayNote): void;
+}
+
+/** How long is waited for the broker to give back what was sent, in milliseconds. */
+const SYNC_MS = 900;
+/** How many addresses are remembered whose server was lost. */
+const MAX_LOST = 4096;
+
+interface Waiter {
+  readonly rev: number;
+  readonly resolve: () => void;
+  readonly reject: (error: PatchbayError) => void;
+}
+
+class Tick extends TimerEntry {
+  readonly #turn: () => void;
+
+  constructor(turn: () => void) {
+    super();
+    this.#turn = turn;
+  }
+
+  override expire(): void {
+    this.#turn();
+  }
+}
+
+/** Presence as one bay sees it. */
+export class Presence {
+  readonly #connection: Connection;
+  readonly #config: MqttConfig;
+  readonly #context: TransportContext;
+  readonly #topics: Topics;
+  readonly #owner: PresenceOwner;
+  readonly #notes = new Map<string, BayNote>();
+  /** By address: who serves it. */
+  readonly #servers = new Map<string, Set<string>>();
+  /** When each was heard of last. */
+  readonly #heardMs = new Map<string, number>();
+  /** When the server of an address was lost. */
+  readonly #lostMs = new Map<string, number>();
+  readonly #serves = new Map<string, Sharing>();
+  readonly #listens = new Map<string, number>();
+  readonly #speaks = new Map<string, number>();
+  readonly #waiters = new Set<Waiter>();
+  readonly #tick: Tick;
+  #rev = 0;
+  #flushing = false;
+  /** Whether the broker has taken a note since the connection was made. */
+  #proven = false;
+  /** Those who wait until everything that was sent before is known here. */
+  readonly #syncs = new Map<string, () => void>();
+  #lastSync = 0;
+  #closed = false;
+
+  constructor(
+    connection: Connection,
+    config: MqttConfig,
+    context: TransportContext,
+    topics: Topics,
+    owner: PresenceOwner,
+  ) {
+    this.#connection = connection;
+    this.#config = config;
+    this.#context = context;
+    this.#topics = topics;
+    this.#owner = owner;
+    this.#tick = new Tick(() => this.#turn());
+  }
+
+  /** Learns who is there, and says that this bay is. */
+  async announce(): Promise<void> {
+    const known = new Set(this.#notes.keys());
+    for (const bay of known) this.#heardMs.delete(bay);
+    await this.#connection.subscribe([`${this.#topics.bays}+`], { qos: 0 });
+    await this.#change(() => {});
+    // What the broker has not told anew is gone.
+    for (const bay of known) if (!this.#heardMs.has(bay)) this.#gone(bay);
+    this.#arm();
+  }
+
+  /**
+   * Claims an address, and asks whether somebody was quicker: the broker puts the claims in order.
+   *
+   * @param address The address.
+   * @param sharing How it is served.
+   * @returns The module that has it already and does not let this one, if that is so.
+   */
+  async claim(address: string, sharing: Sharing): Promise<string | undefined> {
+    const holder = this.#rival(address, sharing);
+    if (holder !== undefined) return holder;
+    await this.#change(() => this.#serves.set(address, sharing));
+    const quicker = this.#rival(address, sharing);
+    if (quicker !== undefined) await this.withdraw(address);
+    return quicker;
+  }
+
+  /** Whether what this bay serves was taken by another one while it was away. */
+  lostClaim(address: string): string | undefined {
+    const sharing = this.#serves.get(address);
+    return sharing === undefined ? undefined : this.#rival(address, sharing);
+  }
+
+  /** Serves an address no longer. */
+  async withdraw(address: string): Promise<void> {
+    await this.#change(() => this.#serves.delete(address));
+  }
+
+  /** Who serves an address: bays and how. */
+  servers(address: string): ReadonlySet<string> {
+    return this.#servers.get(address) ?? NOBODY;
+  }
+
+  /** What a bay says of itself. */
+  note(bay: string): BayNote | undefined {
+    return this.#notes.get(bay);
+  }
+
+  /** A listener of this bay has come; call the result when it goes. */
+  async listen(pattern: string): Promise<() => Promise<void>> {
+    return await this.#enter(this.#listens, pattern);
+  }
+
+  /** A speaker of this bay has come; call the result when it goes. */
+  async speak(address: string): Promise<() => Promise<void>> {
+    return await this.#enter(this.#speaks, address);
+  }
+
+  /** How many listeners of other bays there are for an address. */
+  count(address: string): number {
+    let count = 0;
+    for (const { listens } of this.#notes.values()) {
+      for (const pattern of listens) if (matches(pattern, address)) count++;
+    }
+    return count;
+  }
+
+  /** Whether another bay speaks at an address. */
+  spoken(address: string): boolean {
+    for (const { speaks } of this.#notes.values()) if (speaks.includes(address)) return true;
+    return false;
+  }
+
+  /** The connection was lost: what waits for an answer gets none. */
+  lost(reason: PatchbayError): void {
+    this.#context.timers.disarm(this.#tick);
+    this.#proven = false;
+    for (const waiter of this.#waiters) waiter.reject(reason);
+    this.#waiters.clear();
+    for (const done of this.#syncs.values()) done();
+    this.#syncs.clear();
+  }
+
+  /** Resolves when all that the broker was told before is known here; or after a second. */
+  sync(): Promise<void> {
+    return this.#ask(`${this.#topics.mine}sync/`);
+  }
+
+  /** Resolves when those who speak where this bay listens now know of it; or after a second. */
+  async acquaint(pattern: string): Promise<void> {
+    const waits: Promise<void>[] = [];
+    for (const [bay, { speaks, leaseMs }] of this.#notes) {
+      // A foreign program answers nothing.
+      if (leaseMs === undefined || !speaks.some((each) => matches(pattern, each))) continue;
+      waits.push(this.#ask(`${this.#topics.to(bay)}hello/${this.#context.identity.id}/`));
+    }
+    await Promise.all(waits);
+  }
+
+  /** A listener asks whether this bay knows of it. What it has said before, is known. */
+  greeted(bay: string, name: string): void {
+    this.#connection.publish(`${this.#topics.to(bay)}sync/${name}`, "", { qos: 0 });
+  }
+
+  /** What {@link sync} has sent is back. */
+  synced(name: string): void {
+    this.#syncs.get(name)?.();
+  }
+
+  /** Takes this bay out. */
+  async leave(): Promise<void> {
+    this.#context.timers.disarm(this.#tick);
+    for (const all of [this.#serves, this.#listens, this.#speaks]) all.clear();
+    // Who leaves in peace serves nothing any more, and is not waited for.
+    this.#rev++;
+    if (this.#connection.up) this.#flush();
+    this.#closed = true;
+    if (!this.#connection.up) return;
+    const topic = this.#topics.bay(this.#context.identity.id);
+    await this.#connection.deliver(topic, "", { qos: 1, retain: true });
+  }
+
+  /**
+   * A note has come.
+   *
+   * @param bay Whose.
+   * @param payload The note; empty: the bay is gone.
+   */
+  heard(bay: string, payload: Uint8Array): void {
+    const own = bay === this.#context.identity.id;
+    if (payload.length === 0) {
+      if (!own) this.#gone(bay);
+      // A last will that came late: this bay is there all the same.
+      else if (!this.#closed && this.#connection.up) void this.#change(() => {}).catch(() => {});
+      return;
+    }
+    const note = readNote(payload);
+    if (note === undefined) {
+      this.#context.statistics.countDrop("undecodable");
+      return;
+    }
+    if (own) return this.#echo(note.rev);
+    this.#heardMs.set(bay, performance.now());
+    const before = this.#notes.get(bay);
+    this.#notes.set(bay, note);
+    if (before !== undefined && before.rev === note.rev && before.rev > 0) return;
+    this.#compare(bay, before?.serves ?? {}, note.serves);
+    this.#context.routesChanged();
+  }
+
+  /** Sends a question, and waits for what answers it. */
+  async #ask(topic: string): Promise<void> {
+    const name = String(++this.#lastSync);
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    await new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, SYNC_MS);
+      this.#syncs.set(name, resolve);
+      this.#connection.publish(topic + name, "", { qos: 0 });
+    });
+    clearTimeout(timer);
+    this.#syncs.delete(name);
+  }
+
+  #compare(bay: string, before: BayNote["serves"], now: BayNote["serves"]): void {
+    const changed: string[] = [];
+    for (const address of Object.keys(now)) {
+      if (before[address] !== undefined) continue;
+      let all = this.#servers.get(address);
+      if (all === undefined) this.#servers.set(address, all = new Set());
+      all.add(bay);
+      this.#lostMs.delete(address);
+      changed.push(address);
+    }
+    for (const address of Object.keys(before)) {
+      if (now[address] !== undefined) continue;
+      this.#unserved(bay, address);
+      changed.push(address);
+      this.#owner.withdrew(bay, address);
+    }
+    if (changed.length > 0) this.#owner.served(changed);
+  }
+
+  /** Whether the server of an address was lost a moment ago: it may only have been cut off. */
+  mayReturn(address: string): boolean {
+    const lostMs = this.#lostMs.get(address);
+    return lostMs !== undefined && performance.now() - lostMs < this.#config.comebackMs;
+  }
+
+  #unserved(bay: string, address: string): void {
+    const all = this.#servers.get(address);
+    all?.delete(bay);
+    if (all?.size === 0) this.#servers.delete(address);
+  }
+
+  #gone(bay: string): void {
+    const note = this.#notes.get(bay);
+    if (note === undefined) return;
+    this.#notes.delete(bay);
+    this.#heardMs.delete(bay);
+    const addresses = Object.keys(note.serves);
+    for (const address of addresses) {
+      this.#unserved(bay, address);
+      if (this.#lostMs.size >= MAX_LOST) this.#lostMs.clear();
+      this.#lostMs.set(address, performance.now());
+    }
+    this.#owner.died(bay, note);
+    this.#owner.served(addresses);
+    this.#context.routesChanged();
+  }
+
+  #rival(address: string, sharing: Sharing): string | undefined {
+    for (const bay of this.servers(address)) {
+      const note = this.#notes.get(bay);
+      const theirs = note?.serves[address] ?? "exclusive";
+      if (sharing === "exclusive" || theirs === "exclusive") return note?.module ?? bay;
+    }
+    return undefined;
+  }
+
+  async #enter(counts: Map<string, number>, name: string): Promise<() => Promise<void>> {
+    const count = counts.get(name) ?? 0;
+    counts.set(name, count + 1);
+    try {
+      await this.#change(() => {});
+    } catch (error) {
+      leave(counts, name);
+      throw error;
+    }
+    let left = false;
+    return async () => {
+      if (left) return;
+      left = true;
+      leave(counts, name);
+      if (!this.#connection.up) return;
+      await this.#change(() => {}).catch((error) => {
+        // With the connection what it said is gone, too.
+        if (error.code !== "closed") throw error;
+      });
+    };
+  }
+
+  /** Changes the note, and resolves when the broker has told it to everybody before. */
+  async #change(change: () => void): Promise<void> {
+    change();
+    const rev = ++this.#rev;
+    if (!this.#flushing) {
+      this.#flushing = true;
+      queueMicrotask(() => this.#flush());
+    }
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const waiter = { rev, resolve, reject };
+    this.#waiters.add(waiter);
+    const { connectTimeoutMs } = this.#config;
+    timer = setTimeout(() => {
+      reject(
+        new PatchbayError(
+          "forbidden",
+          `the broker at ${this.#connection.where} does not give back what is published at ` +
+            `${this.#topics.bays}…`,
+          {
+            remedy: "grant reading and writing there in its ACL (the plugin's README lists what)",
+          },
+        ),
+      );
+    }, connectTimeoutMs);
+    try {
+      await promise;
+    } finally {
+      clearTimeout(timer);
+      timer = undefined;
+      this.#waiters.delete(waiter);
+    }
+  }
+
+  #flush(): void {
+    this.#flushing = false;
+    if (this.#closed) return;
+    const { id, module } = this.#context.identity;
+    const note: BayNote = {
+      module,
+      v: this.#connection.version,
+      serves: Object.fromEntries(this.#serves),
+      listens: [...this.#listens.keys()],
+      speaks: [...this.#speaks.keys()],
+      rev: this.#rev,
+      leaseMs: this.#config.leaseMs,
+    };
+    const { rev } = note;
+    this.#connection.publish(
+      this.#topics.bay(id),
+      JSON.stringify(note),
+      // That it comes back says that the broker has it; whether it may be sent, only QoS 1 says.
+      { qos: this.#proven ? 0 : 1, retain: true },
+      this.#proven ? undefined : (error) => {
+        if (error === undefined) return void (this.#proven = true);
+        const known = this.#connection.explain(error, this.#topics.bay(id));
+        for (const waiter of this.#waiters) if (waiter.rev <= rev) waiter.reject(known);
+      },
+    );
+  }
+
+  #echo(rev: number): void {
+    for (const waiter of this.#waiters) if (waiter.rev <= rev) waiter.resolve();
+  }
+
+  #arm(): void {
+    if (!this.#closed) this.#context.timers.arm(this.#tick, this.#config.leaseMs / 3);
+  }
+
+  /** Says again that this bay is there, and looks who has not for too long. */
+  #turn(): void {
+    if (this.#closed) return;
+    if (this.#connection.up) {
+      this.#flush();
+      const nowMs = performance.now();
+      for (const [bay, note] of [...this.#notes]) {
+        const { leaseMs } = note;
+        const heardMs = this.#heardMs.get(bay) ?? nowMs;
+        if (leaseMs === undefined || nowMs - heardMs < leaseMs * 1.1) continue;
+        // It was killed together with the broker: nobody else takes its note away.
+        this.#connection.publish(this.#topics.bay(bay), "", { qos: 0, retain: true });
+        this.#gone(bay);
+      }
+    }
+    this.#arm();
+  }
+}
+
+const NOBODY: ReadonlySet<string> = new Set();
+
+function leave(counts: Map<string, number>, name: string): void {
+  const count = (counts.get(name) ?? 1) - 1;
+  if (count > 0) counts.set(name, count);
+  else counts.delete(name);
+}
+
+function strings(value: unknown): string[] {
+  return Array.isArray(value) ? value.filter((each) => typeof each === "string") : [];
+}
+
+/** A note; a foreign program may leave out all but `serves`. `undefined`: it is none. */
+function readNote(payload: Uint8Array): BayNote | undefined {
+  let value: Record<string, unknown>;
+  try {
+    value = JSON.parse(new TextDecoder().decode(payload));
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== "object" || value === null) return undefined;
+  const serves: Record<string, Sharing> = {};
+  for (const [address, how] of Object.entries(value.serves ?? {})) {
+    serves[address] = how === "shared" || how === "each" ? how : "exclusive";
+  }
+  const { leaseMs } = value;
+  return {
+    module: typeof value.module === "string" ? value.module : "a foreign program",
+    v: value.v === 4 ? 4 : 5,
+    serves,
+    listens: strings(value.listens),
+    speaks: strings(value.speaks),
+    rev: typeof value.rev === "number" ? value.rev : 0,
+    leaseMs: typeof leaseMs === "number" && leaseMs > 0 ? leaseMs : undefined,
+  };
+}
