@@ -25,6 +25,7 @@ const SUITES = [
   "rest",
   "redis",
   "ros2",
+  "bus",
 ];
 
 const THOROUGH: Effort = { rounds: 5, roundMs: 200 };
