@@ -7,6 +7,7 @@
 
 import {
   type Bay,
+  type BytesView,
   defineSpeaker,
   type EventContext,
   open,
@@ -26,7 +27,8 @@ import { FrameInbox, type InboxOverflow } from "./frame_inbox.ts";
 import type { FrameClass, FrameSet, FrameValue } from "./frames/frame.ts";
 import { knownType, stopped } from "./mock_comm.ts";
 import { type BusExtras, type BusPlugin, createBus } from "./plugin.ts";
-import { decodeBody, encodeBody, ReceivedFrame } from "./received_frame.ts";
+import { BodyReader, BodyWriter } from "./frame_bodies.ts";
+import { ReceivedFrame } from "./received_frame.ts";
 
 /** How to join a bus. */
 export interface BusCommOptions {
@@ -84,6 +86,8 @@ export class BusComm implements Comm {
   readonly #overflow: InboxOverflow;
   readonly #report: (error: PatchbayError) => void;
   readonly #lines: Line[] = [];
+  readonly #writer = new BodyWriter();
+  readonly #reader = new BodyReader();
   #sent = 0;
   #unsent = 0;
   #stopping: Promise<void> | undefined;
@@ -170,7 +174,7 @@ export class BusComm implements Comm {
   /** As {@link Comm.send}. */
   send(frame: FrameValue, priority: Priority = Priority.NORMAL): void | Promise<void> {
     const found = knownType(this.#frames, (frame.constructor as unknown as FrameClass).type);
-    return this.#shout(this.#line(found), encodeBody(frame), priority);
+    return this.#shout(this.#line(found), this.#writer.write(frame), priority);
   }
 
   /** As {@link Comm.request}. */
@@ -179,7 +183,7 @@ export class BusComm implements Comm {
     priority: Priority = Priority.NORMAL,
   ): void | Promise<void> {
     const found = knownType(this.#frames, typeof type === "number" ? type : type.type);
-    return this.#shout(this.#line(found), encodeBody(undefined), priority);
+    return this.#shout(this.#line(found), this.#writer.write(undefined), priority);
   }
 
   /** As {@link Comm.ask}. */
@@ -281,10 +285,10 @@ export class BusComm implements Comm {
   }
 
   async #hear(line: Line, retained: boolean): Promise<void> {
-    line.hearing ??= this.bay.listen<Uint8Array>(
+    line.hearing ??= this.bay.listen(
       frameAddress(line.frame),
       (body, context) => this.#arrived(line, body, context),
-      { overflow: this.#overflow, maxQueue: this.#maxQueue, retained },
+      { overflow: this.#overflow, maxQueue: this.#maxQueue, retained, views: true },
     );
     try {
       await line.hearing;
@@ -294,7 +298,7 @@ export class BusComm implements Comm {
     }
   }
 
-  #arrived(line: Line, body: Uint8Array, context: EventContext): void {
+  #arrived(line: Line, body: BytesView, context: EventContext): void {
     const { origin, sequence, priority, retained, peer } = context;
     if (!retained) {
       const before = line.sequences.get(origin);
@@ -305,7 +309,7 @@ export class BusComm implements Comm {
     }
     let value: FrameValue | undefined;
     try {
-      value = decodeBody(line.frame, body);
+      value = this.#reader.read(line.frame, body);
     } catch (error) {
       this.#inbox.drop("undecodable");
       return this.#report(PatchbayError.fromThrown(error));
