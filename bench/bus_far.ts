@@ -9,18 +9,21 @@
 import { type Bay, open } from "@patchbay/core";
 import bus, { BusComm, Priority } from "@patchbay/bus";
 import {
-  ButtonState,
   Display8x8Character,
   Distance,
   frames,
   FrameType,
   LedState,
+  Move,
   Ping,
 } from "../plugins/bus/testdata/frames.ts";
 import { writeAll } from "./uds_far.ts";
 
 /** Who hears frames says so after so many. */
 export const ACK_FRAMES = 512;
+
+/** The window and the queue of a sender hold 470 frames of this size: more is dropped. */
+const BURST_FRAMES = 600;
 
 /** Joins the bus. */
 export function join(module: string, url: string): Promise<BusComm> {
@@ -83,21 +86,28 @@ async function hear(url: string, name: string, count: number): Promise<string> {
   return "ready";
 }
 
-/** A module that streams as much as it can, and answers each button in the highest lane. */
+/** Milliseconds of the clock that all processes share. */
+export function nowMs(): number {
+  return performance.timeOrigin + performance.now();
+}
+
+/**
+ * A module that streams more than goes out: its queue is full all the time, and drops as it is
+ * declared. Now and then it sends a frame in the highest lane, right behind, that says when.
+ */
 async function stream(url: string): Promise<string> {
   const comm = await join("stream", url);
-  await comm.send(new LedState(), Priority.HIGH);
-  comm.onFrame(() => void comm.send(new LedState(), Priority.HIGH));
-  await comm.listenFor([FrameType.BUTTON_STATE]);
   const picture = new Display8x8Character({ x: 1, y: 2, characters: "x".repeat(240) });
   await comm.send(picture, Priority.DATA_STREAM);
-  const { port1, port2 } = new MessageChannel();
-  port2.onmessage = () => {
-    // More than goes out in a turn: what is too much is dropped here, as it is declared.
-    for (let n = 0; n < 128; n++) void comm.send(picture, Priority.DATA_STREAM);
-    port1.postMessage(0);
-  };
-  port1.postMessage(0);
+  await comm.send(new Move(), Priority.HIGH);
+  let bursts = 0;
+  // By timer: a program that never rests would not let its own socket be written to.
+  setInterval(() => {
+    for (let n = 0; n < BURST_FRAMES; n++) void comm.send(picture, Priority.DATA_STREAM);
+    if (++bursts % 4 !== 0) return;
+    const until = BigInt(Math.round(nowMs() * 1e6));
+    void comm.send(new Move({ until }), Priority.HIGH);
+  }, 1);
   return "ready";
 }
 
