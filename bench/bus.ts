@@ -6,9 +6,9 @@
  */
 
 import { fileURLToPath } from "node:url";
-import type { BusComm } from "@patchbay/bus";
+import { type BusComm, Priority } from "@patchbay/bus";
 import { ButtonState, Distance, FrameType, Move } from "../plugins/bus/testdata/frames.ts";
-import { ACK_FRAMES, join, nowMs } from "./bus_far.ts";
+import { ACK_FRAMES, join, nowNanos } from "./bus_far.ts";
 import { compare, type Contender, latencies, quantile } from "./measure.ts";
 import type { Row } from "./report.ts";
 import { pinned, type Suite, type SuiteContext } from "./suite.ts";
@@ -260,8 +260,15 @@ async function rateRows(context: SuiteContext): Promise<Row[]> {
 async function crowdRows(context: SuiteContext): Promise<Row[]> {
   const { near, far } = context.placement;
   await using manager = await Far.start(far, "manager");
+  const started = performance.now();
   await using _crowd = await Far.start(near, "crowd", manager.said, String(MODULES));
+  const tookMs = performance.now() - started;
   return [
+    {
+      figure: `${MODULES} modules started, connected and listening`,
+      unit: "ns",
+      ours: { value: tookMs * 1e6 },
+    },
     await compare({ ...context, rounds: 3 }, {
       figure: `CPU of the manager with ${MODULES} modules that are silent, % of a core`,
       unit: "count",
@@ -271,35 +278,54 @@ async function crowdRows(context: SuiteContext): Promise<Row[]> {
   ];
 }
 
-/** What comes in the highest lane behind a stream, and how much of the stream comes meanwhile. */
+/** What comes in the highest lane beside a stream, and how much of the stream comes meanwhile. */
 async function laneRows(context: SuiteContext): Promise<Row[]> {
   const { near, far } = context.placement;
   await using manager = await Far.start(far, "manager");
   await using _stream = await Far.start(near, "stream", manager.said);
+  await using other = await join("other", manager.said);
+  await other.send(new Move(), Priority.HIGH);
   await using comm = await join("near", manager.said);
-  let took: number[] = [];
+  const took = { stream: [] as number[], other: [] as number[] };
   let streamed = 0;
   comm.onFrame((frame) => {
     const move = frame.as(Move);
     if (move === undefined) streamed++;
-    else took.push(nowMs() * 1e6 - Number(move.until));
+    else {
+      const nanos = Number(nowNanos() - move.until);
+      (frame.origin.module === "other" ? took.other : took.stream).push(nanos);
+    }
   });
   await comm.listenFor([FrameType.DISPLAY_8x8_CHARACTER, FrameType.MOVE]);
   const during = (figure: (ms: number) => number): Contender => ({
     pid: manager.pid,
     async run(roundMs) {
-      [took, streamed] = [[], 0];
+      [took.stream, took.other, streamed] = [[], [], 0];
       const start = performance.now();
+      const send = () => void other.send(new Move({ until: nowNanos() }), Priority.HIGH);
+      const timer = setInterval(send, 5);
       await new Promise((resolve) => setTimeout(resolve, 10 * roundMs));
+      clearInterval(timer);
       return { value: figure(performance.now() - start), operations: streamed };
     },
   });
   return [
     await compare(context, {
+      figure: "HIGH frame of another module to who gets a saturating DATA_STREAM, p99",
+      unit: "ns",
+      ours: during(() => quantile(took.other, 0.99)),
+      target: { atMost: 5e6 },
+    }),
+    await compare(context, {
       figure: "HIGH frame behind its module's own saturating DATA_STREAM, p99",
       unit: "ns",
-      ours: during(() => quantile(took, 0.99)),
+      ours: during(() => quantile(took.stream, 0.99)),
       target: { atMost: 5e6 },
+    }),
+    await compare(context, {
+      figure: "the same, p50",
+      unit: "ns",
+      ours: during(() => quantile(took.stream, 0.5)),
     }),
     await compare(context, {
       figure: "frames of 242 B of that stream, meanwhile",

@@ -23,7 +23,7 @@ import { writeAll } from "./uds_far.ts";
 export const ACK_FRAMES = 512;
 
 /** The window and the queue of a sender hold 470 frames of this size: more is dropped. */
-const BURST_FRAMES = 600;
+const BURST_FRAMES = 500;
 
 /** Joins the bus. */
 export function join(module: string, url: string): Promise<BusComm> {
@@ -86,28 +86,25 @@ async function hear(url: string, name: string, count: number): Promise<string> {
   return "ready";
 }
 
-/** Milliseconds of the clock that all processes share. */
-export function nowMs(): number {
-  return performance.timeOrigin + performance.now();
+/** The time, in nanoseconds, by the clock that all processes share. */
+export function nowNanos(): bigint {
+  return BigInt(Math.round((performance.timeOrigin + performance.now()) * 1e3)) * 1000n;
 }
 
 /**
  * A module that streams more than goes out: its queue is full all the time, and drops as it is
- * declared. Now and then it sends a frame in the highest lane, right behind, that says when.
+ * declared. Behind each burst it sends a frame in the highest lane that says when.
  */
 async function stream(url: string): Promise<string> {
   const comm = await join("stream", url);
   const picture = new Display8x8Character({ x: 1, y: 2, characters: "x".repeat(240) });
   await comm.send(picture, Priority.DATA_STREAM);
   await comm.send(new Move(), Priority.HIGH);
-  let bursts = 0;
   // By timer: a program that never rests would not let its own socket be written to.
   setInterval(() => {
     for (let n = 0; n < BURST_FRAMES; n++) void comm.send(picture, Priority.DATA_STREAM);
-    if (++bursts % 4 !== 0) return;
-    const until = BigInt(Math.round(nowMs() * 1e6));
-    void comm.send(new Move({ until }), Priority.HIGH);
-  }, 1);
+    void comm.send(new Move({ until: nowNanos() }), Priority.HIGH);
+  }, 2);
   return "ready";
 }
 
