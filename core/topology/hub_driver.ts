@@ -41,6 +41,8 @@ export type HubDriver =
     joined?(bay: BayIdentity): void;
     /** Its connection has ended; once for each {@link joined}. */
     left?(bay: BayIdentity): void;
+    /** A client has begun to listen to something, or listens to it no longer. */
+    listening?(): void;
   }
   | {
     /** This bay dials the hub. */

@@ -6,6 +6,8 @@
 
 import { type BusPlugin, createBus } from "./plugin.ts";
 
+export type { BridgeStatus } from "./bridging/link.ts";
+export type { BridgesOptions, FarModule, ManagerBridges } from "./bridging/manager_bridges.ts";
 export { BusComm, type BusCommOptions } from "./bus_comm.ts";
 export {
   ALL_FRAMES,
