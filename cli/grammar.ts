@@ -164,6 +164,9 @@ export function grammar(io: Io, color: boolean, outcome: Outcome): Command {
     .option("--unix <path>", "listen on a Unix socket; also on TCP if --port is given")
     .option("--token <secret>", "what modules must show (default: PATCHBAY_BUS_TOKEN)")
     .option("--unique", "refuse a module whose name another one has (default: number them)")
+    .option("--bridge <url>", "join the bus of another manager; repeat it for more", collect)
+    .option("--hops <n>", "a frame passes so many bridges at most (default: 4)", count)
+    .option("--name <name>", "what other managers call this one (default: where it listens)")
     .enablePositionalOptions();
   runs(
     common(bus),

@@ -179,7 +179,11 @@ export class ManagerBridges implements LinkHost, AsyncDisposable {
     const { urls = [], token } = this.#options;
     const via = ["bus"];
     this.#news = await this.#bay.speaker<number>(CHANGED, { via });
-    const served = await this.#bay.serve(EXCHANGE, (value) => this.#answer(value), { via });
+    // Shared, since several managers of one host may use one directory.
+    const served = await this.#bay.serve(EXCHANGE, (value) => this.#answer(value), {
+      via,
+      sharing: "shared",
+    });
     const timer = setInterval(() => this.#lookAtGuests(), 1000);
     this.#ends.push(
       this.#host.onListening(() => this.#soon()),
