@@ -129,11 +129,18 @@ Deno.test("bridge: frames that are heard there go there, both ways, and only tho
     await far.comm.send(new LedState());
     return near.ended > 0;
   });
-  // A question is a frame as well.
+  // A question is a frame as well; its answer comes once it is known there that it is wanted.
   far.comm.onFrame((frame) => {
     if (frame.request) void far.comm.send(new Distance({ mm: 7 }));
   });
-  assert.equal((await near.comm.ask(Distance, { timeoutMs: 10_000 })).mm, 7);
+  await near.comm.listenFor([FrameType.DISTANCE]);
+  await until("the answers are wanted there", async () => {
+    await far.comm.send(new Distance({ mm: 5 }));
+    return near.got.includes(5);
+  });
+  await until("it is answered", async () => {
+    return (await near.comm.ask(Distance, { timeoutMs: 10_000 })).mm === 7;
+  });
   const rows = await modulesOf(near.comm);
   assert.deepEqual(
     rows.filter(({ bridge }) => bridge === undefined).map(({ name, manager }) => [name, manager]),

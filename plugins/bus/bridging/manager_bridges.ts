@@ -368,6 +368,9 @@ export class ManagerBridges implements LinkHost, AsyncDisposable {
       if (manager === me) return drop("loop");
       if (ttl === 0) return drop("ttl");
       ttl--;
+      // What its manager's nearest way brings counts: the same is pushed to modules there unasked.
+      const nearest = this.#reach.routes.get(manager)?.via ?? from.key;
+      if (nearest !== from.key) return drop("duplicate");
     }
     if ((from ?? stamp) !== undefined && !this.#isNew(`${origin} ${address}`, sequence)) {
       return drop("duplicate");
