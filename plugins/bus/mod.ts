@@ -17,6 +17,7 @@ export {
   type ListenForOptions,
   Priority,
 } from "./comm.ts";
+export type { FrameText, ShownFrame } from "./frame_text.ts";
 export type { InboxOverflow } from "./frame_inbox.ts";
 export { MockComm, type MockCommOptions, type SentFrame } from "./mock_comm.ts";
 export {

@@ -32,6 +32,7 @@ import {
 } from "./bridging/manager_bridges.ts";
 import { openDoors } from "./doors.ts";
 import { frameMetadata, FrameRegistry } from "./frame_registry.ts";
+import { FrameText } from "./frame_text.ts";
 import type { FrameSet } from "./frames/frame.ts";
 import { type Attendance, BRIDGE_METADATA, type ModuleView, Roster } from "./roster.ts";
 
@@ -54,6 +55,14 @@ export interface BusExtras {
    * @throws `invalid`: this bay is no manager.
    */
   bridge(bay: Bay, options?: BridgesOptions): Promise<ManagerBridges>;
+  /**
+   * Frames for people, by names.
+   *
+   * @param file Definitions: what `deno task frames` has written, or what it reads; default: the
+   * configuration's.
+   * @throws `invalid`, `not_found`: there are none.
+   */
+  frameText(file?: string): Promise<FrameText>;
   /** Whether a connection stands: to the manager; at the manager, to any module. */
   readonly connected: boolean;
 }
@@ -80,6 +89,8 @@ export interface BusConfig extends HubConfig {
   readonly sameName: "number" | "refuse";
   /** Of a manager: a module that has dropped so many messages in a row is cut off; 0: never. */
   readonly cutOffAfterDrops: number;
+  /** For tools: the file with the frame definitions. */
+  readonly frames?: string;
   /** Of a manager: other managers whose buses are joined with this one. */
   readonly bridge?: readonly string[];
   /** Of a manager: a frame passes so many bridges at most. */
@@ -106,6 +117,10 @@ const FIELDS: ConfigFields = {
     description:
       "of a manager: a module is cut off that has lost so many messages without reading any; 0: never",
     default: 0,
+  },
+  frames: {
+    kind: "string",
+    description: "for tools: the file with the frame definitions, generated or not",
   },
   bridge: {
     kind: "strings",
@@ -297,6 +312,15 @@ export function createBus(hooks: BusHooks = {}): BusPlugin {
           const { token = config.token, hops = config.hops } = options;
           const host = bridgesHost(bay, roster, registry);
           return ManagerBridges.open(bay, host, { ...options, urls, token, hops }, extras.where[0]);
+        },
+        async frameText(file = config.frames) {
+          if (file === undefined) {
+            throw new PatchbayError("invalid", "there are no frame definitions", {
+              remedy: "name the file: --frames modules/frames/frames.ts, or config.bus.frames",
+            });
+          }
+          const { loadFrames } = await import("./frames/load.ts");
+          return new FrameText(await loadFrames(file));
         },
         where: config.url === undefined ? [] : [config.url],
         manager: config.listen !== undefined,
