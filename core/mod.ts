@@ -54,6 +54,7 @@ export * from "./layers/retry.ts";
 export * from "./layers/tracing.ts";
 export { slotBytes, type SlotPlace, SlotReader, SlotWriter } from "./latest_slot.ts";
 export * from "./listener.ts";
+export { isLoopback } from "./loopback.ts";
 export * from "./offers.ts";
 export * from "./open.ts";
 export * from "./plugin.ts";

@@ -335,6 +335,8 @@ class Bay:
         self._url = url
         self._options = options
         self._bay_id = os.urandom(8).hex()
+        # Without it nobody else comes in under this id.
+        self._resume = os.urandom(16).hex()
         self._last_id = 0
         self._socket: Any = None
         self._reader: Optional[asyncio.Task] = None
@@ -507,7 +509,7 @@ class Bay:
             raise _refusal(self._url, error) from error
         await socket.send(json.dumps({
             "type": "hello", "module": options["module"], "id": self._bay_id,
-            "maxMessageBytes": options["max_message_bytes"],
+            "resume": self._resume, "maxMessageBytes": options["max_message_bytes"],
             **({} if options["token"] is None else {"credentials": options["token"]}),
         }))
         try:

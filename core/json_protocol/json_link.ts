@@ -24,6 +24,7 @@ import {
 import { Reassembly } from "../session/fragments.ts";
 import { Frame } from "../session/frame.ts";
 import { LARGEST_WHOLE } from "../session/outbox.ts";
+import { RESUME } from "../topology/hub_claims.ts";
 import { JsonReader, type Outgoing } from "./json_reader.ts";
 import { JsonSpeakers, type SpokenEvent } from "./json_speakers.ts";
 import { JsonWriter } from "./json_writer.ts";
@@ -52,6 +53,8 @@ export interface JsonLinkOptions {
 const WINDOW_BYTES = Number.MAX_SAFE_INTEGER;
 /** So many messages may come before the hello was answered. */
 const MAX_EARLY = 1024;
+/** So long they may be in all, in UTF-16 code units. */
+const MAX_EARLY_LENGTH = 128 * 1024;
 /** What a message may have besides its value, in UTF-16 code units. */
 const HEAD_LENGTH = 64 * 1024;
 /** The most addresses of one client. */
@@ -82,6 +85,8 @@ export class JsonLink implements Link, TextHandler {
   readonly #pending: Uint8Array[] = [];
   #handler: LinkHandler | undefined;
   #bayId = "";
+  /** What the client shows when it comes back; made up with the id if that is. */
+  #resume: string | undefined;
   /** The names of the codecs that were agreed on; empty before the hello-ack. */
   #codecs: readonly string[] = [];
   #maxBytes: number;
@@ -187,11 +192,22 @@ export class JsonLink implements Link, TextHandler {
   text(text: string): void {
     if (this.#closed) return;
     this.#flushPending();
+    this.#read(text);
+    // This side's own answers become no frames: the session has to look what they have come to.
+    if (!this.#closed && this.#channel.buffered > 0) this.#handler?.batchEnd();
+  }
+
+  #read(text: string): void {
     // Each UTF-16 code unit is a byte of JSON at least.
     const { maxMessageBytes } = this.#options;
-    const maxLength = maxMessageBytes * 2 + HEAD_LENGTH;
+    const maxLength = this.#greeted ? maxMessageBytes * 2 + HEAD_LENGTH : HEAD_LENGTH;
     if (text.length > maxLength) {
-      return this.malformed(tooLarge(text.length, maxMessageBytes));
+      return this.malformed(
+        this.#greeted ? tooLarge(text.length, maxMessageBytes) : new PatchbayError(
+          "too_large",
+          `the hello has ${text.length} characters, the limit is ${HEAD_LENGTH}`,
+        ),
+      );
     }
     let message: Message;
     try {
@@ -205,7 +221,7 @@ export class JsonLink implements Link, TextHandler {
     }
     if (this.#codecs.length > 0) return this.#take(message);
     this.#earlyLength += text.length;
-    if (this.#early.push(message) <= MAX_EARLY && this.#earlyLength <= maxLength) return;
+    if (this.#early.push(message) <= MAX_EARLY && this.#earlyLength <= MAX_EARLY_LENGTH) return;
     this.malformed(new PatchbayError("protocol", "too much came before the hello-ack"));
   }
 
@@ -235,9 +251,12 @@ export class JsonLink implements Link, TextHandler {
     }
     const module = readText(message, "module") ?? "json_client";
     const { versions = VERSIONS, id, maxMessageBytes } = message;
-    this.#bayId = typeof id === "string" && /^[0-9a-f]{16}$/.test(id)
-      ? id
-      : jobText(crypto.getRandomValues(new Uint8Array(8)));
+    this.#resume = readText(message, "resume");
+    if (typeof id === "string" && /^[0-9a-f]{16}$/.test(id)) this.#bayId = id;
+    else {
+      this.#bayId = jobText(crypto.getRandomValues(new Uint8Array(8)));
+      this.#resume ??= jobText(crypto.getRandomValues(new Uint8Array(16)));
+    }
     const body = encodeHello({
       versions: versions as readonly [number, number],
       bay: { id: this.#bayId, module, instance: readText(message, "instance") ?? module },
@@ -248,7 +267,7 @@ export class JsonLink implements Link, TextHandler {
         : this.#options.maxMessageBytes,
       windowBytes: WINDOW_BYTES,
       capabilities: ["callable", "speaker", "job"],
-      metadata: {},
+      metadata: this.#resume === undefined ? {} : { [RESUME]: this.#resume },
       credentials: readText(message, "credentials"),
     });
     this.#send({ kind: Kind.hello, body });
@@ -371,7 +390,9 @@ export class JsonLink implements Link, TextHandler {
     const { version, bay, codecs, maxMessageBytes } = ack;
     this.#codecs = codecs as string[];
     this.#maxBytes = Math.min(this.#maxBytes, maxMessageBytes as number);
-    this.#say({ type: "hello-ack", version, bay, id: this.#bayId, maxMessageBytes });
+    this.#channel.admitted?.();
+    const [id, resume] = [this.#bayId, this.#resume];
+    this.#say({ type: "hello-ack", version, bay, id, resume, maxMessageBytes });
     queueMicrotask(() => {
       for (const message of this.#early) if (!this.#closed) this.#take(message);
       this.#early = [];

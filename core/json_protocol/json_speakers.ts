@@ -10,6 +10,9 @@ import { PatchbayError, type Pattern } from "../errors.ts";
 import { Fifo, type Overflow, OVERFLOWS } from "../queue.ts";
 import type { Content } from "./messages.ts";
 
+/** The most shouts of one client that wait: an empty one costs memory as well. */
+const MAX_WAITING = 65_536;
+
 /** One shout. */
 export interface Shout {
   /** The address. */
@@ -36,7 +39,7 @@ export interface SpokenEvent extends Shout {
 
 /** What speakers ask of their connection. */
 export interface SpeakersHost {
-  /** The most bytes that wait here. */
+  /** The most bytes that wait here, and the most that are kept as last values. */
   readonly maxQueueBytes: number;
   /** Sends an event to the hub. */
   event(event: SpokenEvent): void;
@@ -87,7 +90,9 @@ export class JsonSpeakers {
   readonly #byOffer = new Map<number, Speaker>();
   readonly #subscriptions = new Map<number, Subscription>();
   #nextOffer: number;
+  #waiting = 0;
   #waitingBytes = 0;
+  #keptBytes = 0;
 
   /**
    * @param host The connection.
@@ -122,10 +127,11 @@ export class JsonSpeakers {
     this.#byOffer.delete(id);
     if (speaker === undefined || [...this.#byOffer.values()].includes(speaker)) return;
     this.#speakers.delete(speaker.address);
+    this.#keptBytes -= sizeOf(speaker.last);
     if (speaker.early.length === 0) return;
     const gone = `${speaker.address}: the speaker was taken back before it was acknowledged`;
     for (const shout of speaker.early.splice(0)) {
-      this.#waitingBytes -= shout.content.body.length;
+      this.#release(shout);
       this.#host.refused(shout.id, shout.address, new PatchbayError("closed", gone));
     }
   }
@@ -141,7 +147,7 @@ export class JsonSpeakers {
     const speaker = this.#byOffer.get(id);
     if (speaker === undefined) return;
     const early = speaker.early.splice(0);
-    for (const shout of early) this.#waitingBytes -= shout.content.body.length;
+    for (const shout of early) this.#release(shout);
     if (error === undefined) {
       speaker.open = true;
       for (const shout of early) this.#publish(speaker, shout);
@@ -163,11 +169,10 @@ export class JsonSpeakers {
   }
 
   /**
-   * Takes a shout of the client.
+   * Takes a shout of the client, or tells it why not.
    *
    * @param shout The shout.
    * @param retain Whether a speaker that it makes keeps its last value.
-   * @throws {PatchbayError} `overloaded`.
    */
   shout(shout: Shout, retain: boolean): void {
     let speaker = this.#speakers.get(shout.address);
@@ -179,8 +184,12 @@ export class JsonSpeakers {
       this.#host.register(id, { pattern: "speaker", address: shout.address, retain });
     }
     if (speaker.open) return this.#publish(speaker, shout);
-    this.#hold(shout);
-    speaker.early.push(shout);
+    try {
+      this.#hold(shout);
+      speaker.early.push(shout);
+    } catch (error) {
+      this.#host.refused(shout.id, shout.address, PatchbayError.fromThrown(error));
+    }
   }
 
   /**
@@ -214,7 +223,7 @@ export class JsonSpeakers {
     this.#subscriptions.delete(id);
     if (subscription === undefined) return;
     for (let one = subscription.waiting.shift(); one; one = subscription.waiting.shift()) {
-      this.#waitingBytes -= one.event.content.body.length;
+      this.#release(one.event);
       one.left();
     }
   }
@@ -233,7 +242,7 @@ export class JsonSpeakers {
       const one = subscription.waiting.shift();
       if (one === undefined) return;
       subscription.credit--;
-      this.#waitingBytes -= one.event.content.body.length;
+      this.#release(one.event);
       this.#host.event(one.event);
       one.left();
     }
@@ -257,6 +266,13 @@ export class JsonSpeakers {
   }
 
   #publish(speaker: Speaker, shout: Shout): void {
+    if (speaker.retain) {
+      const keptBytes = this.#keptBytes - sizeOf(speaker.last) + sizeOf(shout);
+      if (keptBytes > this.#host.maxQueueBytes) {
+        return this.#host.refused(shout.id, shout.address, this.#tooMuchKept(speaker.address));
+      }
+      this.#keptBytes = keptBytes;
+    }
     const sequence = ++speaker.sequence;
     let left = 1;
     let refusal: PatchbayError | undefined;
@@ -293,11 +309,29 @@ export class JsonSpeakers {
     subscription.waiting.push({ event, left });
   }
 
-  #hold({ address, content }: Shout): void {
-    if (this.#waitingBytes + content.body.length > this.#host.maxQueueBytes) {
-      throw this.#full(address);
+  #hold(shout: Shout): void {
+    const bytes = this.#waitingBytes + sizeOf(shout);
+    if (bytes > this.#host.maxQueueBytes || this.#waiting >= MAX_WAITING) {
+      throw this.#full(shout.address);
     }
-    this.#waitingBytes += content.body.length;
+    this.#waiting++;
+    this.#waitingBytes = bytes;
+  }
+
+  #release(shout: Shout): void {
+    this.#waiting--;
+    this.#waitingBytes -= sizeOf(shout);
+  }
+
+  #tooMuchKept(address: string): PatchbayError {
+    const max = this.#host.maxQueueBytes;
+    const what = `${address}: the client's retained values would have over ${max} bytes in all`;
+    return new PatchbayError("overloaded", what, {
+      pattern: "speaker",
+      address,
+      details: { max },
+      remedy: "retain less, or smaller values; or raise maxQueueBytes of the hub",
+    });
   }
 
   #full(address: string): PatchbayError {
@@ -307,4 +341,12 @@ export class JsonSpeakers {
       remedy: "give each shout an id, and wait for its shout-ack before the next",
     });
   }
+}
+
+/** What a shout holds as long as it is here, in bytes. */
+function sizeOf(shout: Shout | undefined): number {
+  if (shout === undefined) return 0;
+  let bytes = shout.content.body.length;
+  for (const name in shout.headers) bytes += name.length + String(shout.headers[name]).length;
+  return bytes;
 }

@@ -49,3 +49,56 @@ Deno.test("json speakers: more last values than a blocking listener takes are to
     "refused undefined r/3 overloaded",
   ]);
 });
+
+Deno.test("json speakers: retained values are bounded in bytes, and a refusal changes nothing", () => {
+  const { made, told } = speakers();
+  made.subscribe(1, { pattern: "**", overflow: "drop_oldest", maxQueue: 9, retained: false });
+  for (const [i, address] of ["r/0", "r/1"].entries()) {
+    made.offer(i, address, true);
+    made.registered(i, undefined);
+  }
+  made.shout(shout(1, 60, "r/0"), true);
+  made.shout(shout(2, 41, "r/1"), true); // 101 in all.
+  made.shout({ ...shout(3, 40, "r/1"), headers: { n: "" } }, true); // Headers are kept as well.
+  assert.deepEqual(told.splice(0), [
+    "event r/0",
+    "taken 1",
+    "refused 2 r/1 overloaded",
+    "refused 3 r/1 overloaded",
+  ]);
+  // The last value is replaced, not added to; and goes with its speaker.
+  made.shout(shout(4, 100, "r/0"), true);
+  made.withdraw(0);
+  made.shout(shout(5, 100, "r/1"), true);
+  made.offer(0, "r/2", false);
+  made.registered(0, undefined);
+  made.shout(shout(6, 90, "r/2"), false);
+  assert.deepEqual(told.splice(0).filter((line) => !line.startsWith("event")), [
+    "taken 4",
+    "taken 5",
+    "taken 6",
+  ]);
+  made.subscribe(2, { pattern: "r/*", overflow: "drop_oldest", maxQueue: 9, retained: true });
+  assert.deepEqual(told, ["event r/1"]);
+});
+
+Deno.test("json speakers: what waits is bounded in number and in headers, too, and refused without an id", () => {
+  const { made, told } = speakers();
+  made.offer(1, "a/x", false);
+  const large = { ...shout(1, 0, "a/x"), headers: { name: "v".repeat(97) } };
+  made.shout(large, false);
+  made.shout({ ...large, id: undefined }, false);
+  assert.deepEqual(told.splice(0), [
+    "refused 1 a/x overloaded",
+    "refused undefined a/x overloaded",
+  ]);
+  for (let n = 0; n < 65_536; n++) made.shout({ ...shout(1, 0, "a/x"), id: undefined }, false);
+  assert.deepEqual(told, []);
+  made.shout(shout(2, 0, "a/x"), false);
+  assert.deepEqual(told.splice(0), ["refused 2 a/x overloaded"]);
+  made.registered(1, undefined);
+  made.offer(2, "a/y", false);
+  made.shout(shout(3, 0, "a/y"), false);
+  made.registered(2, undefined);
+  assert.deepEqual(told, ["taken 3"]);
+});

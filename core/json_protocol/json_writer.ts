@@ -108,7 +108,9 @@ export class JsonWriter {
   }
 
   #presence(id: number, body: Record<string, unknown>): void {
-    const { pattern, address, listeners } = body;
+    const { pattern, address, listeners, error } = body;
+    // It asked to be told of changes, and is not.
+    if (error !== undefined) return this.#host.say({ type: "error", id, error });
     if (pattern === "speaker" && typeof listeners === "number") {
       this.#host.speakers.counted(String(address), listeners);
     }

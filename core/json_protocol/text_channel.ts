@@ -37,6 +37,8 @@ export interface TextChannel {
    * @param handler Whom to tell.
    */
   start(handler: TextHandler): void;
+  /** The client has been let in: a wire that has held back what it sends does so no longer. */
+  admitted?(): void;
   /**
    * Sends one message.
    *

@@ -324,7 +324,14 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
   /** As {@link LinkHandler.batchEnd}. */
   batchEnd(): void {
     this.#inbound.batchEnd();
-    // Acknowledgements and credit need no gate: a peer that asks and never reads is not fed for ever.
+    this.boundUnread();
+  }
+
+  /**
+   * Ends the session if the peer leaves too much unread: acknowledgements, credit, and what a hub
+   * tells unasked, need no gate, and a peer that never reads is not fed for ever.
+   */
+  boundUnread(): void {
     if (this.#link.buffered > MAX_LINK_BYTES && this.#state !== "ended") this.overloaded();
   }
 

@@ -7,7 +7,7 @@
 
 import type { CallableEndpoint } from "../callable_endpoint.ts";
 import type { DirectoryEntry } from "../directory.ts";
-import { PatchbayError, type Pattern } from "../errors.ts";
+import { PatchbayError, type Pattern, type WireError } from "../errors.ts";
 import type { JobEndpoint } from "../job_endpoint.ts";
 import type { LinkDriver } from "../link_plugin.ts";
 import type { ListenerEndpoint } from "../listener.ts";
@@ -28,6 +28,7 @@ import type { Session, SessionOptions } from "../session/session.ts";
 import type { SpeakerEndpoint } from "../speaker.ts";
 import type { HubConfig, HubDriver } from "./hub_driver.ts";
 import type { Offer as Seen, Watching } from "../offers.ts";
+import { RESUME } from "./hub_claims.ts";
 import { keyOf, type Offer, readPresence, readRefusal, readSight } from "./hub_frames.ts";
 import { Peer, type PeerHost } from "./peer.ts";
 import { CallWay, JobWay, SpeakWay } from "./ways.ts";
@@ -72,6 +73,8 @@ class Sighting {
   session: Session | undefined = undefined;
   /** Whether it was told that there are too many. */
   overfull = false;
+  /** Why the hub does not tell. */
+  refusal: PatchbayError | undefined = undefined;
 
   constructor(match: string, changed: () => void) {
     this.match = match;
@@ -106,6 +109,8 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
   readonly #listeners = new Set<ListenerEndpoint>();
   readonly #offers = new Map<number, Offered>();
   readonly #withdrawals = new Map<number, () => void>();
+  /** The connection over which more was asked after than the hub keeps up to date. */
+  #overfullAt: Session | undefined;
   readonly #questions = new Map<number, (finding: Finding) => void>();
   /** What the hub has found, and keeps up to date. */
   readonly #found = new Map<string, Finding>();
@@ -141,7 +146,8 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
       ...session,
       host: this,
       credentials: driver.credentials,
-      metadata: driver.metadata,
+      // Who comes back with another's id and lacks this is refused.
+      metadata: { ...driver.metadata, [RESUME]: randomHex(16) },
       trustsOrigins: true,
     };
     this.driver = {
@@ -201,6 +207,11 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
     } catch {
       // The hub is not there yet, or was lost: it is asked when it is.
       this.#hub.keep();
+    }
+    if (sighting.refusal !== undefined) {
+      this.#sightings.delete(id);
+      this.#keepAlive();
+      throw sighting.refusal;
     }
     const { seen } = sighting;
     return {
@@ -359,10 +370,7 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
    * connection of one bay for the first that has come back.
    */
   #further(): PeerHost {
-    const id = Array.from(
-      crypto.getRandomValues(new Uint8Array(8)),
-      (byte) => byte.toString(16).padStart(2, "0"),
-    ).join("");
+    const id = randomHex(8);
     const { driver, config, timers, maxAttempts, session } = this;
     return {
       driver,
@@ -492,10 +500,14 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
   }
 
   #saw(id: number, body: Record<string, unknown>): void {
-    const { pattern, address, offers } = readSight(body);
+    const { pattern, address, offers, error } = readSight(body);
     const sighting = this.#sightings.get(id);
     if (sighting === undefined) return;
     const { seen, complete, changed } = sighting;
+    if (error !== undefined) {
+      sighting.refusal = PatchbayError.fromWire(error, { transport: this.#context.name });
+      this.#context.report(sighting.refusal);
+    }
     if (pattern === undefined || address === undefined) return complete.resolve();
     const key = keyOf(pattern, address);
     if (offers.length === 0) seen.delete(key);
@@ -526,17 +538,30 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
   }
 
   #told(id: number, body: Record<string, unknown>): void {
-    const { pattern, address, found, detail, listeners, drops } = readPresence(body);
+    const { pattern, address, found, detail, listeners, drops, error } = readPresence(body);
     if (listeners !== undefined) return this.#counted(address, listeners, drops ?? {});
     const key = keyOf(pattern, address);
     const reason = "no client of the hub serves it";
     const finding: Finding = found === true ? { found, detail } : { found: false, reason };
-    if (found === true && this.#found.size < MAX_FOUND) this.#found.set(key, finding);
+    // What the hub will not keep up to date is asked anew each time.
+    const kept = found === true && error === undefined && this.#found.size < MAX_FOUND;
+    if (kept) this.#found.set(key, finding);
     else this.#found.delete(key);
+    if (error !== undefined) this.#overfull(error);
     const asked = this.#questions.get(id);
     if (asked === undefined) return this.#context.routesChanged();
     this.#questions.delete(id);
     asked(finding);
+  }
+
+  /** The hub does not keep this up to date: reported once for each connection. */
+  #overfull(error: WireError): void {
+    // Whoever chooses a way by it chooses anew the next time.
+    this.#context.routesChanged();
+    const { session } = this.#hub;
+    if (session === undefined || this.#overfullAt === session) return;
+    this.#overfullAt = session;
+    this.#context.report(PatchbayError.fromWire(error, { transport: this.#context.name }));
   }
 
   #counted(address: string, listeners: number, drops: Readonly<Record<string, number>>): void {
@@ -562,4 +587,9 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
 function refusal(error: PatchbayError): boolean {
   return error.code === "forbidden" || error.code === "invalid" ||
     error.code === "unauthenticated" || error.details?.taken === true;
+}
+
+function randomHex(bytes: number): string {
+  const random = crypto.getRandomValues(new Uint8Array(bytes));
+  return Array.from(random, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

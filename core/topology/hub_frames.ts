@@ -38,6 +38,8 @@ export interface Presence {
   readonly listeners?: number;
   /** To a speaker: what the hub has dropped of its shouts since it told last, by reason. */
   readonly drops?: Readonly<Record<string, number>>;
+  /** Why the asker is not told when this changes: it has asked after too many. */
+  readonly error?: WireError;
 }
 
 const PATTERNS: readonly unknown[] = ["callable", "speaker", "job"];
@@ -83,6 +85,8 @@ export interface Sight {
   readonly address?: string;
   /** Who offers it now. */
   readonly offers: readonly Seen[];
+  /** Why nothing is told: too many patterns are watched. */
+  readonly error?: WireError;
 }
 
 /**
@@ -93,7 +97,7 @@ export interface Sight {
  */
 export function readSight(body: Record<string, unknown>): Sight {
   if (!Array.isArray(body.offers)) throw new PatchbayError("protocol", "a sight without offers");
-  if (body.address === undefined) return { offers: [] };
+  if (body.address === undefined) return { offers: [], error: readError(body.error) };
   const { pattern, address } = readOffer(body);
   const offers = body.offers.slice(0, MAX_SEEN).map((each): Seen => {
     const { by } = each as { by?: unknown };
@@ -111,7 +115,7 @@ export function readSight(body: Record<string, unknown>): Sight {
  */
 export function readPresence(body: Record<string, unknown>): Presence {
   const { pattern, address } = readOffer(body);
-  const { found, detail, listeners, drops } = body;
+  const { found, detail, listeners, drops, error } = body;
   const counts = typeof drops === "object" && drops !== null ? Object.entries(drops) : [];
   return {
     pattern,
@@ -120,7 +124,12 @@ export function readPresence(body: Record<string, unknown>): Presence {
     detail: typeof detail === "string" ? detail : undefined,
     listeners: typeof listeners === "number" && listeners >= 0 ? listeners : undefined,
     drops: Object.fromEntries(counts.filter(([, n]) => typeof n === "number" && n > 0)),
+    error: readError(error),
   };
+}
+
+function readError(error: unknown): WireError | undefined {
+  return typeof error === "object" && error !== null ? error as WireError : undefined;
 }
 
 /**

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Pattern } from "../errors.ts";
+import type { Pattern, WireError } from "../errors.ts";
 import type { ListenerEndpoint } from "../listener.ts";
 import type { Offer as Seen } from "../offers.ts";
 import { encodeControl, Kind } from "../session/envelope.ts";
@@ -95,10 +95,8 @@ export class HubMember {
    * @param id The number it has given the pattern.
    * @param sight What there is.
    */
-  show(id: number, sight: { readonly offers: readonly Seen[] }): void {
-    if (this.session.isOpen) {
-      this.session.sender.control(Kind.watch, id, 0, encodeControl(sight));
-    }
+  show(id: number, sight: { readonly offers: readonly Seen[]; readonly error?: WireError }): void {
+    this.#say(Kind.watch, id, sight);
   }
 
   /**
@@ -108,8 +106,14 @@ export class HubMember {
    * @param presence What.
    */
   tell(id: number, presence: Presence): void {
-    if (this.session.isOpen) {
-      this.session.sender.control(Kind.presence, id, 0, encodeControl(presence));
-    }
+    this.#say(Kind.presence, id, presence);
+  }
+
+  /** What is told unasked is bounded as well: it may be others who cause it. */
+  #say(kind: number, id: number, body: unknown): void {
+    const { session } = this;
+    if (!session.isOpen) return;
+    session.sender.control(kind, id, 0, encodeControl(body));
+    session.boundUnread();
   }
 }

@@ -7,7 +7,7 @@
 import type { Pattern } from "../errors.ts";
 import type { Bridged } from "../offers.ts";
 import type { InboundHost } from "../session/targets.ts";
-import { keyOf } from "./hub_frames.ts";
+import { keyOf, type Offer } from "./hub_frames.ts";
 import type { HubMember } from "./hub_member.ts";
 
 /** The most things that one client may serve and speak, or ask after. */
@@ -27,6 +27,7 @@ export interface Server {
 export class HubRegistry {
   readonly #servers = new Map<string, Server[]>();
   readonly #watchers = new Map<string, Set<HubMember>>();
+  readonly #offers = new Map<string, Map<HubMember, Map<number, Offer>>>();
   #turn = 0;
 
   /**
@@ -83,19 +84,71 @@ export class HubRegistry {
   }
 
   /**
+   * A client offers something under its own number.
+   *
+   * @param client Who.
+   * @param id The number.
+   * @param offer What.
+   */
+  offer(client: HubMember, id: number, offer: Offer): void {
+    client.offers.set(id, offer);
+    const key = keyOf(offer.pattern, offer.address);
+    let all = this.#offers.get(key);
+    if (all === undefined) this.#offers.set(key, all = new Map());
+    const own = all.get(client);
+    if (own === undefined) all.set(client, new Map([[id, offer]]));
+    else own.set(id, offer);
+  }
+
+  /**
+   * Takes back what a client offers; `undefined`: it did not.
+   *
+   * @param client Who.
+   * @param id Its number.
+   */
+  withdraw(client: HubMember, id: number): Offer | undefined {
+    const offer = client.offers.get(id);
+    if (offer === undefined) return undefined;
+    client.offers.delete(id);
+    const key = keyOf(offer.pattern, offer.address);
+    const all = this.#offers.get(key);
+    const own = all?.get(client);
+    own?.delete(id);
+    if (own?.size === 0) all?.delete(client);
+    if (all?.size === 0) this.#offers.delete(key);
+    return offer;
+  }
+
+  /**
+   * What is offered at one address, one after the other: whoever wants a few pays for a few.
+   *
+   * @param pattern The pattern.
+   * @param address The address.
+   * @param but Whose offers are left out.
+   */
+  *offersAt(pattern: Pattern, address: string, but: HubMember): Iterable<[HubMember, Offer]> {
+    for (const [client, own] of this.#offers.get(keyOf(pattern, address)) ?? []) {
+      if (client === but) continue;
+      for (const offer of own.values()) yield [client, offer];
+    }
+  }
+
+  /**
    * A client has asked after an address, and is told when that changes.
    *
    * @param client Who.
    * @param pattern The pattern.
    * @param address The address.
+   * @returns False if it has asked after too many: it is not told.
    */
-  watch(client: HubMember, pattern: Pattern, address: string): void {
+  watch(client: HubMember, pattern: Pattern, address: string): boolean {
     const key = keyOf(pattern, address);
-    if (client.watched.size >= MAX_OF_CLIENT && !client.watched.has(key)) return;
+    if (client.watched.size >= MAX_OF_CLIENT && !client.watched.has(key)) return false;
     client.watched.set(key, { pattern, address });
     let watchers = this.#watchers.get(key);
     if (watchers === undefined) this.#watchers.set(key, watchers = new Set());
     watchers.add(client);
+    return true;
   }
 
   /**

@@ -34,6 +34,7 @@ import type { SpeakerEndpoint } from "../speaker.ts";
 import type { HubConfig, HubDriver } from "./hub_driver.ts";
 import type { HubListenerView, HubMemberView, HubView } from "./hub_view.ts";
 import type { Offer as Seen, Watching } from "../offers.ts";
+import { HubClaims, RESUME } from "./hub_claims.ts";
 import { keyOf, MAX_SEEN, type Offer, type Presence, readOffer, readWatch } from "./hub_frames.ts";
 import { HubMember } from "./hub_member.ts";
 import { HubRegistry, MAX_OF_CLIENT } from "./hub_registry.ts";
@@ -70,6 +71,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   readonly #clients = new Map<InboundHost, HubMember>();
   readonly #byBay = new Map<string, HubMember>();
   readonly #registry = new HubRegistry();
+  readonly #claims = new HubClaims();
   readonly #lines: CreditLines = new WeakMap();
   readonly #gone = new Set<string>();
   /** Connections whose client has gone, or has another one. */
@@ -100,6 +102,11 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     this.#config = config;
     this.extras = extras;
     this.#options = { ...session, host: this };
+    // Nobody comes in as the hub itself.
+    this.#claims.claim(context.identity.id, {
+      identity: undefined,
+      resume: crypto.randomUUID(),
+    });
   }
 
   /** Begins to listen. */
@@ -252,7 +259,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     return [...this.#byBay.values()].map(({ session, sinceMs, offers }) => ({
       bay: session.bay,
       sinceMs,
-      metadata: session.metadata,
+      metadata: withoutSecret(session.metadata),
       listens: heard.get(session.bay.id) ?? [],
       offers: [...offers.values()].map(({ pattern, address }) => ({ pattern, address })),
     }));
@@ -262,7 +269,9 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   expel(id: string, reason: string): void {
     const member = this.#byBay.get(id);
     if (member === undefined) return;
-    void member.session.close(new PatchbayError("closed", reason));
+    // Not drained: it does not read. It is gone at once for whoever looks.
+    void member.session.close(new PatchbayError("overloaded", reason));
+    this.#drop(member.session);
   }
 
   // ----- for sessions and relays -----
@@ -336,8 +345,17 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     }
     const { pattern, address } = offer;
     const presence = this.#look(pattern, address, client);
-    this.#registry.watch(client, pattern, address);
-    client.tell(id, presence);
+    if (this.#registry.watch(client, pattern, address)) return client.tell(id, presence);
+    const what = `over ${MAX_OF_CLIENT} addresses were asked after over one connection`;
+    const remedy = "ask again whenever you want to know, or ask over another connection";
+    const error = this.#tooMuch(what, remedy);
+    client.tell(id, { ...presence, error: error.toWire() });
+  }
+
+  /** Counts that a client wants too much, which it is told. */
+  #tooMuch(what: string, remedy: string): PatchbayError {
+    this.#context.statistics.countError("overloaded");
+    return new PatchbayError("overloaded", what, { transport: this.#context.name, remedy });
   }
 
   // ----- clients -----
@@ -347,21 +365,43 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
       this.#context.statistics.countError("overloaded");
       return void link.close(true);
     }
-    const { authenticate } = this.#driver;
+    let claimed: string | undefined;
     const session = new Session(link, false, {
       ...this.#options,
-      authenticate: authenticate === undefined
-        ? undefined
-        : (credentials, bay, metadata) => authenticate(credentials, bay, link, metadata),
+      authenticate: async (credentials, bay, metadata) => {
+        const said = withoutSecret(metadata);
+        const identity = await this.#driver.authenticate?.(credentials, bay, link, said);
+        // It may have gone while it was looked at.
+        if (over) throw new PatchbayError("closed", "the connection was lost");
+        this.#claims.claim(bay.id, {
+          identity: identity ?? link.identity,
+          resume: metadata[RESUME],
+        });
+        claimed = bay.id;
+        return identity;
+      },
     });
+    let over = false;
     this.#sessions.add(session);
     this.#context.statistics.connections++;
-    session.ready.then(() => this.#client(session), () => {});
+    session.ready.then(() => this.#welcome(session), () => {});
     session.ended.then(() => {
+      over = true;
+      if (claimed !== undefined) this.#claims.release(claimed);
       this.#sessions.delete(session);
       this.#context.statistics.connections--;
       this.#drop(session);
     });
+  }
+
+  #welcome(session: Session): void {
+    try {
+      this.#client(session);
+    } catch (error) {
+      const refusal = PatchbayError.fromThrown(error);
+      this.#context.report(refusal.with({ transport: this.#context.name }));
+      void session.close(refusal);
+    }
   }
 
   #client(session: Session): HubMember {
@@ -378,7 +418,14 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     if (this.#gone.delete(id)) this.#context.statistics.reconnections++;
     this.#clients.set(session, client);
     this.#byBay.set(id, client);
-    this.#driver.joined?.(session.bay);
+    try {
+      this.#driver.joined?.(session.bay, session.metadata);
+    } catch (error) {
+      this.#clients.delete(session);
+      this.#byBay.delete(id);
+      this.#dropped.add(session);
+      throw error;
+    }
     return client;
   }
 
@@ -452,7 +499,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   #addServer(client: HubMember, id: number, offer: Offer): void {
     const { pattern, address, shared = false } = offer;
     this.#checkFree(pattern, address, shared);
-    client.offers.set(id, offer);
+    this.#registry.offer(client, id, offer);
     this.#registry.add(pattern, address, { client, shared, bridged: offer.bridged });
     this.#changed(pattern, address);
     if (pattern !== "job") return;
@@ -475,7 +522,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
 
   async #addSpeaker(client: HubMember, id: number, offer: Offer): Promise<void> {
     const { address, retain = false } = offer;
-    client.offers.set(id, offer);
+    this.#registry.offer(client, id, offer);
     const known = client.speakers.get(address);
     if (known !== undefined) {
       known.count++;
@@ -506,9 +553,8 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   }
 
   #remove(client: HubMember, id: number): void {
-    const offer = client.offers.get(id);
+    const offer = this.#registry.withdraw(client, id);
     if (offer === undefined) return;
-    client.offers.delete(id);
     const { pattern, address } = offer;
     if (pattern === "speaker") {
       const speaker = client.speakers.get(address);
@@ -562,8 +608,10 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
 
   #watch(client: HubMember, id: number, match: string | undefined): void {
     if (match === undefined) return void client.sights.delete(id);
-    if (client.sights.size >= MAX_SIGHTS) {
-      throw new PatchbayError("overloaded", `over ${MAX_SIGHTS} patterns watched by one client`);
+    if (client.sights.size >= MAX_SIGHTS && !client.sights.has(id)) {
+      const what = `over ${MAX_SIGHTS} patterns are watched over one connection`;
+      const error = this.#tooMuch(what, "watch fewer and wider patterns");
+      return client.show(id, { offers: [], error: error.toWire() });
     }
     client.sights.set(id, match);
     const seen = new Map<string, Seen[]>();
@@ -582,8 +630,34 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   }
 
   #sight(pattern: Pattern, address: string, asker: HubMember) {
-    const offers = this.#sights(address, asker).filter((one) => one.pattern === pattern);
+    const offers: Seen[] = [];
+    // Whoever watches much must not make each change cost a look at all that there is.
+    if (this.#config.relay) {
+      for (const [client, offer] of this.#registry.offersAt(pattern, address, asker)) {
+        offers.push(seenOf(client.session.bay.id, offer));
+        if (offers.length === MAX_SEEN) break;
+      }
+    }
+    offers.push(...this.#own(address).filter((one) => one.pattern === pattern));
     return { pattern, address, offers: offers.slice(0, MAX_SEEN) };
+  }
+
+  /** What this bay itself offers at one address. */
+  #own(address: string): Seen[] {
+    const by = this.#context.identity.id;
+    const seen: Seen[] = [];
+    for (const [pattern, map] of [["callable", this.#callables], ["job", this.#jobs]] as const) {
+      const one = map.get(address);
+      if (one === undefined) continue;
+      const { shared, bridged } = one;
+      seen.push(seenOf(by, { pattern, address, shared, bridged }));
+    }
+    for (const { endpoint } of this.#ways) {
+      if (endpoint.address !== address) continue;
+      const { retain, bridged } = endpoint;
+      seen.push(seenOf(by, { pattern: "speaker", address, shared: true, retain, bridged }));
+    }
+    return seen;
   }
 
   /** What is offered at the addresses of a pattern, by others than who asks. */
@@ -593,28 +667,16 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
       for (const client of this.#byBay.values()) {
         if (client === asker) continue;
         const by = client.session.bay.id;
-        for (
-          const { pattern, address, shared = false, retain = false, bridged } of client.offers
-            .values()
-        ) {
-          if (matches(match, address)) {
-            seen.push({ pattern, address, shared, retain, by, bridged });
-          }
+        for (const offer of client.offers.values()) {
+          if (matches(match, offer.address)) seen.push(seenOf(by, offer));
         }
       }
     }
     if (asker === undefined) return seen;
-    const by = this.#context.identity.id;
-    const mine = [
-      ...[...this.#callables.values()].map((one) => ["callable", one, false] as const),
-      ...[...this.#jobs.values()].map((one) => ["job", one, false] as const),
-    ];
-    for (const [pattern, { address, shared, bridged }, retain] of mine) {
-      if (matches(match, address)) seen.push({ pattern, address, shared, retain, by, bridged });
-    }
-    for (const { endpoint: { address, retain, bridged } } of this.#ways) {
-      if (!matches(match, address)) continue;
-      seen.push({ pattern: "speaker", address, shared: true, retain, by, bridged });
+    const here = [...this.#callables.keys(), ...this.#jobs.keys()];
+    for (const { address } of this.#ways) here.push(address);
+    for (const address of new Set(here)) {
+      if (matches(match, address)) seen.push(...this.#own(address));
     }
     return seen;
   }
@@ -683,4 +745,15 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     await Promise.race([Promise.allSettled(work), late]);
     clearTimeout(timer);
   }
+}
+
+/** What a client says of itself, for others: the secret is between it and the hub. */
+function withoutSecret(metadata: Readonly<Record<string, string>>): Record<string, string> {
+  const { [RESUME]: _, ...rest } = metadata;
+  return rest;
+}
+
+function seenOf(by: string, offer: Offer): Seen {
+  const { pattern, address, shared = false, retain = false, bridged } = offer;
+  return { pattern, address, shared, retain, by, bridged };
 }

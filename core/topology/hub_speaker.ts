@@ -14,6 +14,7 @@ import type { Publication, SpeakerSource, SubscriptionTerms } from "../session/p
 import type { Session } from "../session/session.ts";
 import { EndpointStatistics } from "../statistics.ts";
 import { encodeControl, Kind } from "../session/envelope.ts";
+import { UNKEPT_HEADER } from "../speaker.ts";
 
 /** Counts what is dropped here for the speaker that is told of it. */
 class RelayedStatistics extends EndpointStatistics {
@@ -143,7 +144,8 @@ class Group implements Subscriber {
       return this.consumed(1);
     }
     // What comes as a retained value is one, whatever the speaker said when it registered.
-    if (this.retained && (this.#speaker.retain || context.retained)) {
+    const kept = context.headers?.[UNKEPT_HEADER] === undefined;
+    if (kept && this.retained && (this.#speaker.retain || context.retained)) {
       this.#last = { value: value.kept(), context };
     }
     if (!context.retained) {
@@ -283,6 +285,7 @@ export class RelayedSpeaker implements SpeakerSource {
       const body = { pattern: "speaker", address, listeners, drops: this.#drops };
       this.#drops = {};
       this.session.sender.control(Kind.presence, 0, 0, encodeControl(body));
+      this.session.boundUnread();
     });
   }
 }

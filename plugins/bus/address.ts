@@ -30,11 +30,6 @@ export function busAddress(url: string): BusAddress | undefined {
   return port === 0 ? undefined : { hostname, port };
 }
 
-/** Whether a host name stands for this host alone. */
-export function isLoopback(hostname: string): boolean {
-  return hostname === "localhost" || hostname === "::1" || /^127\.\d+\.\d+\.\d+$/.test(hostname);
-}
-
 /**
  * Dials a manager.
  *

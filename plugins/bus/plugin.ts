@@ -14,6 +14,7 @@ import {
   type HubConfig,
   type HubDriver,
   hubTransport,
+  isLoopback,
   LINK_FIELDS,
   open,
   PatchbayError,
@@ -22,7 +23,7 @@ import {
   type TransportContext,
 } from "@patchbay/core";
 import { StreamLink } from "@patchbay/host";
-import { type BusAddress, busAddress, DEFAULT_PORT, dialBus, isLoopback } from "./address.ts";
+import { type BusAddress, busAddress, DEFAULT_PORT, dialBus } from "./address.ts";
 import {
   type BridgesHost,
   type BridgesOptions,
@@ -44,7 +45,10 @@ export interface BusExtras {
   readonly manager: boolean;
   /** Of a manager: the modules that are connected now. */
   modules(): readonly ModuleView[];
-  /** Of a manager: calls back with each coming and going of a module; what it returns ends that. */
+  /**
+   * Of a manager: calls back with each coming and going of a module; what it returns ends that. What
+   * it throws is reported.
+   */
   onAttendance(told: (attendance: Attendance) => void): () => void;
   /**
    * Of a manager: answers other managers, and joins their buses with this one. Whoever runs a manager
@@ -246,9 +250,15 @@ function manager(
     listening() {
       for (const told of roster.onListening) told();
     },
-    joined(bay) {
-      registry.joined(bay.id);
-      roster.joined(bay);
+    joined(bay, metadata) {
+      // Others have come in since both were asked: what was free then may be taken.
+      registry.join(bay, metadata);
+      try {
+        roster.join(bay);
+      } catch (error) {
+        registry.left(bay.id);
+        throw error;
+      }
     },
     left(bay) {
       registry.left(bay.id);

@@ -210,6 +210,28 @@ test("shouts over sharded pub/sub", async ({ nodes, bay }) => {
   await assert.rejects(near.listen("x/*"), { code: "invalid", message: /no patterns/ });
 });
 
+test("keys: a watch tells of changes on every node, and says so when one is lost", async (place) => {
+  const { nodes } = place;
+  const desk = await place.bay("desk") as Bay<readonly [typeof redis]>;
+  const { keys } = desk.transport(redis);
+  const watch = keys.watch("{");
+  const first = watch.next();
+  await until("it to watch every node", async () => {
+    const lists = await Promise.all(nodes.map((node) => node.cli(["CLIENT", "LIST"])));
+    return lists.every((list) => /flags=\w*B/.test(list));
+  });
+  const modules = await oneOnEach(nodes);
+  let next = first;
+  for (const module of modules) {
+    await keys.set(`{${module}}:mode`, module);
+    assert.deepEqual((await next).value, { key: `{${module}}:mode`, value: module });
+    next = watch.next();
+  }
+  const lost = assert.rejects(next, { code: "closed" });
+  await nodes[2].kill();
+  await lost;
+});
+
 test("a node dies: what lies on the others goes on, and what lay on it says so", async (place) => {
   const { nodes, bay } = place;
   const far = await bay("far", durable);

@@ -196,6 +196,48 @@ export class Connections {
     return client;
   }
 
+  /**
+   * Connections of one's own to every server that has keys (each primary of a cluster); give them
+   * back with {@link discard}.
+   *
+   * @param each How many to each.
+   * @throws {PatchbayError} `overloaded`: not so many are left.
+   */
+  async takeEverywhere(each: number): Promise<Client[][]> {
+    const primaries = this.clustered ? (this.#main as unknown as Cluster).nodes("master") : [];
+    const taken: Client[][] = [];
+    try {
+      for (let place = 0; place < Math.max(1, primaries.length); place++) {
+        const here: Client[] = [];
+        taken.push(here);
+        while (here.length < each) {
+          here.push(
+            this.clustered ? await this.#takeAt(primaries[place].options) : await this.take(),
+          );
+        }
+      }
+      return taken;
+    } catch (error) {
+      for (const client of taken.flat()) this.discard(client);
+      throw error;
+    }
+  }
+
+  /** A connection to one node of a cluster. */
+  async #takeAt({ host, port }: RedisOptions): Promise<Client> {
+    if (this.#closing) throw this.#closed();
+    if (this.#all.size >= this.#config.maxConnections) throw this.#full();
+    const client = this.#kept(new Redis({ ...this.#options, host, port, db: undefined }));
+    try {
+      await client.connect();
+    } catch (error) {
+      this.#drop(client);
+      throw translate(error, `${host}:${port}`, "connecting");
+    }
+    this.#context.statistics.connections = this.#all.size;
+    return client;
+  }
+
   /** Gives a connection back, to be used by somebody else. */
   release(client: Client): void {
     if (client.status !== "ready" || this.#closing) return this.discard(client);
@@ -285,6 +327,10 @@ export class Connections {
       });
     } else if (config.path !== undefined) client = new Redis({ ...options, path: config.path });
     else client = new Redis({ ...options, host: config.host, port: config.port });
+    return this.#kept(client);
+  }
+
+  #kept(client: Client): Client {
     client.on("error", (error: unknown) => this.#reason = error);
     hardened(client);
     client.on("+node", hardened);
@@ -364,15 +410,8 @@ export class Connections {
   async #turn(signal: AbortSignal | undefined): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const waiter = (error?: PatchbayError) => error === undefined ? resolve() : reject(error);
-    const full = () =>
-      waiter(
-        new PatchbayError(
-          "overloaded",
-          `redis: all ${this.#config.maxConnections} connections are taken`,
-          { remedy: "raise config.redis.maxConnections, or use fewer at once" },
-        ),
-      );
-    if (signal === undefined) full();
+    const full = () => waiter(this.#full());
+    if (signal === undefined || signal.aborted) full();
     else {
       this.#waiting.push(waiter);
       signal.addEventListener("abort", full, { once: true });
@@ -384,6 +423,14 @@ export class Connections {
       const index = this.#waiting.indexOf(waiter);
       if (index >= 0) this.#waiting.splice(index, 1);
     }
+  }
+
+  #full(): PatchbayError {
+    return new PatchbayError(
+      "overloaded",
+      `redis: all ${this.#config.maxConnections} connections are taken`,
+      { remedy: "raise config.redis.maxConnections, or use fewer at once" },
+    );
   }
 
   #closed(): PatchbayError {

@@ -54,7 +54,11 @@ export class Consumption extends TimerEntry implements Dependent {
   readonly #options: ConsumptionOptions;
   readonly #patterns = new Map<LogSeat, string>();
   readonly #seats = new Set<LogSeat>();
+  /** Who is about to be added. */
+  readonly #reserved = new Set<LogSeat>();
   readonly #topics = new Map<string, Topic>();
+  /** Logs that are being joined, by address. */
+  readonly #joining = new Map<string, Promise<void>>();
   readonly #readers = new Map<string, Promise<Reader>>();
   /** Other consumers of the group that hold something. */
   #others = new Set<string>();
@@ -83,7 +87,12 @@ export class Consumption extends TimerEntry implements Dependent {
 
   /** Whether nobody takes anything. */
   get idle(): boolean {
-    return this.#seats.size === 0;
+    return this.#seats.size === 0 && this.#reserved.size === 0;
+  }
+
+  /** Somebody will be added. */
+  reserve(seat: LogSeat): void {
+    this.#reserved.add(seat);
   }
 
   /**
@@ -94,6 +103,7 @@ export class Consumption extends TimerEntry implements Dependent {
    */
   async add(seat: LogSeat, pattern: string): Promise<void> {
     this.#patterns.set(seat, pattern);
+    this.#reserved.delete(seat);
     this.#seats.add(seat);
     for (const topic of this.#topics.values()) topic.seats = undefined;
     const addresses = isPattern(pattern)
@@ -107,6 +117,7 @@ export class Consumption extends TimerEntry implements Dependent {
 
   /** Takes somebody out; what it is not done with is given to another consumer of the group. */
   remove(seat: LogSeat): void {
+    this.#reserved.delete(seat);
     this.#seats.delete(seat);
     this.#patterns.delete(seat);
     for (const topic of this.#topics.values()) topic.seats = undefined;
@@ -169,9 +180,17 @@ export class Consumption extends TimerEntry implements Dependent {
     await Promise.allSettled(work);
   }
 
-  async #join(address: string, from: string | undefined): Promise<void> {
-    let topic = this.#topics.get(address);
-    if (topic !== undefined) return;
+  /** Reads a log from now on; whoever asks for the same meanwhile waits for the same. */
+  #join(address: string, from: string | undefined): Promise<void> {
+    const under = this.#joining.get(address);
+    if (under !== undefined) return under;
+    if (this.#topics.has(address)) return Promise.resolve();
+    const joining = this.#joinNow(address, from).finally(() => this.#joining.delete(address));
+    this.#joining.set(address, joining);
+    return joining;
+  }
+
+  async #joinNow(address: string, from: string | undefined): Promise<void> {
     const key = this.#names.log(address);
     const { main } = this.#connections;
     let start = from ?? this.#options.from ?? "$";
@@ -179,9 +198,7 @@ export class Consumption extends TimerEntry implements Dependent {
       const [last] = await main.xrevrange(key, "+", "-", "COUNT", 1);
       start = last?.[0] ?? "0-0";
     }
-    topic = this.#topics.get(address);
-    if (topic !== undefined) return;
-    topic = {
+    const topic: Topic = {
       address,
       key,
       start,
@@ -321,7 +338,9 @@ export class Consumption extends TimerEntry implements Dependent {
     if (origin !== undefined && !redelivered) {
       if (topic.lastOrigin !== origin) {
         topic.last.set(topic.lastOrigin, topic.lastSequence);
-        if (topic.last.size >= MAX_ORIGINS) topic.last.clear();
+        if (topic.last.size > MAX_ORIGINS) {
+          topic.last.delete(topic.last.keys().next().value as string);
+        }
         topic.lastOrigin = origin;
         topic.lastSequence = topic.last.get(origin) ?? 0;
       }

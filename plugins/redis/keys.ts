@@ -6,7 +6,8 @@
 
 import type { Buffer } from "node:buffer";
 import { json, PatchbayError, type TransportContext } from "@patchbay/core";
-import { asBuffer, type Client, type Connections } from "./connections.ts";
+import { asBuffer, type Connections } from "./connections.ts";
+import { KeyWatch } from "./key_watch.ts";
 
 /** How a value is set. */
 export interface SetOptions {
@@ -95,11 +96,12 @@ export interface KeyValues {
   /**
    * Watches all keys that begin with a prefix, whoever changes them: each change gives the key and
    * its value then. Changes that come faster than they are read are told once, with the last value.
-   * Takes two of the bay's connections. Not in a cluster.
+   * Takes two of the bay's connections, in a cluster two for each primary.
    *
    * @param prefix What the keys begin with; a whole key watches it and those that it begins.
    * @param options How it is ended.
-   * @throws {PatchbayError} `unavailable` in a cluster; `overloaded`: no connection is left.
+   * @throws {PatchbayError} `overloaded`: no connection is left; `closed`: a connection was lost, or
+   * the cluster has a new node: changes may have been missed.
    */
   watch(prefix: string, options?: WatchOptions): AsyncIterableIterator<KeyChange, void, void>;
 }
@@ -114,9 +116,6 @@ if ARGV[3] == '0' then redis.call('DEL', KEYS[1])
 elseif ARGV[5] == '' then redis.call('SET', KEYS[1], ARGV[4])
 else redis.call('SET', KEYS[1], ARGV[4], 'PX', ARGV[5]) end
 return 1`;
-
-/** The channel on which a server tells of keys that have changed. */
-const INVALIDATE = "__redis__:invalidate";
 
 function text(value: unknown, what: string): string {
   if (value === undefined) {
@@ -194,70 +193,23 @@ export class Keys implements KeyValues {
     { signal }: WatchOptions = {},
   ): AsyncGenerator<KeyChange, void, void> {
     signal?.throwIfAborted();
-    if (this.#connections.clustered) {
-      throw new PatchbayError("unavailable", `${prefix}*: keys of a cluster cannot be watched`, {
-        retryable: false,
-        remedy: "shout at an address when a key has changed",
-      });
-    }
     const control = new AbortController();
     const stop = () => control.abort(signal?.reason);
     signal?.addEventListener("abort", stop);
     this.#watches.add(control);
-    const changed = new Set<string>();
-    let wake = () => {};
-    control.signal.addEventListener("abort", () => wake());
-    const subscriber = await this.#connections.take();
-    let tracker: Client | undefined;
+    const watch = new KeyWatch(this.#connections, prefix);
     try {
-      tracker = await this.#connections.take();
-      const hears = (_channel: Buffer, keys: unknown) => {
-        if (!Array.isArray(keys)) return;
-        for (const key of keys) if (String(key).startsWith(prefix)) changed.add(String(key));
-        wake();
-      };
-      subscriber.on("messageBuffer", hears);
-      const track = async () => {
-        const id = await subscriber.client("ID");
-        await subscriber.subscribe(INVALIDATE);
-        await tracker?.call("CLIENT", "TRACKING", "OFF");
-        await tracker?.call(
-          "CLIENT",
-          "TRACKING",
-          "ON",
-          "REDIRECT",
-          String(id),
-          "BCAST",
-          "PREFIX",
-          prefix,
-        );
-      };
-      await this.#do(prefix, track);
+      await this.#do(prefix, () => watch.start());
       for (;;) {
-        if (control.signal.aborted) break;
-        if (subscriber.status !== "ready" || tracker.status !== "ready") {
-          throw new PatchbayError("closed", `${prefix}*: the connection was lost while watching`, {
-            remedy: "watch again, and read the keys: changes may have been missed",
-          });
-        }
-        const [key] = changed;
-        if (key === undefined) {
-          const { promise, resolve } = Promise.withResolvers<void>();
-          wake = resolve;
-          for (const each of [subscriber, tracker]) each.once("close", resolve);
-          await promise;
-          for (const each of [subscriber, tracker]) each.off("close", resolve);
-          continue;
-        }
-        changed.delete(key);
+        const key = await watch.next(control.signal);
+        if (key === undefined) break;
         yield { key, value: await this.get(key) };
       }
       signal?.throwIfAborted();
     } finally {
       signal?.removeEventListener("abort", stop);
       this.#watches.delete(control);
-      this.#connections.discard(subscriber);
-      if (tracker !== undefined) this.#connections.discard(tracker);
+      watch.stop();
     }
   }
 

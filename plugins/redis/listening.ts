@@ -23,6 +23,9 @@ export class Listening implements Dependent {
   /** What others listen to, by `bay:number`; known only while this bay speaks. */
   readonly #others = new Map<string, string>();
   #known = false;
+  /** Under way: what is told meanwhile may be older or newer than the list, and comes after it. */
+  #learning: Promise<void> | undefined;
+  #toldMeanwhile: (readonly string[])[] = [];
   #last = 0;
 
   constructor(
@@ -58,7 +61,12 @@ export class Listening implements Dependent {
   async listen(pattern: string): Promise<() => Promise<void>> {
     const name = `${this.#context.identity.id}:${++this.#last}`;
     this.#mine.set(name, pattern);
-    await this.#enter(name, pattern);
+    try {
+      await this.#enter(name, pattern);
+    } catch (error) {
+      this.#mine.delete(name);
+      throw error;
+    }
     return async () => {
       this.#mine.delete(name);
       if (!this.#connections.up) return;
@@ -79,17 +87,27 @@ export class Listening implements Dependent {
    */
   async speak(address: string): Promise<() => Promise<void>> {
     this.#spoken.set(address, (this.#spoken.get(address) ?? 0) + 1);
-    await this.#enterSpeaker(address);
-    if (!this.#known) await this.#learn();
+    /** Whether it was the last one. */
+    const leave = () => {
+      const left = (this.#spoken.get(address) ?? 1) - 1;
+      if (left > 0) this.#spoken.set(address, left);
+      else this.#spoken.delete(address);
+      return left <= 0;
+    };
+    try {
+      await this.#enterSpeaker(address);
+      if (this.#learning !== undefined) await this.#learning;
+      else if (!this.#known) await this.#learn();
+    } catch (error) {
+      leave();
+      throw error;
+    }
     this.#presence.nudge();
     let closed = false;
     return async () => {
       if (closed) return;
       closed = true;
-      const left = (this.#spoken.get(address) ?? 1) - 1;
-      if (left > 0) return void this.#spoken.set(address, left);
-      this.#spoken.delete(address);
-      if (!this.#connections.up) return;
+      if (!leave() || !this.#connections.up) return;
       const { id } = this.#context.identity;
       try {
         await this.#connections.main.hdel(this.#names.speakers(address), id);
@@ -115,6 +133,7 @@ export class Listening implements Dependent {
 
   /** Another bay has told something. */
   told(words: readonly string[]): void {
+    if (this.#learning !== undefined) return void this.#toldMeanwhile.push(words);
     if (!this.#known) return;
     const [what, name, pattern] = words;
     if (what === "listen" && !this.#mine.has(name)) this.#others.set(name, pattern);
@@ -149,9 +168,19 @@ export class Listening implements Dependent {
     await this.#presence.tell("speak", address);
   }
 
-  async #learn(): Promise<void> {
-    // What is told from now on is not missed; what was told before is in the hash.
-    this.#known = true;
+  /** Reads the list of listeners; once at a time. */
+  #learn(): Promise<void> {
+    return this.#learning ??= this.#readAll().then(() => {
+      this.#known = true;
+    }).finally(() => {
+      this.#learning = undefined;
+      const told = this.#toldMeanwhile;
+      this.#toldMeanwhile = [];
+      for (const words of told) this.told(words);
+    });
+  }
+
+  async #readAll(): Promise<void> {
     const all = await this.#connections.main.hgetall(this.#names.listeners);
     this.#others.clear();
     for (const [name, pattern] of Object.entries(all)) {

@@ -106,6 +106,7 @@ export class LogSpeakers {
       this.#forget(mine);
       throw error;
     }
+    const kept = endpoint.retain ? this.#retained.hold(address) : undefined;
     const listening = this.#listening;
     const { module } = this.#context.identity;
     const { maxAgeMs, maxLength } = this.#config;
@@ -152,7 +153,7 @@ export class LogSpeakers {
       },
       close: async () => {
         await this.#drained(mine);
-        if (endpoint.retain) await this.#retained.forget(address);
+        await kept?.();
         await close();
         this.#forget(mine);
       },

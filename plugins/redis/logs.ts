@@ -126,6 +126,8 @@ export class Logs {
     const alone = endpoint.overflow === "block";
     const consumption = alone ? this.#make(`-${++this.#last}`) : this.#shared ??= this.#make("");
     const seat = new ListenerSeat(endpoint, this, () => consumption.wake());
+    // Before anything is waited for: whoever leaves meanwhile must not end the consumption.
+    consumption.reserve(seat);
     const leave = async () => {
       consumption.remove(seat);
       seat.close();

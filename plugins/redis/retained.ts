@@ -17,6 +17,13 @@ import type { RedisConfig } from "./config.ts";
 import type { Names } from "./names.ts";
 import { type Fields, type Payload, type Payloads, readHeaders } from "./payload.ts";
 
+/** Forgets the last value if it is of this bay, and no newer one of another. */
+const FORGET = `
+local origin = redis.call('HGET', KEYS[1], 'origin')
+if origin and origin ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+return 1`;
+
 /** A value that was kept. */
 export interface Kept {
   /** The value. */
@@ -35,6 +42,8 @@ export class Retained {
   readonly #names: Names;
   readonly #payloads: Payloads;
   readonly #listed = new Set<string>();
+  /** How many speakers of this bay there are. */
+  readonly #holders = new Map<string, number>();
 
   constructor(
     connections: Connections,
@@ -78,17 +87,32 @@ export class Retained {
     });
   }
 
-  /** Keeps it no longer: its speaker has closed. */
-  async forget(address: string): Promise<void> {
+  /**
+   * A speaker begins whose last value is kept while any of this bay's at the address is there.
+   *
+   * @param address Where it speaks.
+   * @returns It has closed.
+   */
+  hold(address: string): () => Promise<void> {
+    this.#holders.set(address, (this.#holders.get(address) ?? 0) + 1);
+    return async () => {
+      const left = (this.#holders.get(address) ?? 1) - 1;
+      if (left > 0) return void this.#holders.set(address, left);
+      this.#holders.delete(address);
+      await this.#forget(address);
+    };
+  }
+
+  async #forget(address: string): Promise<void> {
     this.#listed.delete(address);
     if (!this.#connections.up) return;
     const { main } = this.#connections;
-    await Promise.all([
-      main.del(this.#names.last(address)),
-      main.srem(this.#names.kept, address),
-    ]).catch(() => {
+    try {
+      const mine = [this.#names.last(address), this.#context.identity.id] as const;
+      if (await main.eval(FORGET, 1, ...mine) === 1) await main.srem(this.#names.kept, address);
+    } catch {
       // It is forgotten by itself after a while.
-    });
+    }
   }
 
   /**

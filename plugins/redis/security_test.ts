@@ -97,6 +97,15 @@ test("an ACL user may do what it was granted; the rest is forbidden, by name", a
       onReport: (error) => reports.push(error),
     });
     await assert.rejects(mute.serve("mute/x", () => 1), { code: "forbidden", message: /NOPERM/ });
+    // A pattern that was not granted literally; the second asks for what the first is waiting for.
+    const deaf = await Promise.allSettled([
+      mute.listen("a/*", () => {}),
+      mute.listen("a/*", () => {}),
+    ]);
+    assert.deepEqual(
+      deaf.map((each) => each.status === "rejected" && (each.reason as PatchbayError).code),
+      ["forbidden", "forbidden"],
+    );
     await using keys = await openBay("keys", { port, username: "arm", password: "secret" });
     await assert.rejects(keys.transport(redis).keys.get("elsewhere"), { code: "forbidden" });
   } finally {

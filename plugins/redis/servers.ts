@@ -49,6 +49,8 @@ export class Servers implements Answers, Dependent {
   readonly #desks = new Map<string, ServedAddress>();
   readonly #byKey = new Map<string, ServedAddress>();
   readonly #readers = new Map<string, Promise<Reader>>();
+  /** What begins or ends at an address, the last of it. */
+  readonly #turns = new Map<string, Promise<void>>();
   /** Calls that run, by caller and number. */
   readonly #running = new Map<string, InboundCall>();
   readonly #early = new Set<string>();
@@ -82,6 +84,24 @@ export class Servers implements Answers, Dependent {
    * @throws {PatchbayError} `unavailable`: somebody else serves the address.
    */
   async serve(endpoint: CallableEndpoint): Promise<Registration> {
+    const desk = await this.#inTurn(endpoint.address, () => this.#enter(endpoint));
+    let closing: Promise<void> | undefined;
+    return {
+      close: () => closing ??= this.#inTurn(desk.address, () => this.#leave(desk, endpoint)),
+    };
+  }
+
+  /** What is begun at an address while something else begins or ends there waits for that. */
+  #inTurn<T>(address: string, work: () => Promise<T>): Promise<T> {
+    const mine = (this.#turns.get(address) ?? Promise.resolve()).then(work);
+    const over: Promise<void> = mine.then(() => {}, () => {}).finally(() => {
+      if (this.#turns.get(address) === over) this.#turns.delete(address);
+    });
+    this.#turns.set(address, over);
+    return mine;
+  }
+
+  async #enter(endpoint: CallableEndpoint): Promise<ServedAddress> {
     const { address } = endpoint;
     let desk = this.#desks.get(address);
     if (desk === undefined) {
@@ -100,11 +120,7 @@ export class Servers implements Answers, Dependent {
         throw this.#connections.explain(error, address);
       }
     } else desk.endpoints.push(endpoint);
-    const served = desk;
-    let closing: Promise<void> | undefined;
-    return {
-      close: () => closing ??= this.#leave(served, endpoint),
-    };
+    return desk;
   }
 
   /** What is served, for a server that has forgotten it. */

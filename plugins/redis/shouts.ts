@@ -51,6 +51,8 @@ export class Shouts {
   readonly #seats = new Map<string, readonly Seat[]>();
   readonly #reader: ShoutReader;
   readonly #channels = new Set<string>();
+  /** Whether the server has granted a subscription, by its name. */
+  readonly #granted = new Map<string, Promise<unknown>>();
   #queuedBytes = 0;
 
   constructor(
@@ -90,6 +92,7 @@ export class Shouts {
   async speak(endpoint: SpeakerEndpoint): Promise<SpeakerPort> {
     const { address, contract, statistics } = endpoint;
     const close = await this.#listening.speak(address);
+    const kept = endpoint.retain ? this.#retained.hold(address) : undefined;
     const names = this.#names;
     const { origin } = endpoint;
     const plain = names.channel(address);
@@ -130,7 +133,7 @@ export class Shouts {
         });
       },
       close: async () => {
-        if (endpoint.retain) await this.#retained.forget(address);
+        await kept?.();
         await close();
       },
     };
@@ -159,29 +162,21 @@ export class Shouts {
       since: new Map(),
     };
     const all = [...channels, ...patterns];
-    const wanted = (names: readonly string[]) => names.filter((name) => !this.#seats.has(name));
-    const newChannels = wanted(channels);
-    const newPatterns = wanted(patterns);
     for (const name of all) {
       this.#seats.set(name, [...this.#seats.get(name) ?? [], seat]);
     }
     for (const name of channels) this.#channels.add(name);
-    const { subscriber } = this.#connections;
+    let unlisten: (() => Promise<void>) | undefined;
     try {
-      if (newChannels.length > 0) {
-        await (sharded
-          ? subscriber.ssubscribe(...newChannels)
-          : subscriber.subscribe(...newChannels));
-      }
-      if (newPatterns.length > 0) await subscriber.psubscribe(...newPatterns);
-      // Another listener may have asked for the same a moment ago: behind the ping it is granted.
-      if (newChannels.length + newPatterns.length < all.length) await subscriber.ping();
+      this.#subscribe(channels, patterns);
+      // Another listener may have asked for the same a moment ago, and may be refused.
+      await Promise.all(all.map((name) => this.#granted.get(name)));
+      if (endpoint.retained) await this.#deliverKept(seat);
+      unlisten = entered ? undefined : await this.#listening.listen(endpoint.pattern);
     } catch (error) {
       await this.#leave(seat, all, channels).catch(() => {});
       throw this.#connections.explain(error, endpoint.pattern);
     }
-    if (endpoint.retained) await this.#deliverKept(seat);
-    const unlisten = entered ? undefined : await this.#listening.listen(endpoint.pattern);
     let closing: Promise<void> | undefined;
     return {
       close: () =>
@@ -190,6 +185,21 @@ export class Shouts {
           await unlisten?.();
         })(),
     };
+  }
+
+  /** Asks the server for what was not asked for yet. */
+  #subscribe(channels: readonly string[], patterns: readonly string[]): void {
+    const { subscriber } = this.#connections;
+    const ask = (names: readonly string[], command: (...names: string[]) => Promise<unknown>) => {
+      const wanted = names.filter((name) => !this.#granted.has(name));
+      if (wanted.length === 0) return;
+      const grant = command.apply(subscriber, wanted);
+      // Whoever waits for it is told; here it only must not go unheard.
+      grant.catch(() => {});
+      for (const name of wanted) this.#granted.set(name, grant);
+    };
+    ask(channels, this.#config.sharded ? subscriber.ssubscribe : subscriber.subscribe);
+    ask(patterns, subscriber.psubscribe);
   }
 
   async #deliverKept(seat: Seat): Promise<void> {
@@ -218,6 +228,7 @@ export class Shouts {
       }
       if (!this.#seats.delete(name)) continue;
       this.#channels.delete(name);
+      this.#granted.delete(name);
       emptied.push(name);
     }
     seat.source.close();
@@ -227,12 +238,13 @@ export class Shouts {
       emptied.filter((each) => channels.includes(each) === is)
     );
     try {
-      if (plain.length > 0) {
-        await (this.#config.sharded
-          ? subscriber.sunsubscribe(...plain)
-          : subscriber.unsubscribe(...plain));
-      }
-      if (globs.length > 0) await subscriber.punsubscribe(...globs);
+      // Both at once: whoever begins to listen while the one is waited for comes behind the other.
+      const { sharded } = this.#config;
+      const leave = sharded ? subscriber.sunsubscribe : subscriber.unsubscribe;
+      await Promise.all([
+        plain.length > 0 ? leave.apply(subscriber, plain) : undefined,
+        globs.length > 0 ? subscriber.punsubscribe(...globs) : undefined,
+      ]);
     } catch (error) {
       // With the connection the subscription is gone; nobody is here to hear it anew.
       if (!isLoss(error)) throw this.#connections.explain(error, seat.endpoint.pattern);

@@ -25,6 +25,8 @@ const NOTHING: Body = { bytes: undefined, type: "" };
 
 const JSON_HEADERS = { "content-type": "application/json" } as const;
 const JSON_OK: ResponseInit = Object.freeze({ headers: JSON_HEADERS });
+/** Answers above this tell their length, so that a listener can hand them over piece by piece. */
+export const LARGE_BYTES = 128 * 1024;
 /** What of UTF-8 is one byte. */
 const ASCII = /^[\0-\x7f]*$/;
 
@@ -137,6 +139,9 @@ export class Bodies {
       const text = this.#text(value);
       if (text !== undefined) {
         statistics.bytesOut += text.length;
+        if (text.length > LARGE_BYTES) {
+          return wholeAnswer(text, JSON_HEADERS["content-type"], status);
+        }
         return status === 200 ? new Response(text, JSON_OK) : new Response(text, {
           status,
           headers: JSON_HEADERS,
@@ -146,7 +151,7 @@ export class Bodies {
     const { bytes, type } = this.encode(value, name);
     if (bytes === undefined) return new Response(null, { status: status === 200 ? 204 : status });
     statistics.bytesOut += bytes.length;
-    return new Response(bytes, { status, headers: { "content-type": type } });
+    return wholeAnswer(bytes, type, status);
   }
 
   /** JSON whose every character is one byte, if it is that, and within the limit. */
@@ -231,6 +236,25 @@ export function mediaType(type: string): string {
 
 function isJson(media: string): boolean {
   return media === "application/json" || media.endsWith("+json");
+}
+
+/**
+ * An answer whose body is there as a whole.
+ *
+ * @param body The body; a text is ASCII.
+ * @param type Its media type.
+ * @param status The status.
+ * @param more Further headers.
+ */
+export function wholeAnswer(
+  body: string | Uint8Array<ArrayBuffer>,
+  type: string,
+  status = 200,
+  more: Readonly<Record<string, string>> = {},
+): Response {
+  const headers: Record<string, string> = { "content-type": type, ...more };
+  if (body.length > LARGE_BYTES) headers["content-length"] = String(body.length);
+  return new Response(body, { status, headers });
 }
 
 /**

@@ -4,7 +4,8 @@
  * @module
  */
 
-import type { Availability, ConfigFields } from "@patchbay/core";
+import { type Availability, type ConfigFields, isLoopback } from "@patchbay/core";
+import { type AuthOptions, oddAuth } from "./auth_options.ts";
 import { isBase, METHODS, type RestName } from "./names.ts";
 
 /** Where to listen. */
@@ -45,53 +46,6 @@ export interface CorsOptions {
   readonly headers?: readonly string[];
   /** How long a browser remembers the permission, in seconds. Default 600. */
   readonly maxAgeSeconds?: number;
-}
-
-/** OAuth 2.0 Token Introspection: RFC 7662. */
-export interface Introspection {
-  /** The endpoint. */
-  readonly url: string;
-  /** Who asks. */
-  readonly clientId: string;
-  /** The secret of who asks. */
-  readonly clientSecret: string;
-  /** Scopes that a token must have. */
-  readonly scopes?: readonly string[];
-  /** How long an answer is believed, in milliseconds. Default 30 s. */
-  readonly cacheMs?: number;
-}
-
-/** What an authentication hook is shown. */
-export interface Credentials {
-  /** The method. */
-  readonly method: string;
-  /** The path. */
-  readonly path: string;
-  /** All headers. */
-  readonly headers: Headers;
-  /** The bearer token, if there is one. */
-  readonly token: string | undefined;
-  /** The API key, if there is one. */
-  readonly apiKey: string | undefined;
-}
-
-/** Says who sends a request: a name, or nothing for a stranger. */
-export type Authenticate = (
-  credentials: Credentials,
-) => string | undefined | Promise<string | undefined>;
-
-/** Who is let in. What is given is tried in this order; one that knows the sender is enough. */
-export interface AuthOptions {
-  /** Tokens by the name of who has them: `Authorization: Bearer …`. */
-  readonly tokens?: Readonly<Record<string, string>>;
-  /** Keys by the name of who has them. */
-  readonly apiKeys?: Readonly<Record<string, string>>;
-  /** The header that holds a key. Default `x-api-key`. */
-  readonly apiKeyHeader?: string;
-  /** Asks an authorization server about each token. */
-  readonly introspection?: Introspection;
-  /** Asks the program. */
-  readonly authenticate?: Authenticate;
 }
 
 /**
@@ -153,6 +107,8 @@ export interface RestConfig {
   readonly headersTimeoutMs: number;
   /** How long a whole request may take to arrive. */
   readonly requestTimeoutMs: number;
+  /** How long nothing of an answer may be read by its client. */
+  readonly answerTimeoutMs: number;
   /** How long the server keeps an idle connection. */
   readonly keepAliveTimeoutMs: number;
   /** How often a quiet event stream says that it lives. */
@@ -311,6 +267,13 @@ export const FIELDS: ConfigFields = {
     description: "how long a whole request may take to arrive, in ms; guarded",
     default: 30_000,
   },
+  answerTimeoutMs: {
+    kind: "integer",
+    min: 50,
+    description: "how long a client may read nothing of an answer or event stream, in ms, and a " +
+      "second for each 16 KiB that wait; guarded",
+    default: 60_000,
+  },
   keepAliveTimeoutMs: {
     kind: "integer",
     min: 50,
@@ -365,7 +328,7 @@ export const FIELDS: ConfigFields = {
 export function reachesHostOnly(listen: ListenAddress | undefined): boolean {
   if (listen?.path !== undefined || listen === undefined) return true;
   const { hostname = "127.0.0.1" } = listen;
-  return hostname === "localhost" || hostname === "::1" || /^127(\.\d{1,3}){3}$/.test(hostname);
+  return isLoopback(hostname);
 }
 
 /** Which of the two listeners is used. */
@@ -397,9 +360,9 @@ export function complaint(config: RestConfig, listens: boolean): Availability | 
       return no(`\`${key}\` ${JSON.stringify(url)} is no URL`, "write http://host:port");
     }
   }
-  const odd = peers.find((peer) => !isBase(peer));
-  if (odd !== undefined) {
-    return no(`\`peers\` has ${JSON.stringify(odd)}, which is no URL`, "write http://host:port");
+  const peer = peers.find((one) => !isBase(one));
+  if (peer !== undefined) {
+    return no(`\`peers\` has ${JSON.stringify(peer)}, which is no URL`, "write http://host:port");
   }
   for (const [address, name] of Object.entries(names)) {
     const { method = "POST" } = name ?? {};
@@ -407,6 +370,11 @@ export function complaint(config: RestConfig, listens: boolean): Availability | 
       return no(`\`names\`: ${address} has the method ${method}`, `one of ${METHODS.join(", ")}`);
     }
   }
+  if (config.token === "") {
+    return no("`token` is empty", "leave it out, or set the token that the other side knows");
+  }
+  const odd = auth === undefined ? undefined : oddAuth(auth);
+  if (odd !== undefined) return no(...odd);
   if (!Array.isArray(middleware) || middleware.some((one) => typeof one !== "function")) {
     return no("`middleware` is no list of functions", "pass what hono's app.use() takes");
   }

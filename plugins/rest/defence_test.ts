@@ -6,7 +6,8 @@
 import assert from "node:assert/strict";
 import { connect } from "node:net";
 import type { MiddlewareHandler } from "npm:hono@4.13.19";
-import { open, PatchbayError } from "@patchbay/core";
+import { defineCallable, open, PatchbayError } from "@patchbay/core";
+import { requireOrIgnore } from "../../tests/require.ts";
 import rest, { type RestConfig } from "./mod.ts";
 import { bayWith, counted, LISTENERS, post, problem } from "./testdata/bay.ts";
 
@@ -18,11 +19,21 @@ const IMPATIENT = {
   keepAliveTimeoutMs: 300,
 } as const;
 
+/** A certificate or key made for tests. */
+function pem(name: string): Promise<string> {
+  return Deno.readTextFile(new URL(`../websocket/testdata/certs/${name}`, import.meta.url));
+}
+
 /** Writes a text to a port, and reads until the other side closes. */
 function talk(url: string, text: string): Promise<string> {
   const { hostname, port } = new URL(url);
   return new Promise((resolve, reject) => {
     const socket = connect(Number(port), hostname);
+    const watchdog = setTimeout(
+      () => socket.destroy(new Error(`still open, after: ${reply}`)),
+      30_000,
+    );
+    socket.on("close", () => clearTimeout(watchdog));
     let reply = "";
     socket.on("connect", () => socket.write(text));
     socket.on("data", (data) => reply += data);
@@ -119,6 +130,31 @@ Deno.test("rest (guarded): one connection more than allowed is refused, the othe
   for (const call of calls) assert.equal(await (await call).json(), "open");
 });
 
+Deno.test("rest (guarded): with TLS too, one connection more than allowed is refused", async () => {
+  const [cert, key, ca] = await Promise.all(["server.pem", "server.key", "own-ca.pem"].map(pem));
+  await using bay = await bayWith({ ...IMPATIENT, maxConnections: 1, tls: { cert, key } });
+  const port = Number(new URL(bay.url).port);
+  const dial = () => Deno.connectTls({ hostname: "127.0.0.1", port, caCerts: [ca] });
+  const gate = Promise.withResolvers<string>();
+  using _open = { [Symbol.dispose]: () => gate.resolve("open") };
+  const entered = Promise.withResolvers<void>();
+  await bay.serve("arm/wait", () => {
+    entered.resolve();
+    return gate.promise;
+  });
+  const asked = new TextEncoder().encode(
+    `${HEAD.replace("move", "wait")}Content-Length: 0\r\n\r\n`,
+  );
+  using first = await dial();
+  await first.write(asked);
+  await entered.promise;
+  const second = await dial();
+  await second.write(asked);
+  const reply = await new Response(second.readable).text();
+  assert.match(reply, /^HTTP\/1\.1 503 [^]*connection: close/i);
+  assert.equal(counted(bay).errors.unavailable, 1);
+});
+
 Deno.test("rest (quick): one request more than allowed is 503, the others go on", async () => {
   await using bay = await bayWith({ listener: "quick", maxConnections: 2 });
   const gate = Promise.withResolvers<string>();
@@ -133,6 +169,26 @@ Deno.test("rest (quick): one request more than allowed is 503, the others go on"
   await problem(await fetch(`${bay.url}/arm/wait`, post(3)), 503, "overloaded");
   gate.resolve("open");
   for (const call of calls) assert.equal(await (await call).json(), "open");
+});
+
+Deno.test("rest (guarded): who is not let in loses the connection, others keep theirs", async () => {
+  await using bay = await bayWith({
+    listener: "guarded",
+    keepAliveTimeoutMs: 600_000,
+    auth: { tokens: { ada: "secret" } },
+  });
+  await bay.serve("arm/move", (value) => value);
+  const one = (more: string) => `${HEAD}Content-Length: 0\r\n${more}\r\n`;
+  const [known, last] = [
+    "Authorization: Bearer secret\r\n",
+    "Authorization: Bearer secret\r\nConnection: close\r\n",
+  ];
+  const statuses = async (...asked: string[]) =>
+    (await talk(bay.url, asked.map(one).join(""))).match(/(?<=HTTP\/1\.1 )\d+/g)?.map(Number);
+  assert.deepEqual(await statuses(known, known, last), [204, 204, 204]);
+  // The connection ends with the first refusal: it is not waited for more.
+  assert.deepEqual(await statuses(known, ""), [204, 401]);
+  assert.deepEqual(await statuses("Origin: https://evil.example\r\n"), [403]);
 });
 
 for (const listener of LISTENERS) {
@@ -168,11 +224,42 @@ for (const listener of LISTENERS) {
     for (const headers of strangers) {
       const response = await ask(headers);
       assert.ok(response.headers.has("www-authenticate"));
+      // A stranger keeps no connection.
+      assert.equal(response.headers.get("connection"), "close");
       await problem(response, 401, "unauthenticated");
     }
     assert.equal(counted(bay).errors.unauthenticated, strangers.length);
     // No credential reaches a handler as a header.
     assert.deepEqual(seen.at(-2), { mine: "1" });
+  });
+
+  Deno.test(`rest (${listener}): a hook that throws, or names nobody, lets in nobody and says nothing`, async () => {
+    const reports: PatchbayError[] = [];
+    await using bay = await bayWith({
+      listener,
+      auth: {
+        authenticate({ headers }) {
+          const badge = headers.get("x-badge") ?? "";
+          if (badge === "broken") throw new Error("no such table: /var/lib/people.db");
+          if (badge === "odd") return true as never;
+          return badge;
+        },
+      },
+    }, reports);
+    await bay.serve("arm/who", (_value, { peer }) => peer.identity);
+    const ask = (badge: string) =>
+      fetch(`${bay.url}/arm/who`, { method: "POST", headers: { "x-badge": badge } });
+    assert.equal(await (await ask("ada")).json(), "ada");
+    const told = await problem(await ask("broken"), 401, "unauthenticated");
+    assert.deepEqual(told, await problem(await ask(""), 401, "unauthenticated"));
+    assert.deepEqual(told, await problem(await ask("odd"), 401, "unauthenticated"));
+    await problem(await ask("broken"), 401, "unauthenticated");
+    assert.equal(counted(bay).errors.unauthenticated, 4);
+    // The owner hears of it, and not once for each request.
+    assert.equal(reports.length, 1);
+    assert.equal(reports[0].code, "internal");
+    assert.match(reports[0].message, /authenticate threw: no such table/);
+    assert.equal(await (await ask("ada")).json(), "ada");
   });
 
   Deno.test(`rest (${listener}): pages of other origins are refused, and let in by cors alone`, async () => {
@@ -226,6 +313,41 @@ for (const listener of LISTENERS) {
     for (const host of ["localhost:1", "127.0.0.1", "[::1]:80", "robot.local"]) {
       assert.match(await talk(bay.url, head(host)), /^HTTP\/1\.1 200 /);
     }
+    // A request line with a whole URL names another host than `Host` does.
+    const whole = head("localhost").replace("/arm", "http://rebound.example/arm");
+    assert.match(await talk(bay.url, whole), /^HTTP\/1\.1 421 /);
+  });
+
+  Deno.test(`rest (${listener}): what a page of another site asks for without saying so is refused`, async () => {
+    await using bay = await bayWith({ listener, cors: { origins: ["https://good.example"] } });
+    let asked = 0;
+    const Reset = defineCallable<unknown, number>({
+      address: "arm/reset",
+      native: { rest: { method: "GET", path: "/reset" } },
+    });
+    await bay.serve(Reset, () => ++asked);
+    // As <img>, <script> and links do it: no Origin.
+    const get = (headers: Record<string, string>) => fetch(`${bay.url}/reset`, { headers });
+    const evil = "https://evil.example/page";
+    const refused: Record<string, string>[] = [
+      { "sec-fetch-site": "cross-site" },
+      { "sec-fetch-site": "same-site" },
+      { "sec-fetch-site": "cross-site", referer: evil },
+      { "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", referer: "no URL" },
+    ];
+    for (const headers of refused) await problem(await get(headers), 403, "forbidden");
+    assert.equal(asked, 0);
+    const fine: Record<string, string>[] = [
+      {},
+      { referer: evil },
+      { "sec-fetch-site": "none" },
+      { "sec-fetch-site": "same-origin" },
+      { "sec-fetch-site": "cross-site", referer: "https://good.example/page" },
+      { "sec-fetch-site": "cross-site", origin: "https://good.example" },
+    ];
+    for (const headers of fine) assert.equal((await get(headers)).status, 200);
+    assert.equal(asked, fine.length);
+    assert.equal(counted(bay).errors.forbidden, refused.length);
   });
 
   Deno.test(`rest (${listener}): authorize decides on each verb, middleware before it`, async () => {
@@ -274,8 +396,49 @@ for (const listener of LISTENERS) {
   });
 }
 
+const curl = await requireOrIgnore("curl", async () => {
+  const command = new Deno.Command("curl", { args: ["--version"], stdout: "piped" });
+  const { success, stdout } = await command.output();
+  return success && / HTTP2\b/.test(new TextDecoder().decode(stdout));
+}, "apt-get install curl");
+
+Deno.test({
+  name: curl.name(
+    "rest (quick): over HTTP/2 too it answers to its names, and its own pages come in",
+  ),
+  ignore: curl.ignore,
+  fn: async () => {
+    const [cert, key] = await Promise.all(["server.pem", "server.key"].map(pem));
+    await using bay = await bayWith({ listener: "quick", tls: { cert, key } });
+    await bay.serve("arm/stop", () => "stopped");
+    const { origin, port } = new URL(bay.url);
+    const status = async (version: string, ...headers: string[]) => {
+      const args = ["-sk", "-m", "20", `--${version}`, "-o", "/dev/null", "-X", "POST"];
+      const { stdout } = await new Deno.Command("curl", {
+        args: [
+          ...args,
+          ...["-w", "%{http_version} %{http_code}"],
+          ...headers.flatMap((header) => ["-H", header]),
+          `${bay.url}/arm/stop`,
+        ],
+      }).output();
+      return new TextDecoder().decode(stdout);
+    };
+    for (const [version, told] of [["http2", "2"], ["http1.1", "1.1"]]) {
+      assert.equal(await status(version), `${told} 200`);
+      assert.equal(await status(version, `Origin: ${origin}`), `${told} 200`);
+      assert.equal(await status(version, `Host: localhost:${port}`), `${told} 200`);
+      assert.equal(await status(version, "Origin: https://evil.example"), `${told} 403`);
+      assert.equal(await status(version, "Host: evil.example"), `${told} 421`);
+      const both = ["Host: evil.example", "Origin: https://evil.example"];
+      assert.equal(await status(version, ...both), `${told} 421`);
+    }
+  },
+});
+
 Deno.test("rest: an authorization server is asked about tokens, once each for a while", async () => {
   const asked: string[] = [];
+  const reports: PatchbayError[] = [];
   const answers: Record<string, unknown> = {
     good: { active: true, sub: "ada", scope: "read arm" },
     narrow: { active: true, sub: "bob", scope: "read" },
@@ -299,7 +462,7 @@ Deno.test("rest: an authorization server is asked about tokens, once each for a 
           scopes: ["arm"],
         },
       },
-    });
+    }, reports);
     await bay.serve("arm/who", (_value, { peer }) => peer.identity);
     const ask = (token: string) =>
       fetch(`${bay.url}/arm/who`, {
@@ -310,7 +473,11 @@ Deno.test("rest: an authorization server is asked about tokens, once each for a 
     for (const token of ["narrow", "old", "bad"]) {
       await problem(await ask(token), 401, "unauthenticated");
     }
-    await problem(await ask("broken"), 503, "unavailable");
+    const told = await problem(await ask("broken"), 503, "unavailable");
+    // A stranger is not told why, the owner is.
+    assert.equal(told.detail, "the authorization server cannot be asked");
+    assert.deepEqual(reports.map(({ code }) => code), ["unavailable"]);
+    assert.match(reports[0].message, /it answered with 500/);
     assert.equal(asked.filter((line) => line.endsWith(" good")).length, 1);
     assert.equal(asked[0], `Basic ${btoa("patchbay:s3cret")} good`);
   }
@@ -327,6 +494,14 @@ Deno.test("rest: what is configured wrongly says what to do", async () => {
     [{ cors: { origins: ["*"], credentials: true } }, /credentials to every/, /name the origins/],
     [{ tls: { cert: "x" } }, /not both/, /`cert` and `key`/],
     [{ middleware: [1] as never }, /middleware/, /app\.use/],
+    [{ token: "" }, /`token` is empty/, /leave it out/],
+    [{ auth: { tokens: { ada: "" } } }, /`auth.tokens` has an empty .* for ada/, /a secret/],
+    [{ auth: { apiKeys: { bob: "" } } }, /`auth.apiKeys` has an empty .* for bob/, /a secret/],
+    [{ auth: { apiKeys: { "": "key" } } }, /`auth.apiKeys` has an empty/, /a secret/],
+    [{ auth: { tokens: { ada: 1 as never } } }, /`auth.tokens`/, /a secret/],
+    [{ auth: { apiKeyHeader: "" } }, /apiKeyHeader/, /x-api-key/],
+    [{ auth: { authenticate: "me" as never } }, /authenticate/, /open\(\)/],
+    [{ auth: { introspection: {} as never } }, /introspection/, /url/],
     [{ names: { "a/b": { method: "BREW" as never } } }, /BREW/, /GET, POST/],
   ];
   for (const [config, reason, remedy] of cases) {

@@ -141,7 +141,8 @@ export class EventStream {
 
   /** Says that the stream lives, if nothing else did; lets go of a client that does not read. */
   ping(): void {
-    if (this.#ended) return;
+    // What has ended may still wait for its reader.
+    if (this.#finished) return;
     if (this.queued > 0 && !this.#hungry) {
       if (++this.#unread > MAX_UNREAD_PINGS) this.abort();
       return;

@@ -9,9 +9,11 @@ import http from "node:http";
 import https from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
+import { isLoopback } from "@patchbay/core";
 import { getRequestListener, type HttpBindings } from "npm:@hono/node-server@2.1.8";
 import type { Visit } from "./exchange.ts";
-import { cannotListen, full, isLoopback, type Serve, type Serving, urlOf } from "./serving.ts";
+import { cannotListen, full, type Serve, type Serving, urlOf } from "./serving.ts";
+import { inPieces, UnreadWatch } from "./unread.ts";
 
 /** How often the waiting connections are looked at, in milliseconds, at least and at most. */
 const CHECK_MS = [50, 5_000] as const;
@@ -50,7 +52,9 @@ function visitOf(socket: Socket, headers: http.IncomingHttpHeaders): Visit {
   if (secure.authorized !== true) return { local, cut, header };
   const { CN } = secure.getPeerCertificate()?.subject ?? {};
   const identity = Array.isArray(CN) ? CN[0] : CN;
-  return identity === undefined ? { local, cut, header } : { local, identity, cut, header };
+  return identity === undefined || identity === ""
+    ? { local, cut, header }
+    : { local, identity, cut, header };
 }
 
 /** Listens with `node:http`, or `node:https` where there is a certificate. */
@@ -59,11 +63,20 @@ export const serveGuarded: Serve = async (options): Promise<Serving> => {
   const sockets = new Set<Socket>();
   /** Those that came when there were enough: they are told so, and closed. */
   const surplus = new WeakSet<Socket>();
-  const listener = getRequestListener(
+  const unread = new UnreadWatch(options.answerTimeoutMs, {
+    cut(status, why) {
+      options.onRefusal(status);
+      options.onAbuse(String(status), why);
+    },
+  });
+  const answer = getRequestListener(
     (request, env) => {
       const { incoming } = env as HttpBindings;
       const socket = incoming.socket as Socket;
-      if (!surplus.has(socket)) return handler(request, visitOf(socket, incoming.headers));
+      if (!surplus.has(socket)) {
+        const answer = handler(request, visitOf(socket, incoming.headers));
+        return answer instanceof Promise ? answer.then(inPieces) : inPieces(answer);
+      }
       options.onRefusal(503);
       return full(options.maxConnections);
     },
@@ -76,6 +89,9 @@ export const serveGuarded: Serve = async (options): Promise<Serving> => {
       },
     },
   );
+  const listener = (incoming: http.IncomingMessage, outgoing: http.ServerResponse) => {
+    if (unread.admits(incoming.socket, outgoing)) void answer(incoming, outgoing);
+  };
   const shortest = Math.min(options.headersTimeoutMs, options.requestTimeoutMs);
   const settings: http.ServerOptions = {
     maxHeaderSize: options.maxHeaderBytes,
@@ -84,27 +100,29 @@ export const serveGuarded: Serve = async (options): Promise<Serving> => {
     keepAliveTimeout: options.keepAliveTimeoutMs,
     connectionsCheckingInterval: Math.min(CHECK_MS[1], Math.max(CHECK_MS[0], shortest / 4)),
   };
-  const server = tls === undefined
-    ? http.createServer(settings, listener as http.RequestListener)
-    : https.createServer({
-      ...settings,
-      cert: tls.cert,
-      key: tls.key,
-      ...(tls.clientCa === undefined
-        ? {}
-        : { ca: tls.clientCa, requestCert: true, rejectUnauthorized: true }),
-    }, listener as http.RequestListener);
+  const server = tls === undefined ? http.createServer(settings, listener) : https.createServer({
+    ...settings,
+    handshakeTimeout: options.headersTimeoutMs,
+    cert: tls.cert,
+    key: tls.key,
+    ...(tls.clientCa === undefined
+      ? {}
+      : { ca: tls.clientCa, requestCert: true, rejectUnauthorized: true }),
+  }, listener);
   // Beyond this there is not even an answer.
   server.maxConnections = options.maxConnections * 2 + 16;
   server.on("connection", (socket: Socket) => {
-    if (sockets.size >= options.maxConnections) surplus.add(socket);
     sockets.add(socket);
-    options.onConnections(sockets.size);
-    socket.once("close", () => {
-      sockets.delete(socket);
-      options.onConnections(sockets.size);
-    });
+    socket.once("close", () => sockets.delete(socket));
     // What goes wrong on one connection ends that connection.
+    socket.on("error", () => {});
+  });
+  let open = 0;
+  // With TLS requests come over another socket than the one that connected.
+  server.on(tls === undefined ? "connection" : "secureConnection", (socket: Socket) => {
+    if (open >= options.maxConnections) surplus.add(socket);
+    options.onConnections(++open);
+    socket.once("close", () => options.onConnections(--open));
     socket.on("error", () => {});
   });
   server.on("tlsClientError", () => options.onRefusal(401));
@@ -136,6 +154,9 @@ export const serveGuarded: Serve = async (options): Promise<Serving> => {
     } catch (error) {
       refused(error);
     }
+  }).catch((error) => {
+    unread.close();
+    throw error;
   });
   const address = server.address() as AddressInfo | string;
   let closing: Promise<void> | undefined;
@@ -143,6 +164,7 @@ export const serveGuarded: Serve = async (options): Promise<Serving> => {
     url: urlOf(place, typeof address === "string" ? 0 : address.port, tls !== undefined),
     close: (graceMs) =>
       closing ??= (async () => {
+        unread.close();
         const closed = new Promise<void>((resolve) => server.close(() => resolve()));
         server.closeIdleConnections();
         const timer = setTimeout(() => {

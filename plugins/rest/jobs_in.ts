@@ -14,6 +14,7 @@ import {
   type TransportContext,
 } from "@patchbay/core";
 import type { RestConfig } from "./config.ts";
+import { wholeAnswer } from "./bodies.ts";
 import { encodeEvent, EVENT_STREAM } from "./events.ts";
 import type { EventStream, StreamBounds, Streams } from "./event_stream.ts";
 import { peerOf, type Visit } from "./exchange.ts";
@@ -393,10 +394,7 @@ class HeldJob extends TimerEntry implements JobSink {
       const { bytes, type } = body;
       this.#finish(
         encodeEvent("result", String(this.#sequence + 1), body, {}),
-        () =>
-          bytes === undefined
-            ? new Response(null, { status: 204 })
-            : new Response(bytes, { headers: { "content-type": type } }),
+        () => bytes === undefined ? new Response(null, { status: 204 }) : wholeAnswer(bytes, type),
       );
     } catch (error) {
       const known = PatchbayError.fromThrown(error);

@@ -8,17 +8,8 @@ import { DENO_PARTS } from "./deno_parts.ts";
 import { createRest, type RestPlugin } from "./plugin.ts";
 
 export { type HttpRequest, httpRequest, type Params } from "./exchange.ts";
-export type {
-  Authenticate,
-  AuthOptions,
-  CorsOptions,
-  Credentials,
-  Introspection,
-  ListenAddress,
-  Middleware,
-  RestConfig,
-  TlsOptions,
-} from "./config.ts";
+export type { Authenticate, AuthOptions, Credentials, Introspection } from "./auth_options.ts";
+export type { CorsOptions, ListenAddress, Middleware, RestConfig, TlsOptions } from "./config.ts";
 export type { Method, RestName } from "./names.ts";
 export type { RestPlugin } from "./plugin.ts";
 export type { RestExtras } from "./transport.ts";

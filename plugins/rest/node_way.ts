@@ -94,14 +94,24 @@ export function fromNode(error: unknown, where: string): PatchbayError {
   });
 }
 
+/** An open connection. */
+interface Use {
+  /** How many requests it has had. */
+  uses: number;
+  /** How many when idle ones were looked for last. */
+  usesThen: number;
+  /** Whether the host has said that it closes it. */
+  dismissed: boolean;
+}
+
 class NodeWay implements Way {
   readonly #base: string;
   readonly #destination: Destination;
   readonly #agent: http.Agent;
   readonly #request: typeof http.request;
   readonly #events: WayEvents;
-  /** Every open connection, and how many requests it has had. */
-  readonly #sockets = new Map<Socket, { uses: number; usesThen: number }>();
+  /** Every open connection. */
+  readonly #sockets = new Map<Socket, Use>();
   /** Looks for idle ones. A timeout of the agent's would cost two timers a request. */
   readonly #sweep: ReturnType<typeof setInterval>;
   readonly #tls: https.AgentOptions;
@@ -213,7 +223,10 @@ class NodeWay implements Way {
       path: prefix + target,
       agent: this.#agent,
       headers: given,
-    }, answered);
+    }, (message) => {
+      this.#dismissed(message);
+      answered(message);
+    });
     const stop = () => {
       sent.destroy();
       reject(signal.reason);
@@ -236,15 +249,23 @@ class NodeWay implements Way {
     reject(request.signal.aborted ? request.signal.reason : fromNode(error, this.#base));
   }
 
+  /** A host that says it closes the connection is not lost with it. */
+  #dismissed({ headers, socket }: http.IncomingMessage): void {
+    const use = this.#sockets.get(socket);
+    if (use !== undefined && headers.connection?.toLowerCase() === "close") use.dismissed = true;
+  }
+
   /** A socket that is new here, or one of the pool. */
   #met(socket: Socket): void {
     const use = this.#sockets.get(socket);
     if (use !== undefined) return void use.uses++;
     const there = () => {
-      this.#sockets.set(socket, { uses: 1, usesThen: 0 });
+      const use = { uses: 1, usesThen: 0, dismissed: false };
+      this.#sockets.set(socket, use);
       this.#events.connected();
       socket.once("close", () => {
-        if (this.#sockets.delete(socket)) this.#events.disconnected(!this.#closed);
+        if (!this.#sockets.delete(socket)) return;
+        this.#events.disconnected(!this.#closed && !use.dismissed);
       });
     };
     if (socket.connecting) socket.once("connect", there);

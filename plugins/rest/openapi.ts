@@ -5,7 +5,7 @@
  */
 
 import type { AnyContract, CallableEndpoint, JobEndpoint, SpeakerEndpoint } from "@patchbay/core";
-import type { AuthOptions } from "./config.ts";
+import type { AuthOptions } from "./auth_options.ts";
 import { type Name, nameOf } from "./names.ts";
 import { type JsonSchema, schemaOf } from "./schemas.ts";
 

@@ -16,6 +16,7 @@ import {
   type TransportContext,
 } from "@patchbay/core";
 import type { RestConfig } from "./config.ts";
+import { wholeAnswer } from "./bodies.ts";
 import { encodeEvent, encodePosition, type EventFacts } from "./events.ts";
 import type { EventStream, StreamOverflow, Streams } from "./event_stream.ts";
 import { FROM, readSender } from "./headers.ts";
@@ -243,7 +244,7 @@ export class Publisher {
       way.endpoint.contract.codec,
     );
     if (bytes === undefined) return new Response(null, { status: 204 });
-    return new Response(bytes, { headers: { "content-type": type, "cache-control": "no-store" } });
+    return wholeAnswer(bytes, type, 200, { "cache-control": "no-store" });
   }
 
   #retained({ last, statistics, contract }: SpeakerEndpoint, { stream, wild }: Subscription): void {

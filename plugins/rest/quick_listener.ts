@@ -5,10 +5,10 @@
  * @module
  */
 
-import { PatchbayError } from "@patchbay/core";
+import { isLoopback, PatchbayError } from "@patchbay/core";
 import type { Visit } from "./exchange.ts";
 import { problemResponse } from "./statuses.ts";
-import { cannotListen, full, isLoopback, type Serve, type Serving, urlOf } from "./serving.ts";
+import { cannotListen, full, type Serve, type Serving, urlOf } from "./serving.ts";
 
 const LOCAL: Visit = Object.freeze({ local: true });
 const REMOTE: Visit = Object.freeze({ local: false });

@@ -10,6 +10,7 @@ import type { MiddlewareHandler } from "npm:hono@4.13.19";
 import {
   type CallableEndpoint,
   type EndpointStatistics,
+  isLoopback,
   json,
   PatchbayError,
   type TimerWheel,
@@ -21,9 +22,10 @@ import { type Bodies, readBody, tooLarge } from "./bodies.ts";
 import { listenerOf, reachesHostOnly, type RestConfig } from "./config.ts";
 import { Exchange, type ExchangeHost, headerOf, peerOf, type Visit } from "./exchange.ts";
 import { gather, type Name, nameOf } from "./names.ts";
+import { Notices } from "./notices.ts";
 import { type Answer, type RestContext, Router } from "./router.ts";
 import { fieldTypes } from "./schemas.ts";
-import { isLoopback, type Place, type Serve, type Serving } from "./serving.ts";
+import { type Place, type Serve, type Serving } from "./serving.ts";
 import { codeOf, problemResponse } from "./statuses.ts";
 
 /** How long open answers may still take when the server closes, in milliseconds. */
@@ -62,6 +64,7 @@ export class RestServer implements ExchangeHost {
   readonly #config: RestConfig;
   readonly #parts: ServerParts;
   readonly #gate: Gate | undefined;
+  readonly #notices: Notices;
   readonly #hosts: ReadonlySet<string> | undefined;
   readonly #origins: ReadonlySet<string>;
   readonly #desks = new Map<string, Desk>();
@@ -81,7 +84,10 @@ export class RestServer implements ExchangeHost {
     this.bodies = parts.bodies;
     this.timers = context.timers;
     this.timeoutMs = config.timeoutMs;
-    this.#gate = config.auth === undefined ? undefined : new Gate(config.auth);
+    const notices = this.#notices = new Notices((error) => context.report(error));
+    if (config.auth !== undefined) {
+      this.#gate = new Gate(config.auth, (kind, what) => notices.tell(kind, what));
+    }
     this.apiKeyHeader = this.#gate?.apiKeyHeader ?? "x-api-key";
     this.#origins = new Set(config.cors?.origins ?? []);
     // A page can be made to ask a loopback address under a name of its own (DNS rebinding).
@@ -122,6 +128,7 @@ export class RestServer implements ExchangeHost {
         handler: (request, visit) => this.#handle(request, visit),
         onRefusal: (status) => this.#context.statistics.countError(codeOf(status)),
         onError: (error) => this.#context.report(PatchbayError.fromThrown(error)),
+        onAbuse: (kind, what) => this.#notices.tell(kind, what),
         onConnections: (count) => {
           this.#context.statistics.connections += count - this.#connections;
           this.#connections = count;
@@ -233,16 +240,21 @@ export class RestServer implements ExchangeHost {
   // ----- every request -----
 
   #handle(request: Request, visit: Visit): Response | Promise<Response> {
-    const host = headerOf(request, visit, "host");
-    if (this.#hosts !== undefined && host !== null && !this.#answersTo(host)) {
-      const error = new PatchbayError("forbidden", `this server does not answer to ${host}`, {
+    const named = headerOf(request, visit, "host");
+    // HTTP/2 has no `Host`; a request line that holds a whole URL goes before it (RFC 9112 §3.2.2).
+    const authority = authorityOf(request.url);
+    const host = named ?? authority;
+    if (this.#hosts !== undefined && !(this.#answersTo(authority) && this.#answersTo(host))) {
+      const odd = this.#answersTo(authority) ? host : authority;
+      const error = new PatchbayError("forbidden", `this server does not answer to ${odd}`, {
         remedy: "use 127.0.0.1 or localhost, or add the name to config.rest.allowedHosts",
       });
       return this.refuse(error, 421);
     }
-    const origin = headerOf(request, visit, "origin");
-    if (origin !== null && !this.#admits(origin, host)) {
-      const error = new PatchbayError("forbidden", `pages of ${origin} may not use this server`, {
+    const page = pageOf(request, visit);
+    if (page !== null && !this.#admits(page, host)) {
+      const which = page === ANOTHER_SITE ? page : `pages of ${page}`;
+      const error = new PatchbayError("forbidden", `${which} may not use this server`, {
         remedy: "add the origin to config.rest.cors.origins",
       });
       return this.refuse(error);
@@ -259,12 +271,12 @@ export class RestServer implements ExchangeHost {
     return answers;
   }
 
-  #admits(origin: string, host: string | null): boolean {
+  #admits(origin: string, host: string): boolean {
     if (this.#origins.has(origin) || this.#origins.has("*")) return true;
     const { publicUrl } = this.#config;
     if (publicUrl !== undefined && URL.parse(publicUrl)?.origin === origin) return true;
     // The page of this very server.
-    return host !== null && URL.parse(origin)?.host === host;
+    return URL.parse(origin)?.host === host;
   }
 
   #authenticate(gate: Gate): MiddlewareHandler<{ Bindings: Visit }> {
@@ -407,6 +419,28 @@ export class RestServer implements ExchangeHost {
 }
 
 const NONE: Readonly<Record<string, string>> = Object.freeze({});
+
+/** The host and port of a URL, as they stand in it. */
+function authorityOf(url: string): string {
+  const start = url.indexOf("://") + 3;
+  const end = url.indexOf("/", start);
+  return end < 0 ? url.slice(start) : url.slice(start, end);
+}
+
+/** Where a page comes from that does not say so. */
+const ANOTHER_SITE = "pages of another site";
+
+/**
+ * The origin of the page that a request comes from; `null` if it comes from none, or from one of
+ * this server's own. Browsers leave `Origin` out of simple GETs, and mark those (Fetch Metadata §2).
+ */
+function pageOf(request: Request, visit: Visit): string | null {
+  const origin = headerOf(request, visit, "origin");
+  if (origin !== null) return origin;
+  const site = headerOf(request, visit, "sec-fetch-site");
+  if (site !== "cross-site" && site !== "same-site") return null;
+  return URL.parse(headerOf(request, visit, "referer") ?? "")?.origin ?? ANOTHER_SITE;
+}
 
 function brokenOff(cause: unknown): PatchbayError {
   return new PatchbayError("protocol", "the body did not arrive as announced", { cause });

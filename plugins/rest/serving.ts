@@ -50,12 +50,16 @@ export interface ServingOptions {
   readonly requestTimeoutMs: number;
   /** How long an idle connection is kept, in milliseconds. */
   readonly keepAliveTimeoutMs: number;
+  /** How long nothing of an answer may be read by its client, in milliseconds. */
+  readonly answerTimeoutMs: number;
   /** Answers a request. Never throws. */
   readonly handler: (request: Request, visit: Visit) => Response | Promise<Response>;
   /** Called with the status of what the listener itself refuses. */
   readonly onRefusal: (status: number) => void;
   /** Called with what nobody awaits. */
   readonly onError: (error: unknown) => void;
+  /** Called with the kind of what a client has done to this server, and what to say of it. */
+  readonly onAbuse: (kind: string, what: (untold: number) => PatchbayError) => void;
   /** Called when connections came or went, with how many there are now. */
   readonly onConnections: (count: number) => void;
 }
@@ -70,16 +74,6 @@ export interface Serving {
 
 /** Makes a listener. */
 export type Serve = (options: ServingOptions) => Promise<Serving>;
-
-/**
- * Whether an address is this host's own.
- *
- * @param hostname A name or number.
- */
-export function isLoopback(hostname: string): boolean {
-  return hostname === "localhost" || hostname === "::1" || hostname === "[::1]" ||
-    /^(::ffff:)?127(\.\d{1,3}){3}$/.test(hostname);
-}
 
 /**
  * The URL of what listens.

@@ -129,6 +129,9 @@ export function problemOf(error: PatchbayError, status: number): Problem {
   };
 }
 
+/** What is answered to whom this server does not know, or does not want. */
+const STRANGERS: ReadonlySet<number> = new Set([401, 403, 421]);
+
 /**
  * The answer that tells an error.
  *
@@ -143,6 +146,8 @@ export function problemResponse(
 ): Response {
   const more: Record<string, string> = { "content-type": PROBLEM, ...headers };
   if (status === 401) more["www-authenticate"] ??= 'Bearer realm="patchbay"';
+  // Who is not let in keeps no connection that others need.
+  if (STRANGERS.has(status)) more.connection ??= "close";
   // RFC 9110 §10.2.3: in seconds.
   if (status === 429 || status === 503) more["retry-after"] ??= "1";
   return new Response(JSON.stringify(problemOf(error, status)), { status, headers: more });

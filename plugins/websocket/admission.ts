@@ -10,7 +10,6 @@ import { ChunkPool } from "./chunk_pool.ts";
 import { Gathering, SUBPROTOCOL, WebSocketLink } from "./link.ts";
 import type { AnySocket, SocketFacts } from "./socket_flow.ts";
 import { WebSocketTextLink } from "./text_link.ts";
-import { isAddress } from "./loopback.ts";
 import { TOKEN_PROTOCOL } from "./token.ts";
 import { WireLink } from "./wire_link.ts";
 import { WireTextLink } from "./wire_text_link.ts";
@@ -119,6 +118,16 @@ function mayComeFrom(origin: string | null, host: string | null, allowed: readon
   return from !== null && from.host === host && isAddress(from.hostname);
 }
 
+/**
+ * Whether a host is told by its address, or is this host by definition, and not by a name that
+ * somebody could give it.
+ *
+ * @param hostname A name or address, in a URL's form.
+ */
+function isAddress(hostname: string): boolean {
+  return hostname === "localhost" || hostname.startsWith("[") || /^\d+(\.\d+){3}$/.test(hostname);
+}
+
 async function identify(
   handshake: Handshake,
   door: Door,
@@ -185,9 +194,10 @@ export class LinkMaker {
    * @param socket The socket.
    * @param admission What its request came to.
    * @param local Whether the peer is on this host.
+   * @param admit Called when the client is let in.
    */
-  take(socket: AnySocket, admission: Admission, local: boolean): void {
-    const facts = this.#facts(admission, local);
+  take(socket: AnySocket, admission: Admission, local: boolean, admit?: () => void): void {
+    const facts = { ...this.#facts(admission, local), admit };
     this.#accept(
       () =>
         admission.protocol === SUBPROTOCOL

@@ -9,11 +9,11 @@ import {
   type ConfigFields,
   HUB_FIELDS,
   type HubConfig,
+  isLoopback,
   LINK_FIELDS,
 } from "@patchbay/core";
 import type { AuthenticateHandshake } from "./admission.ts";
 import type { ListenerOptions, Listening } from "./listening.ts";
-import { isLoopback } from "./loopback.ts";
 
 /** Where a hub listens. */
 export interface ListenAddress extends Partial<ListenerOptions> {

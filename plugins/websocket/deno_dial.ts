@@ -6,12 +6,11 @@
  * @module
  */
 
-import { PatchbayError } from "@patchbay/core";
+import { isLoopback, PatchbayError } from "@patchbay/core";
 import { fromNotCapable } from "@patchbay/host";
 import type { TlsConfig } from "./config.ts";
 import { type DialledLink, type Dialler, refused } from "./dial.ts";
 import { SUBPROTOCOL } from "./link.ts";
-import { isLoopback } from "./loopback.ts";
 import { needsNode } from "./needs_node.ts";
 import { readPem } from "./pem.ts";
 import { HandshakeRefused, upgrade } from "./wire_handshake.ts";

@@ -4,9 +4,8 @@
  * @module
  */
 
-import { type Link, PatchbayError } from "@patchbay/core";
+import { isLoopback, type Link, PatchbayError } from "@patchbay/core";
 import { SUBPROTOCOL, WebSocketLink } from "./link.ts";
-import { isLoopback } from "./loopback.ts";
 import type { AnySocket } from "./socket_flow.ts";
 
 /** A link that was dialled. */

@@ -22,6 +22,11 @@ const GATHERED_BYTES = 128 * 1024;
 export const WIRE_FRAME_BYTES: number = 64 * 1024 + MAX_FRAME_BYTES;
 /** The largest message that is taken, in bytes. */
 export const MAX_WIRE_MESSAGE_BYTES: number = 512 * 1024;
+/**
+ * What a server reads of a client that has not been let in, in bytes: its hello, which may have the
+ * token, and what it sends with it. The rest stays where it is until the hello-ack.
+ */
+export const EARLY_BYTES: number = 64 * 1024;
 
 /**
  * Where frames are gathered until they are sent. Links may share one: who comes next has what is
@@ -136,7 +141,9 @@ export class WebSocketLink implements Link {
     const at = this.#claimedAt;
     out.view.setUint32(at - LENGTH_BYTES, bytes, true);
     out.used = at + bytes;
-    if (out.bytes[at] === Kind.goodbye) this.#farewell = reasonIn(out.bytes.subarray(at, out.used));
+    const kind = out.bytes[at];
+    if (kind === Kind.goodbye) this.#farewell = reasonIn(out.bytes.subarray(at, out.used));
+    else if (kind === Kind.helloAck) this.#flow.admit();
     if (this.#due) return;
     this.#due = true;
     queueMicrotask(this.#flushDue);

@@ -13,10 +13,10 @@ import type { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
 // @ts-types="./ws_library.d.ts"
 import { type WebSocket as WsSocket, WebSocketServer } from "npm:ws@8.23.0";
+import { isLoopback } from "@patchbay/core";
 import { type Door, type Doors, examine, LinkMaker, type Refusal } from "./admission.ts";
-import { SUBPROTOCOL } from "./link.ts";
+import { EARLY_BYTES, SUBPROTOCOL } from "./link.ts";
 import type { ListenerSetup, RunningServer } from "./listener.ts";
-import { isLoopback } from "./loopback.ts";
 import type { AnySocket } from "./socket_flow.ts";
 
 /** How long the header of a request, or the handshake of TLS, may take by default, in ms. */
@@ -55,6 +55,25 @@ function keepAlive(socket: WsSocket, { pingIntervalMs, pingTimeoutMs }: Door): v
     else socket.ping();
   }, pingIntervalMs);
   socket.on("close", () => clearInterval(timer));
+}
+
+/**
+ * Reads of a client that has not been let in a little only: the rest stays where it is, and the
+ * session's deadline for the handshake ends what comes to nothing.
+ *
+ * @returns Lets it in.
+ */
+function holdBack(socket: Socket, opened: WsSocket): () => void {
+  let bytes = 0;
+  const count = (chunk: Uint8Array) => {
+    bytes += chunk.length;
+    if (bytes >= EARLY_BYTES) opened.pause();
+  };
+  socket.on("data", count);
+  return () => {
+    socket.off("data", count);
+    if (opened.isPaused) opened.resume();
+  };
 }
 
 /**
@@ -142,7 +161,7 @@ export async function serveNode(setup: ListenerSetup, doors: Doors): Promise<Run
       if (maker === undefined) makers.set(door, maker = new LinkMaker(door, true));
       opened.on("error", () => {});
       if (verdict.protocol !== SUBPROTOCOL) keepAlive(opened, door);
-      maker.take(opened as unknown as AnySocket, verdict, local);
+      maker.take(opened as unknown as AnySocket, verdict, local, holdBack(socket, opened));
     });
   });
   await new Promise<void>((resolve, reject) => {

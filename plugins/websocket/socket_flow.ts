@@ -58,6 +58,8 @@ export interface SocketFacts {
   readonly identity?: string;
   /** Whether this side has accepted it: only then is every code allowed for closing. */
   readonly accepted?: boolean;
+  /** Called when the client is let in: what it sends has been held back. */
+  readonly admit?: () => void;
   /** Whether `send()` keeps the bytes it is given instead of copying them, as `ws` does. */
   readonly keepsBytes?: boolean;
 }
@@ -117,6 +119,11 @@ export class SocketFlow {
   /** Whether nothing more comes or goes. */
   get closed(): boolean {
     return this.#closed;
+  }
+
+  /** The peer is let in. */
+  admit(): void {
+    this.#facts.admit?.();
   }
 
   /**

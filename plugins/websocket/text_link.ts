@@ -51,6 +51,10 @@ class WebSocketTexts implements TextChannel {
     this.#flow.send(text, text.length);
   }
 
+  admitted(): void {
+    this.#flow.admit();
+  }
+
   close(abrupt = false, why?: PatchbayError): Promise<void> {
     return this.#flow.close(abrupt, why);
   }

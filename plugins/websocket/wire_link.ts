@@ -9,6 +9,7 @@ import { Kind } from "@patchbay/core/envelope";
 import { ChunkPool, type PoolOwner } from "./chunk_pool.ts";
 import { closeCodeOf, closeReasonOf } from "./close_codes.ts";
 import {
+  EARLY_BYTES,
   interrupted,
   LENGTH_BYTES,
   MAX_WIRE_MESSAGE_BYTES,
@@ -64,7 +65,8 @@ export class WireLink implements Link, WireOwner, PoolOwner {
     this.authorized = facts.authorized === true;
     this.identity = facts.identity;
     const client = facts.accepted !== true;
-    const options = { client, op: Op.binary, maxBytes: MAX_WIRE_MESSAGE_BYTES };
+    const earlyBytes = client ? undefined : EARLY_BYTES;
+    const options = { client, op: Op.binary, maxBytes: MAX_WIRE_MESSAGE_BYTES, earlyBytes };
     this.#socket = new WireSocket(conn, rest, options, this);
   }
 
@@ -113,9 +115,9 @@ export class WireLink implements Link, WireOwner, PoolOwner {
     const at = this.#claimedAt;
     chunk.view.setUint32(at - LENGTH_BYTES, bytes, true);
     chunk.used = at + bytes;
-    if (chunk.bytes[at] === Kind.goodbye) {
-      this.#farewell = reasonIn(chunk.bytes.subarray(at, chunk.used));
-    }
+    const kind = chunk.bytes[at];
+    if (kind === Kind.goodbye) this.#farewell = reasonIn(chunk.bytes.subarray(at, chunk.used));
+    else if (kind === Kind.helloAck) this.#socket.admit();
     this.#buffered += LENGTH_BYTES + bytes;
     if (this.#due || this.#socket.writing) return;
     this.#due = true;

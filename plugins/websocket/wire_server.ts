@@ -9,9 +9,9 @@
  * @module
  */
 
+import { isLoopback } from "@patchbay/core";
 import { type Admission, type Door, type Doors, examine, LinkMaker } from "./admission.ts";
 import type { ListenerSetup, RunningServer } from "./listener.ts";
-import { isLoopback } from "./loopback.ts";
 import { acceptOf, writeAll } from "./wire_handshake.ts";
 import { answer, BadRequest, keyIn, readRequest, type WireRequest } from "./wire_request.ts";
 

@@ -31,6 +31,11 @@ export interface WireOptions {
   readonly op: number;
   /** The largest message that is taken, in bytes. */
   readonly maxBytes: number;
+  /**
+   * So much is read of a peer before {@link WireSocket.admit}, in bytes; its first message has to be
+   * within. The rest stays with the kernel, and with the peer. Absent: it is let in.
+   */
+  readonly earlyBytes?: number;
 }
 
 /** Whose socket it is. */
@@ -63,11 +68,17 @@ export class WireSocket {
   #start = 0;
   #end: number;
   #smallReads = 0;
+  /** How much may still be read of a peer that has not been let in. */
+  #earlyBytes: number;
+  /** Whether a message has come. */
+  #heard = false;
+  readonly #admitted = Promise.withResolvers<void>();
   /** The pieces of a message that comes in several frames, and their size. */
   #pieces: Uint8Array[] | undefined;
   #piecesBytes = 0;
   #closed = false;
-  #refused = false;
+  /** Whether what comes is thrown away: the peer was refused, or has said that it closes. */
+  #deaf = false;
   #saidClose = false;
   #closing: Promise<void> | undefined;
   readonly #gone = Promise.withResolvers<void>();
@@ -86,7 +97,13 @@ export class WireSocket {
     this.#conn = conn;
     this.#options = options;
     this.#owner = owner;
-    this.#reader = { op: options.op, masked: !options.client, maxBytes: options.maxBytes };
+    const { earlyBytes = Infinity, maxBytes } = options;
+    this.#reader = {
+      op: options.op,
+      masked: !options.client,
+      maxBytes: Math.min(maxBytes, earlyBytes),
+    };
+    this.#earlyBytes = earlyBytes - rest.length;
     this.#input = new Uint8Array(Math.max(READ_BYTES, (rest.length + 3) & ~3));
     this.#words = new Uint32Array(this.#input.buffer);
     this.#input.set(rest);
@@ -106,6 +123,13 @@ export class WireSocket {
   /** Begins to read. */
   start(): void {
     void this.#read();
+  }
+
+  /** The peer is let in: all that it sends is read. */
+  admit(): void {
+    this.#earlyBytes = Infinity;
+    this.#reader.maxBytes = this.#options.maxBytes;
+    this.#admitted.resolve();
   }
 
   /** Writes what its owner has. */
@@ -129,6 +153,7 @@ export class WireSocket {
     if (abrupt) this.shut(undefined);
     return this.#closing ??= (async () => {
       if (this.#closed) return;
+      this.#sendAway();
       let timer: ReturnType<typeof setTimeout> | undefined;
       const late = new Promise<void>((resolve) => timer = setTimeout(resolve, CLOSE_MS));
       const orderly = async () => {
@@ -157,6 +182,7 @@ export class WireSocket {
       // The peer was faster.
     }
     this.#owner.closed(error);
+    this.#admitted.resolve();
     this.#gone.resolve();
   }
 
@@ -208,12 +234,20 @@ export class WireSocket {
         while (!this.#closed && this.#frame());
         if (this.#closed) return;
         this.#owner.batchEnd();
-        // What a peer sends after it was refused is not looked at: only its end is waited for.
-        if (this.#refused) this.#start = this.#end = 0;
+        // Only the end of such a peer is waited for.
+        if (this.#deaf) this.#start = this.#end = 0;
+        if (this.#earlyBytes <= 0 && !this.#deaf) {
+          if (this.#heard) await this.#admitted.promise;
+          else this.#refuse("too_large", this.#tooEarly());
+          continue;
+        }
         this.#makeRoom();
-        const read = await this.#conn.read(this.#input.subarray(this.#end));
+        const room = this.#input.length - this.#end;
+        const end = this.#end + (this.#deaf ? room : Math.min(room, this.#earlyBytes));
+        const read = await this.#conn.read(this.#input.subarray(this.#end, end));
         if (read === null) break;
         this.#end += read;
+        this.#earlyBytes -= read;
         this.#smallReads = this.#end < READ_BYTES ? this.#smallReads + 1 : 0;
       }
       this.shut(this.#saidClose ? undefined : new PatchbayError("closed", "the connection broke"));
@@ -256,7 +290,7 @@ export class WireSocket {
     const input = this.#input;
     const at = this.#start;
     const there = this.#end - at;
-    if (there < 2 || this.#refused) return false;
+    if (there < 2 || this.#deaf) return false;
     const [first, second] = [input[at], input[at + 1]];
     let length = second & 0x7f;
     let head = 2;
@@ -265,6 +299,9 @@ export class WireSocket {
       if (there < head) return false;
       length = 0;
       for (let i = 2; i < head; i++) length = length * 256 + input[at + i];
+    }
+    if (length > this.#reader.maxBytes && this.#reader.maxBytes < this.#options.maxBytes) {
+      return this.#refuse("too_large", this.#tooEarly());
     }
     const wrong = complaint(first, second, length, this.#reader);
     if (wrong !== undefined) return this.#refuse(wrong.code, wrong.message);
@@ -289,13 +326,13 @@ export class WireSocket {
       return this.#refuse("protocol", "the peer sent a message in a message");
     }
     if (last && !begun) {
-      this.#owner.message(input, begin, end);
+      this.#tell(input, begin, end);
       return true;
     }
     const pieces = this.#pieces ??= [];
     pieces.push(input.slice(begin, end));
     this.#piecesBytes += end - begin;
-    const { maxBytes } = this.#options;
+    const { maxBytes } = this.#reader;
     if (this.#piecesBytes > maxBytes || pieces.length > maxBytes / 64) {
       return this.#refuse("too_large", `the peer's message has over ${maxBytes} bytes`);
     }
@@ -308,17 +345,41 @@ export class WireSocket {
       whole.set(piece, at);
       at += piece.length;
     }
-    this.#owner.message(whole, 0, whole.length);
+    this.#tell(whole, 0, whole.length);
     return true;
   }
 
+  #tell(bytes: Uint8Array, at: number, end: number): void {
+    if (!this.#heard) {
+      this.#heard = true;
+      // What comes next waits for the hello-ack, and is bounded by what is read until then.
+      if (this.#earlyBytes !== Infinity) this.#reader.maxBytes = this.#options.maxBytes;
+    }
+    this.#owner.message(bytes, at, end);
+  }
+
+  /** It is closed before it was let in: no more than the answer to that is wanted of it. */
+  #sendAway(): void {
+    const { earlyBytes } = this.#options;
+    if (earlyBytes === undefined || this.#earlyBytes === Infinity) return;
+    this.#reader.maxBytes = Math.min(earlyBytes, this.#options.maxBytes);
+    this.#earlyBytes = Infinity;
+    this.#admitted.resolve();
+  }
+
+  #tooEarly(): string {
+    return `the peer sent over ${this.#options.earlyBytes} bytes before it was let in`;
+  }
+
   #refuse(code: "protocol" | "too_large", message: string): false {
-    this.#refused = true;
+    this.#deaf = true;
     this.#owner.malformed(new PatchbayError(code, message));
     return false;
   }
 
   #closedByPeer(payload: Uint8Array): void {
+    // Nothing may follow a close frame (section 5.5.1).
+    this.#deaf = true;
     const code = payload.length < 2 ? 1005 : payload[0] << 8 | payload[1];
     const reason = new TextDecoder().decode(payload.subarray(2));
     this.#sayClose(code === 1005 ? 1000 : code, "");

@@ -8,6 +8,7 @@ import { PatchbayError } from "@patchbay/core";
 import { JsonLink, type JsonLinkOptions } from "@patchbay/core/json-protocol";
 import type { TextChannel, TextHandler } from "@patchbay/core/json-protocol";
 import { closeCodeOf, closeReasonOf } from "./close_codes.ts";
+import { EARLY_BYTES } from "./link.ts";
 import type { SocketFacts } from "./socket_flow.ts";
 import { Chunk, HEAD_BYTES, Op } from "./wire_frames.ts";
 import { type WireOwner, WireSocket } from "./wire_socket.ts";
@@ -46,7 +47,8 @@ class WireTexts implements TextChannel, WireOwner {
     this.local = facts.local;
     this.identity = facts.identity;
     this.#keepalive = keepalive;
-    this.#socket = new WireSocket(conn, rest, { client: false, op: Op.text, maxBytes }, this);
+    const options = { client: false, op: Op.text, maxBytes, earlyBytes: EARLY_BYTES };
+    this.#socket = new WireSocket(conn, rest, options, this);
   }
 
   get gone(): Promise<void> {
@@ -85,6 +87,10 @@ class WireTexts implements TextChannel, WireOwner {
     this.#buffered += chunk.used;
     this.#waiting.push(chunk);
     this.#socket.flush();
+  }
+
+  admitted(): void {
+    this.#socket.admit();
   }
 
   close(abrupt = false, why?: PatchbayError): Promise<void> {

@@ -40,6 +40,9 @@ export class WebSocket {
   on(event: "error", listener: (error: Error) => void): this;
   send(data: string | Uint8Array, options?: { binary?: boolean }): void;
   ping(): void;
+  readonly isPaused: boolean;
+  pause(): void;
+  resume(): void;
   close(code?: number, reason?: string): void;
   terminate(): void;
 }

@@ -1,5 +1,6 @@
 /**
- * Actions between two participants of ours. Programs on other stacks have not judged them yet.
+ * Actions between two participants of ours; programs on other stacks judge them in
+ * `tests/interop/ros2/actions_test.ts`.
  *
  * @module
  */

@@ -10,6 +10,8 @@
  *     write NAME A B (a request; the writer's last word is the reader of the replies)
  *     dispose NAME ID · unregister NAME ID · close NAME · say WORD
  *
+ * What those for actions are told stands in `action_logic.hpp`.
+ *
  * @module
  */
 
@@ -29,23 +31,47 @@ async function run(folder: string, command: string, ...args: string[]): Promise<
   throw new Error(`${command} ${args.join(" ")} failed:\n${told}`);
 }
 
-const built = new Map<Stack, Promise<string>>();
+/** What a program of a stack is made of. */
+interface Source {
+  readonly idl: string;
+  readonly program: string;
+}
 
-async function build(stack: Stack): Promise<string> {
+/** The programs: topics and services, and actions. */
+export const PROGRAMS: Readonly<Record<"endpoints" | "actions", Readonly<Record<Stack, Source>>>> =
+  {
+    endpoints: {
+      fast: { idl: "types.idl", program: "fast_peer.cpp" },
+      cyclone: { idl: "types.idl", program: "cyclone_peer.c" },
+    },
+    actions: {
+      fast: { idl: "actions.idl", program: "fast_actions.cpp" },
+      cyclone: { idl: "actions.idl", program: "cyclone_actions.cpp" },
+    },
+  };
+
+const built = new Map<string, Promise<string>>();
+
+async function build(stack: Stack, { idl, program: source }: Source): Promise<string> {
   const folder = await Deno.makeTempDir({ prefix: `pb-${stack}-` });
   addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));
-  const idl = join(folder, "types.idl");
-  await Deno.copyFile(here("./types.idl"), idl);
+  const types = idl.replace(/\.idl$/, "");
+  await Deno.copyFile(here(`./${idl}`), join(folder, idl));
   const program = join(folder, "peer");
+  const flags = ["-O1", "-I.", `-I${here("./")}`];
+  const main = here(`./${source}`);
   if (stack === "cyclone") {
-    await run(folder, "idlc", "-DWITH_HEADER", "types.idl");
-    const sources = [here("./cyclone_peer.c"), "types.c"];
-    await run(folder, "gcc", "-O1", "-I.", "-o", program, ...sources, "-lddsc", "-lpthread");
+    await run(folder, "idlc", "-DWITH_HEADER", idl);
+    // What idlc writes is C, whatever the program is written in.
+    await run(folder, "gcc", "-O1", "-I.", "-c", "-o", "types.o", `${types}.c`);
+    const compiler = source.endsWith(".c") ? ["gcc"] : ["g++", "-std=c++17"];
+    const [command, ...more] = [...compiler, ...flags, "-o", program, main, "types.o"];
+    await run(folder, command, ...more, "-lddsc", "-lpthread");
   } else {
-    await run(folder, "fastddsgen", "-replace", "-d", folder, "types.idl");
-    const sources = [here("./fast_peer.cpp"), "types.cxx", "typesPubSubTypes.cxx"];
+    await run(folder, "fastddsgen", "-replace", "-d", folder, idl);
+    const sources = [main, `${types}.cxx`, `${types}PubSubTypes.cxx`];
     const libraries = ["-lfastrtps", "-lfastcdr"];
-    await run(folder, "g++", "-O1", "-std=c++17", "-I.", "-o", program, ...sources, ...libraries);
+    await run(folder, "g++", "-std=c++17", ...flags, "-o", program, ...sources, ...libraries);
   }
   return program;
 }
@@ -94,9 +120,14 @@ export class Peer implements AsyncDisposable {
   }
 
   /** Builds the program unless it is built, and starts it. */
-  static async start(stack: Stack, domain: number): Promise<Peer> {
-    let program = built.get(stack);
-    if (program === undefined) built.set(stack, program = build(stack));
+  static async start(
+    stack: Stack,
+    domain: number,
+    what: keyof typeof PROGRAMS = "endpoints",
+  ): Promise<Peer> {
+    const source = PROGRAMS[what][stack];
+    let program = built.get(source.program);
+    if (program === undefined) built.set(source.program, program = build(stack, source));
     const child = new Deno.Command(await program, {
       args: [String(domain)],
       env: CYCLONE_ENV,
