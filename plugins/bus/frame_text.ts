@@ -24,7 +24,11 @@ export class FrameText {
   readonly #byAddress: ReadonlyMap<string, FrameClass>;
   readonly #set: FrameSet;
 
-  /** @param set The definitions. */
+  /**
+   * Made of definitions.
+   *
+   * @param set The definitions.
+   */
   constructor(set: FrameSet) {
     this.#set = set;
     this.#byAddress = new Map(

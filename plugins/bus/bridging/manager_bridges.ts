@@ -80,7 +80,7 @@ interface Guest {
 }
 
 /** The bridges of one manager. */
-export class ManagerBridges implements LinkHost, AsyncDisposable {
+export class ManagerBridges implements AsyncDisposable {
   readonly #bay: Bay;
   readonly #host: BridgesHost;
   readonly #options: BridgesOptions;
@@ -95,6 +95,15 @@ export class ManagerBridges implements LinkHost, AsyncDisposable {
   readonly #voices: FrameVoices;
   readonly #drops = new Map<string, number>();
   readonly #ends: (() => unknown)[] = [];
+  /** What is done for each bridge. */
+  readonly #linked: LinkHost = {
+    exchange: (key, client) => this.#exchange(key, client),
+    told: (link, exchange) => this.#told(link, exchange),
+    gone: (link) => this.#gone(link),
+    changed: (link) => this.#changed(link),
+    take: (link, body, context) => this.#take(link, body, context),
+    report: (error) => this.#report(error),
+  };
   #news: Speaker<number> | undefined;
   #digest = "";
   #settling: ReturnType<typeof setTimeout> | undefined;
@@ -116,9 +125,9 @@ export class ManagerBridges implements LinkHost, AsyncDisposable {
     this.#reach = new Reach(bay.identity.id, hops);
     const ways = {
       drop: (reason: string) => this.#drop(reason),
-      report: (error: PatchbayError) => this.report(error),
+      report: (error: PatchbayError) => this.#report(error),
     };
-    this.#ears = new FrameEars(bay, ways, (body, context) => this.take(undefined, body, context));
+    this.#ears = new FrameEars(bay, ways, (body, context) => this.#take(undefined, body, context));
     this.#voices = new FrameVoices(bay, ways);
   }
 
@@ -196,8 +205,8 @@ export class ManagerBridges implements LinkHost, AsyncDisposable {
       () => this.#news?.close(),
     );
     for (const url of new Set(urls)) {
-      const bay = await this.#host.dial(url, token, (error) => this.report(error));
-      this.#links.push(new BridgeLink(url, bay, this));
+      const bay = await this.#host.dial(url, token, (error) => this.#report(error));
+      this.#links.push(new BridgeLink(url, bay, this.#linked));
     }
   }
 
@@ -217,8 +226,7 @@ export class ManagerBridges implements LinkHost, AsyncDisposable {
     };
   }
 
-  /** As {@link LinkHost.exchange}. */
-  exchange(key: string, client: string = this.#bay.identity.id): Exchange {
+  #exchange(key: string, client: string = this.#bay.identity.id): Exchange {
     return {
       id: this.#bay.identity.id,
       name: this.#name,
@@ -228,8 +236,7 @@ export class ManagerBridges implements LinkHost, AsyncDisposable {
     };
   }
 
-  /** As {@link LinkHost.told}. */
-  told(link: BridgeLink, { id, name, table, records }: Exchange): void {
+  #told(link: BridgeLink, { id, name, table, records }: Exchange): void {
     this.#check(id, name, table);
     const twin = this.#links.find((each) => each !== link && each.up && each.manager === id);
     if (twin !== undefined) {
@@ -242,19 +249,16 @@ export class ManagerBridges implements LinkHost, AsyncDisposable {
     this.#settle();
   }
 
-  /** As {@link LinkHost.gone}. */
-  gone(link: BridgeLink): void {
+  #gone(link: BridgeLink): void {
     if (this.#reach.drop(link.key)) this.#settle();
   }
 
-  /** As {@link LinkHost.changed}. */
-  changed(link: BridgeLink): void {
+  #changed(link: BridgeLink): void {
     this.#settle();
     this.#options.onChange?.(link.status);
   }
 
-  /** As {@link LinkHost.report}. */
-  report(error: PatchbayError): void {
+  #report(error: PatchbayError): void {
     if (this.#closing === undefined) this.#options.onReport?.(error);
   }
 
@@ -268,7 +272,7 @@ export class ManagerBridges implements LinkHost, AsyncDisposable {
       if (this.#reach.drop(key)) this.#settle();
       const known = PatchbayError.fromThrown(error);
       // It asks again and again.
-      if (this.#refusal !== known.message) this.report(known);
+      if (this.#refusal !== known.message) this.#report(known);
       this.#refusal = known.message;
       throw error;
     }
@@ -276,12 +280,12 @@ export class ManagerBridges implements LinkHost, AsyncDisposable {
     const mine = this.#links.find((link) => link.up && link.manager === id);
     if (mine !== undefined && me < id) {
       if (this.#reach.drop(key)) this.#settle();
-      return { ...this.exchange(key), standby: true };
+      return { ...this.#exchange(key), standby: true };
     }
     this.#guests.set(id, { client, seenMs: performance.now() });
     this.#reach.set(key, records);
     this.#settle();
-    return this.exchange(key);
+    return this.#exchange(key);
   }
 
   #check(id: string, name: string, table: FrameTable | null): void {
@@ -354,8 +358,8 @@ export class ManagerBridges implements LinkHost, AsyncDisposable {
 
   // ----- frames -----
 
-  /** As {@link LinkHost.take}; `undefined`: a module of this bus, or a bridge that has dialled it. */
-  take(from: BridgeLink | undefined, body: Uint8Array, context: EventContext): void {
+  /** A frame from a bridge; `undefined`: of a module here, or of a bridge that has dialled this bus. */
+  #take(from: BridgeLink | undefined, body: Uint8Array, context: EventContext): void {
     const { address, headers, priority } = context;
     const stamp = readStamp(headers);
     const me = this.#bay.identity.id;
