@@ -27,6 +27,7 @@ const SUITES = [
   "grpc",
   "mqtt",
   "ros2",
+  "bus",
 ];
 
 const THOROUGH: Effort = { rounds: 5, roundMs: 200 };

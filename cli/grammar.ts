@@ -111,9 +111,10 @@ export function grammar(io: Io, color: boolean, outcome: Outcome): Command {
     .option("-n, --count <n>", "how often (default: 1)", count)
     .option("--rate <hz>", "how many a second (default: as fast as it goes)", positive)
     .option("--retain", "keep the last value for late listeners: stays until Ctrl-C or --timeout")
-    .addOption(header());
+    .addOption(header())
+    .addHelpText("after", FRAMES_HELP);
   runs(
-    common(shout),
+    common(framed(shout)),
     async (...given: Parameters<typeof import("./commands/shout.ts").shout>) =>
       (await import("./commands/shout.ts")).shout(...given),
   );
@@ -121,9 +122,10 @@ export function grammar(io: Io, color: boolean, outcome: Outcome): Command {
   const listen = add(program, "listen <topic>", "print what is shouted; * and ** are wild", TALK)
     .option("-n, --count <n>", "end after so many (default: go on until Ctrl-C)", count)
     .option("--retained", "begin with the last values that speakers have retained")
-    .option("--max-silence <ms>", "warn when nothing came for so long, once each time", positive);
+    .option("--max-silence <ms>", "warn when nothing came for so long, once each time", positive)
+    .addHelpText("after", FRAMES_HELP);
   runs(
-    common(listen),
+    common(framed(listen)),
     async (...given: Parameters<typeof import("./commands/listen.ts").listen>) =>
       (await import("./commands/listen.ts")).listen(...given),
   );
@@ -164,6 +166,9 @@ export function grammar(io: Io, color: boolean, outcome: Outcome): Command {
     .option("--unix <path>", "listen on a Unix socket; also on TCP if --port is given")
     .option("--token <secret>", "what modules must show (default: PATCHBAY_BUS_TOKEN)")
     .option("--unique", "refuse a module whose name another one has (default: number them)")
+    .option("--bridge <url>", "join the bus of another manager; repeat it for more", collect)
+    .option("--hops <n>", "a frame passes so many bridges at most (default: 4)", count)
+    .option("--name <name>", "what other managers call this one (default: where it listens)")
     .enablePositionalOptions();
   runs(
     common(bus),
@@ -324,6 +329,17 @@ const BRIDGE_HELP = `
 What modules serve, shout and perform on the one wire is there on the other, as long as it is there.
   patchbay bridge --from uds --to websocket --match 'arm/**' --set websocket.listen.port=8080
 Two bridges side by side, or in a circle, are safe: one carries, the others stand by.`;
+
+const FRAMES_HELP = `
+A topic frame:DISTANCE stands for the frames of that type on a bus, frame:ALL for all of them; they
+are shown and read by the definitions: a file that deno task frames has written, or that it reads.`;
+
+/** The options of commands that know frames. */
+function framed(command: Command): Command {
+  return command
+    .option("--frames <file>", "the frame definitions, for frame:TYPE (default: PATCHBAY_FRAMES)")
+    .option("--url <url>", "the manager, for frame:TYPE (default: tcp://127.0.0.1:5000)");
+}
 
 function collect(text: string, before: readonly string[] = []): string[] {
   return [...before, text];

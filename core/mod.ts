@@ -11,7 +11,7 @@ export * from "./bay_types.ts";
 export type { Bridge, BridgeDirectionStatus } from "./bridge/bridge.ts";
 export type { CarriedStatus } from "./bridge/direction.ts";
 export type { BridgeOptions } from "./bridge/options.ts";
-export { BRIDGE_TTL, STAMP_HEADER } from "./bridge/stamp.ts";
+export { BRIDGE_TTL, readStamp, type Stamp, STAMP_HEADER, stamped } from "./bridge/stamp.ts";
 export { BytesView } from "./bytes_view.ts";
 export type { Epoch } from "./epoch.ts";
 export { Served } from "./served.ts";

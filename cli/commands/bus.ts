@@ -22,6 +22,12 @@ export interface BusCommandOptions extends CommonOptions {
   readonly token?: string;
   /** Refuse a module whose name another one has. */
   readonly unique?: boolean;
+  /** Other managers whose buses are joined with this one. */
+  readonly bridge?: readonly string[];
+  /** A frame passes so many bridges at most. */
+  readonly hops?: number;
+  /** What other managers call this one. */
+  readonly name?: string;
 }
 
 /** The options of `bus top`. */
@@ -41,6 +47,29 @@ interface ManagerExtras {
   readonly where: readonly string[];
   modules(): readonly ModuleRow[];
   onAttendance(told: (attendance: Attendance) => void): () => void;
+  bridge(bay: Bay, options: {
+    readonly urls?: readonly string[];
+    readonly hops?: number;
+    readonly name?: string;
+    readonly onChange: (status: BridgeRow) => void;
+    readonly onReport: (error: PatchbayError) => void;
+  }): Promise<ManagerBridges>;
+}
+
+/** The bridges of a manager. */
+interface ManagerBridges extends AsyncDisposable {
+  readonly status: readonly BridgeRow[];
+  modules(): readonly ModuleRow[];
+}
+
+interface BridgeRow {
+  readonly url: string;
+  readonly state: string;
+  readonly name?: string;
+  readonly reason?: string;
+  readonly sent: number;
+  readonly received: number;
+  readonly drops: Readonly<Record<string, number>>;
 }
 
 interface Attendance {
@@ -61,10 +90,18 @@ interface ModuleRow {
     readonly waiting: number;
   }[];
   readonly offers: readonly string[];
+  /** Of a bridge: the id of the manager that has dialled. */
+  readonly bridge?: string;
+  /** Of a module that is connected to another manager: what that is called. */
+  readonly manager?: string;
+  /** And how many bridges lie between. */
+  readonly hops?: number;
 }
 
 /** Where a manager says who is there: a callable. */
 const MODULES = "bus/modules";
+/** Where it says how its bridges are doing: a callable. */
+const BRIDGES = "bus/bridges";
 /** Where a manager says who comes and goes: a speaker. */
 const ATTENDANCE = "bus/attendance";
 const DEFAULT_URL = "tcp://127.0.0.1:5000";
@@ -101,7 +138,16 @@ export async function bus(context: Context, options: BusCommandOptions): Promise
     config: { bus: { listen, sameName, ...(token === undefined ? {} : { token }) } },
   });
   const manager = busOf(bay);
-  await bay.serve(MODULES, () => plain(manager.modules()), { via: ["bus"], sharing: "shared" });
+  await using bridges = await manager.bridge(bay, {
+    ...(options.bridge === undefined ? {} : { urls: options.bridge }),
+    ...(options.hops === undefined ? {} : { hops: options.hops }),
+    ...(options.name === undefined ? {} : { name: options.name }),
+    onChange: (status) => tellBridge(context, status),
+    onReport: (error) => screen.warn(error),
+  });
+  const modules = () => [...plain(manager.modules()), ...bridges.modules()];
+  await bay.serve(MODULES, modules, { via: ["bus"], sharing: "shared" });
+  await bay.serve(BRIDGES, () => bridges.status, { via: ["bus"], sharing: "shared" });
   const speaker = await bay.speaker(ATTENDANCE, { via: ["bus"] });
   const announce = async (attendance: Attendance) => {
     try {
@@ -127,6 +173,15 @@ export async function bus(context: Context, options: BusCommandOptions): Promise
   return EXIT.ok;
 }
 
+/** A bridge has come up, or is down. */
+function tellBridge({ screen }: Context, status: BridgeRow): void {
+  if (screen.json) return screen.value({ event: "bridge", ...status, atMs: Date.now() });
+  const { url, state, name = url, reason } = status;
+  const { paint } = screen;
+  const colour = state === "up" ? paint.green : state === "standby" ? paint.dim : paint.red;
+  screen.line(`${colour("=")} ${name} ${state}${reason === undefined ? "" : `: ${reason}`}`);
+}
+
 /** Portable: a field that is not there is left out. */
 function plain(rows: readonly ModuleRow[]): ModuleRow[] {
   return rows.map(({ pid, ...row }) => pid === undefined ? row : { ...row, pid });
@@ -149,10 +204,13 @@ export async function busTop(context: Context, options: BusTopCommandOptions): P
   });
   busOf(bay);
   const modules = bay.callable<null, ModuleRow[]>(MODULES, { via: ["bus"] });
+  const bridging = bay.callable<null, BridgeRow[]>(BRIDGES, { via: ["bus"] });
   const deadline = options.timeout === undefined ? Infinity : Date.now() + options.timeout;
   let before = new Map<string, { published: number; atMs: number }>();
   for (;;) {
     const rows = (await modules.call(null)).filter(({ id }) => id !== bay.identity.id);
+    // A manager that a program runs by itself may have none.
+    const bridges = await bridging.call(null).catch((): BridgeRow[] => []);
     const now = new Map<string, { published: number; atMs: number }>();
     const table = rows.map((row) => {
       const published = row.hears.reduce((sum, one) => sum + one.published, 0);
@@ -166,10 +224,10 @@ export async function busTop(context: Context, options: BusTopCommandOptions): P
       return { ...row, published, dropped, waiting, rateHz };
     });
     before = now;
-    if (screen.json) screen.value({ url, atMs: Date.now(), modules: table });
+    if (screen.json) screen.value({ url, atMs: Date.now(), modules: table, bridges });
     else {
       screen.clear();
-      draw(context, url, table);
+      draw(context, url, table, bridges);
     }
     const left = deadline - Date.now();
     if (options.once === true || left <= 0) return EXIT.ok;
@@ -184,16 +242,36 @@ interface TopRow extends ModuleRow {
   readonly rateHz: number | undefined;
 }
 
-function draw({ screen }: Context, url: string, rows: readonly TopRow[]): void {
+function draw(
+  { screen }: Context,
+  url: string,
+  rows: readonly TopRow[],
+  bridges: readonly BridgeRow[],
+): void {
   const { paint } = screen;
   screen.line(`${paint.bold(url)}  ${paint.dim(`${rows.length} modules`)}`);
   const short = (address: string) => address.replace(/^frame\//, "").toUpperCase();
   const frames = (addresses: readonly string[]) =>
     addresses.filter((each) => each.startsWith("frame/")).map(short).join(" ");
+  for (const { url, state, name, reason, sent, received, drops } of bridges) {
+    const lost = Object.values(drops).reduce((sum, n) => sum + n, 0);
+    const parts = [
+      `= ${name === undefined ? url : `${name} (${url})`}`,
+      state === "up" ? paint.green(state) : paint.red(state),
+      `${formatCount(sent)} there`,
+      `${formatCount(received)} back`,
+      lost > 0 ? paint.red(`${formatCount(lost)} dropped`) : "",
+      reason ?? "",
+    ];
+    screen.line(parts.filter((part) => part !== "").join("  "));
+  }
+  const far = rows.some(({ manager }) => manager !== undefined);
+  const head = ["MODULE", "PROCESS", "SINCE", "GETS", "WAIT", "DROPPED", "LISTENS", "SENDS"];
   screen.table([
-    ["MODULE", "PROCESS", "SINCE", "GETS", "WAIT", "DROPPED", "LISTENS", "SENDS"].map(paint.dim),
+    [head[0], ...far ? ["MANAGER"] : [], ...head.slice(1)].map(paint.dim),
     ...rows.map((row) => [
       paint.cyan(row.name),
+      ...far ? [row.manager ?? ""] : [],
       row.pid === undefined ? "" : String(row.pid),
       formatAge(Date.now() - row.sinceMs),
       row.rateHz === undefined ? "" : formatRate(row.rateHz),

@@ -5,13 +5,14 @@
  */
 
 import { type EventContext, PatchbayError } from "@patchbay/core";
-import type { CommonOptions, Context } from "../context.ts";
+import type { Context } from "../context.ts";
 import { EXIT } from "../complaint.ts";
+import { type FrameOptions, type FrameWay, frameWay } from "../frames.ts";
 import { formatCount } from "../units.ts";
 import { until } from "../until.ts";
 
 /** The options of `listen`. */
-export interface ListenCommandOptions extends CommonOptions {
+export interface ListenCommandOptions extends FrameOptions {
   /** End after so many. */
   readonly count?: number;
   /** Begin with the retained values. */
@@ -24,7 +25,7 @@ export interface ListenCommandOptions extends CommonOptions {
  * Listens to a topic or pattern.
  *
  * @param context The surroundings.
- * @param topic The topic; `*` and `**` are wild.
+ * @param topic The topic; `*` and `**` are wild. Or a frame type: `frame:DISTANCE`, `frame:ALL`.
  * @param options When to end, and what every command has.
  */
 export async function listen(
@@ -37,15 +38,16 @@ export async function listen(
   const stop = context.interrupted;
   const enough = Promise.withResolvers<void>();
   let heard = 0;
-  await using bay = await context.openBay();
-  await using _ = await bay.listen(topic, (value, event) => {
+  const way = await frameWay(context, topic, options);
+  await using bay = way?.bay ?? await context.openBay();
+  await using _ = await bay.listen(way?.address ?? topic, (value, event) => {
     // What comes in one read comes in one turn: the end may have been reached within it.
     if (heard === count) return;
     heard++;
-    print(context, value, event);
+    print(context, value, event, way);
     if (heard === count) enough.resolve();
   }, {
-    via,
+    via: way === undefined ? via : ["bus"],
     retained,
     maxQueue: 65_536,
     maxSilenceMs,
@@ -67,12 +69,29 @@ export async function listen(
   return EXIT.ok;
 }
 
-function print({ screen }: Context, value: unknown, event: EventContext): void {
-  const { address, sequence, origin, headers, retained, peer } = event;
+function print(
+  { screen }: Context,
+  body: unknown,
+  event: EventContext,
+  way: FrameWay | undefined,
+): void {
+  const { sequence, origin, headers, retained, peer } = event;
+  let shown: ReturnType<FrameWay["text"]["show"]>;
+  try {
+    shown = way?.text.show(event.address, body);
+  } catch (error) {
+    return screen.warn(PatchbayError.fromThrown(error).with({ address: event.address }));
+  }
+  const value = shown === undefined ? body : shown.value;
   if (screen.json) {
-    return screen.value({ address, value, sequence, retained, headers, origin, peer });
+    const { address } = event;
+    return screen.value({ address, ...shown, value, sequence, retained, headers, origin, peer });
   }
   const { paint } = screen;
+  const address = shown?.frame ?? event.address;
+  if (shown?.request === true) {
+    return screen.line(`${paint.cyan(address)} ${paint.dim(`#${sequence}`)} requested`);
+  }
   const kept = retained ? ` ${paint.yellow("retained")}` : "";
   const used = address.length + String(sequence).length + 3 + (retained ? 9 : 0);
   screen.line(

@@ -4,13 +4,15 @@
  * @module
  */
 
-import type { CommonOptions, Context } from "../context.ts";
+import { defineSpeaker } from "@patchbay/core";
+import type { Context } from "../context.ts";
 import { EXIT } from "../complaint.ts";
+import { type FrameOptions, frameWay } from "../frames.ts";
 import { formatCount, formatRate } from "../units.ts";
 import { until } from "../until.ts";
 
 /** The options of `shout`. */
-export interface ShoutCommandOptions extends CommonOptions {
+export interface ShoutCommandOptions extends FrameOptions {
   /** How often. */
   readonly count?: number;
   /** How many a second. */
@@ -28,7 +30,7 @@ const BURST = 256;
  * Shouts a value to everyone who listens.
  *
  * @param context The surroundings.
- * @param topic Where.
+ * @param topic Where; or a frame type: `frame:LED_STATE`.
  * @param json The value; `-` is standard input.
  * @param options How often, and what every command has.
  */
@@ -41,10 +43,17 @@ export async function shout(
   const { screen } = context;
   const { rate, via, retain, header: headers } = options;
   const count = options.count ?? 1;
-  const value = await context.readValue(json, "value");
+  const given = await context.readValue(json, "value");
   const stop = context.interrupted;
-  await using bay = await context.openBay();
-  await using speaker = await bay.speaker(topic, { via, retain });
+  const way = await frameWay(context, topic, options);
+  await using bay = way?.bay ?? await context.openBay();
+  const value = way === undefined ? given : way.text.body(way.name, given);
+  await using speaker = way === undefined
+    ? await bay.speaker(topic, { via, retain })
+    : await bay.speaker(
+      defineSpeaker<unknown>({ address: way.address, codec: "raw", retain }),
+      { via: ["bus"] },
+    );
   const startedMs = performance.now();
   let heard = 0;
   const send = async (signal: AbortSignal) => {

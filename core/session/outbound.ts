@@ -61,7 +61,7 @@ export interface SubscriberSource {
 
 /** Who listens at the peer: a listener of this bay, or a relay. */
 export interface Subscriber {
-  /** Whether values are passed on as they came, as {@link Passing}. */
+  /** Whether values are passed on as they came, as {@link Passing}: lent for the delivery. */
   readonly passes?: true;
   /** Whether bytes are lent, as {@link import("../bytes_view.ts").BytesView}. */
   readonly views?: boolean;
@@ -426,7 +426,7 @@ export class Outbound {
       const { sender } = this.#host;
       const { views, passes } = subscribed.listener;
       value = passes !== undefined
-        ? sender.passing(frame, undefined)
+        ? sender.passing(frame, undefined, 0, true)
         : (views === true ? frame.lent(sender) : undefined) ?? frame.value(sender);
     } catch (error) {
       statistics.countDrop("undecodable");

@@ -18,7 +18,7 @@ export interface Origin {
 export class Passing {
   /** The name of the codec of the bytes. */
   readonly codec: string;
-  /** The encoded value, not compressed; a copy of its own. */
+  /** The encoded value, not compressed; a copy of its own, unless it is only lent. */
   readonly body: Uint8Array;
   /** Hops left, this one taken off: at 0 it goes no further. */
   readonly ttl: number;
@@ -47,5 +47,11 @@ export class Passing {
     this.priority = frame.priority;
     this.number = frame.number;
     this.origin = origin;
+  }
+
+  /** The same with a copy of its own: for who goes on with it after the frame that it came in. */
+  kept(): Passing {
+    const { codec, ttl, priority, number, origin } = this;
+    return new Passing(codec, this.body.slice(), { ttl: ttl + 1, priority, number }, origin);
   }
 }

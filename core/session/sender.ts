@@ -116,15 +116,16 @@ export class Sender {
     count: EndpointStatistics | undefined,
   ): Waiting | undefined {
     this.checkIdle();
-    if (value instanceof Passing) {
-      return this.#counted(this.encoded(head, codec, value), head, count, value.body.length);
-    }
     const lane = laneOf(head.priority);
-    if (codec.name === "raw" && value instanceof Uint8Array && value.length > 0) {
-      const { length } = value;
-      if (head.headers === undefined && head.prefix === undefined && !this.#compresses(length)) {
-        return this.#bytes(head, codec, value, lane, count);
+    if (value instanceof Passing) {
+      const { body, ttl } = value;
+      if (this.#goesBare(head, body.length)) {
+        return this.#bytes(head, this.#numberOf(value), body, lane, count, ttl);
       }
+      return this.#counted(this.encoded(head, codec, value), head, count, body.length);
+    }
+    if (codec.name === "raw" && value instanceof Uint8Array && this.#goesBare(head, value.length)) {
+      return this.#bytes(head, this.codecs.indexOf(codec), value, lane, count);
     }
     if (
       head.headers === undefined && head.prefix === undefined &&
@@ -214,37 +215,43 @@ export class Sender {
     if (this.#encoding === "yes") this.#encoding = "disturbed";
   }
 
+  /** Whether bytes are the whole of a frame's body, as they are. */
+  #goesBare({ headers, prefix }: FrameHead, bytes: number): boolean {
+    return headers === undefined && prefix === undefined && bytes > 0 && !this.#compresses(bytes);
+  }
+
   /** Sends bytes as they are, with one copy if the gates let it: their size is known beforehand. */
   #bytes(
     head: FrameHead,
-    codec: Codec,
+    number: number,
     value: Uint8Array,
     lane: number,
     count: EndpointStatistics | undefined,
+    ttl = head.ttl,
   ): Waiting | undefined {
     const { length } = value;
     this.#checkSize(length);
-    const number = this.codecs.indexOf(codec);
+    const built = () => this.build(ttl === head.ttl ? head : { ...head, ttl }, number, value);
     const frameBytes = HEADER_BYTES + length;
     const { outbox } = this;
     if (frameBytes <= outbox.largestWhole) {
       if (!outbox.clear(lane, frameBytes, head.paid)) {
-        return this.#counted(this.build(head, number, value), head, count, length);
+        return this.#counted(built(), head, count, length);
       }
       const at = this.#link.claim(frameBytes, true);
       this.#link.buffer.set(value, at + HEADER_BYTES);
-      this.#commit(head, number, at, length);
+      this.#commit(head, number, at, length, ttl);
       this.#count(count, length);
       return undefined;
     }
     if (!outbox.isEmpty(lane, head.paid)) {
-      return this.#counted(this.build(head, number, value), head, count, length);
+      return this.#counted(built(), head, count, length);
     }
     if (outbox.full) throw this.overloaded();
     const { kind, flags, priority, id, route } = head;
     const header = new Uint8Array(HEADER_BYTES);
     const view = new DataView(header.buffer);
-    writeHeader(view, 0, kind, flags, number, priority, 0, id, route, head.number, head.ttl);
+    writeHeader(view, 0, kind, flags, number, priority, 0, id, route, head.number, ttl);
     this.#sent(frameBytes);
     this.#count(count, length);
     return outbox.sendLarge(lane, header, value, head.paid);
@@ -342,10 +349,7 @@ export class Sender {
       const body = this.#apart(() => codec.encode(value));
       return this.build(head, this.codecs.indexOf(codec), body);
     }
-    const number = this.codecs.findIndex((each) => each.name === value.codec);
-    // A codec that this peer does not know: the error names it.
-    if (number < 0) this.#named(value.codec);
-    return this.build({ ...head, ttl: value.ttl }, number, value.body);
+    return this.build({ ...head, ttl: value.ttl }, this.#numberOf(value), value.body);
   }
 
   /**
@@ -354,16 +358,17 @@ export class Sender {
    * @param frame The frame.
    * @param origin Whose it is.
    * @param skip Bytes before the value.
+   * @param lent Whether it is passed on before the next frame is read, and needs no copy.
    * @throws {PatchbayError} `protocol`, `too_large`.
    */
-  passing(frame: Frame, origin: Origin | undefined, skip = 0): Passing {
+  passing(frame: Frame, origin: Origin | undefined, skip = 0, lent = false): Passing {
     const known = this.codecs[frame.codec];
     if (known === undefined || frame.bodyBytes < skip) {
       throw new PatchbayError("protocol", "a frame's codec or body is not what was agreed on");
     }
-    const body = frame.body().subarray(skip);
+    const body = skip === 0 ? frame.body() : frame.body().subarray(skip);
     if ((frame.flags & Flag.compressed) === 0) {
-      return new Passing(known.name, body.slice(), frame, origin);
+      return new Passing(known.name, lent ? body : body.slice(), frame, origin);
     }
     if (this.compressor === undefined) {
       throw new PatchbayError("protocol", "a compressed body, but no compression was agreed on");
@@ -462,6 +467,13 @@ export class Sender {
     );
   }
 
+  /** The number of the codec of what is passed on; the error names one that the peer does not know. */
+  #numberOf({ codec }: Passing): number {
+    const { codecs } = this;
+    for (let n = 0; n < codecs.length; n++) if (codecs[n].name === codec) return n;
+    return codecs.indexOf(this.#named(codec));
+  }
+
   #named(name: string): Codec {
     for (const codec of this.codecs) if (codec.name === name) return codec;
     throw new PatchbayError("invalid", `the codec ${name} was not agreed on with the peer`, {
@@ -470,9 +482,9 @@ export class Sender {
     });
   }
 
-  #commit(head: FrameHead, codec: number, at: number, bytes: number): void {
+  #commit(head: FrameHead, codec: number, at: number, bytes: number, ttl = head.ttl): void {
     const { kind, flags, priority, id, route, number } = head;
-    writeHeader(this.#link.view, at, kind, flags, codec, priority, 0, id, route, number);
+    writeHeader(this.#link.view, at, kind, flags, codec, priority, 0, id, route, number, ttl);
     this.#link.commit(HEADER_BYTES + bytes);
     this.#sent(HEADER_BYTES + bytes);
     if (head.paid) this.outbox.paid(HEADER_BYTES + bytes);

@@ -47,6 +47,8 @@ export type HubDriver =
     joined?(bay: BayIdentity, metadata: Readonly<Record<string, string>>): void;
     /** Its connection has ended; once for each {@link joined} that has not thrown. */
     left?(bay: BayIdentity): void;
+    /** A client has begun to listen to something, or listens to it no longer. */
+    listening?(): void;
   }
   | {
     /** This bay dials the hub. */

@@ -306,6 +306,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   /** As {@link SessionHost.joining}: the speakers of other clients are subscribed to. */
   joining(publication: Publication): Promise<void> | undefined {
     this.#publications.add(publication);
+    this.#driver.listening?.();
     for (const way of this.#ways) way.add(publication);
     if (!this.#config.relay) return undefined;
     const joins: Promise<void>[] = [];
@@ -323,6 +324,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   /** As {@link SessionHost.unsubscribed}. */
   unsubscribed(publication: Publication): void {
     this.#publications.delete(publication);
+    this.#driver.listening?.();
     for (const way of this.#ways) way.delete(publication);
     for (const client of this.#byBay.values()) {
       for (const speaker of client.speakers.values()) speaker.delete(publication);

@@ -146,7 +146,7 @@ class Group implements Subscriber {
     // What comes as a retained value is one, whatever the speaker said when it registered.
     const kept = context.headers?.[UNKEPT_HEADER] === undefined;
     if (kept && this.retained && (this.#speaker.retain || context.retained)) {
-      this.#last = { value, context };
+      this.#last = { value: value.kept(), context };
     }
     if (!context.retained) {
       for (const publication of this.members) this.#send(publication, value, context);

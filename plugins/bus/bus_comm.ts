@@ -7,6 +7,7 @@
 
 import {
   type Bay,
+  type BytesView,
   defineSpeaker,
   type EventContext,
   type Listener,
@@ -30,7 +31,8 @@ import type { FrameClass, FrameSet, FrameValue } from "./frames/frame.ts";
 import { MissingFrames } from "./missing_frames.ts";
 import { knownType, stopped } from "./mock_comm.ts";
 import { type BusExtras, type BusPlugin, createBus } from "./plugin.ts";
-import { decodeBody, encodeBody, ReceivedFrame } from "./received_frame.ts";
+import { BodyReader, BodyWriter } from "./frame_bodies.ts";
+import { ReceivedFrame } from "./received_frame.ts";
 
 /** How to join a bus. */
 export interface BusCommOptions {
@@ -78,7 +80,7 @@ interface Line {
 interface Ear {
   /** Whether it gets last values. */
   readonly retained: boolean;
-  readonly ready: Promise<Listener<Uint8Array>>;
+  readonly ready: Promise<Listener<BytesView>>;
 }
 
 /**
@@ -96,6 +98,8 @@ export class BusComm implements Comm {
   readonly #overflow: InboxOverflow;
   readonly #report: (error: PatchbayError) => void;
   readonly #lines: Line[] = [];
+  readonly #writer = new BodyWriter();
+  readonly #reader = new BodyReader();
   #sent = 0;
   #unsent = 0;
   /** Why the bus took nothing, when that was reported last. */
@@ -190,7 +194,7 @@ export class BusComm implements Comm {
   /** As {@link Comm.send}. */
   send(frame: FrameValue, priority: Priority = Priority.NORMAL): void | Promise<void> {
     const found = knownType(this.#frames, (frame.constructor as unknown as FrameClass).type);
-    return this.#shout(this.#line(found), encodeBody(frame), priority);
+    return this.#shout(this.#line(found), this.#writer.write(frame), priority);
   }
 
   /** As {@link Comm.request}. */
@@ -199,7 +203,7 @@ export class BusComm implements Comm {
     priority: Priority = Priority.NORMAL,
   ): void | Promise<void> {
     const found = knownType(this.#frames, typeof type === "number" ? type : type.type);
-    return this.#shout(this.#line(found), encodeBody(undefined), priority, NOT_KEPT);
+    return this.#shout(this.#line(found), this.#writer.write(undefined), priority, NOT_KEPT);
   }
 
   /** As {@link Comm.ask}. */
@@ -334,22 +338,22 @@ export class BusComm implements Comm {
   #listen(line: Line, retained: boolean): Ear {
     const ear: Ear = {
       retained,
-      ready: this.bay.listen<Uint8Array>(
+      ready: this.bay.listen(
         frameAddress(line.frame),
         (body, context) => this.#arrived(line, body, context, ear === line.ear),
-        { overflow: this.#overflow, maxQueue: this.#maxQueue, retained },
+        { overflow: this.#overflow, maxQueue: this.#maxQueue, retained, views: true },
       ),
     };
     return ear;
   }
 
   /** @param current Whether it came by the listener that counts; another one serves questions only. */
-  #arrived(line: Line, body: Uint8Array, context: EventContext, current: boolean): void {
+  #arrived(line: Line, body: BytesView, context: EventContext, current: boolean): void {
     const { origin, sequence, priority, retained, peer } = context;
     if (current && !retained) line.missing.came(origin, sequence);
     let value: FrameValue | undefined;
     try {
-      value = decodeBody(line.frame, body);
+      value = this.#reader.read(line.frame, body);
     } catch (error) {
       this.#inbox.drop("undecodable");
       return this.#report(PatchbayError.fromThrown(error));

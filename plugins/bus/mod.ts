@@ -6,6 +6,8 @@
 
 import { type BusPlugin, createBus } from "./plugin.ts";
 
+export type { BridgeStatus } from "./bridging/link.ts";
+export type { BridgesOptions, FarModule, ManagerBridges } from "./bridging/manager_bridges.ts";
 export { BusComm, type BusCommOptions } from "./bus_comm.ts";
 export {
   ALL_FRAMES,
@@ -15,6 +17,7 @@ export {
   type ListenForOptions,
   Priority,
 } from "./comm.ts";
+export type { FrameText, ShownFrame } from "./frame_text.ts";
 export type { InboxOverflow } from "./frame_inbox.ts";
 export { MockComm, type MockCommOptions, type SentFrame } from "./mock_comm.ts";
 export {

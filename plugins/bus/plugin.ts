@@ -7,6 +7,7 @@
 
 import {
   type Availability,
+  type Bay,
   type ConfigFields,
   configSchema,
   HUB_FIELDS,
@@ -15,6 +16,7 @@ import {
   hubTransport,
   isLoopback,
   LINK_FIELDS,
+  open,
   PatchbayError,
   type Plugin,
   sameSecret,
@@ -22,10 +24,18 @@ import {
 } from "@patchbay/core";
 import { StreamLink } from "@patchbay/host";
 import { type BusAddress, busAddress, DEFAULT_PORT, dialBus } from "./address.ts";
+import {
+  type BridgesHost,
+  type BridgesOptions,
+  DEFAULT_HOPS,
+  ManagerBridges,
+  MAX_HOPS,
+} from "./bridging/manager_bridges.ts";
 import { openDoors } from "./doors.ts";
 import { frameMetadata, FrameRegistry } from "./frame_registry.ts";
+import { FrameText } from "./frame_text.ts";
 import type { FrameSet } from "./frames/frame.ts";
-import { type Attendance, type ModuleView, Roster } from "./roster.ts";
+import { type Attendance, BRIDGE_METADATA, type ModuleView, Roster } from "./roster.ts";
 
 /** What only the bus has. */
 export interface BusExtras {
@@ -40,6 +50,23 @@ export interface BusExtras {
    * it throws is reported.
    */
   onAttendance(told: (attendance: Attendance) => void): () => void;
+  /**
+   * Of a manager: answers other managers, and joins their buses with this one. Whoever runs a manager
+   * calls it once.
+   *
+   * @param bay The manager's bay.
+   * @param options Which managers, besides those that the configuration names.
+   * @throws `invalid`: this bay is no manager.
+   */
+  bridge(bay: Bay, options?: BridgesOptions): Promise<ManagerBridges>;
+  /**
+   * Frames for people, by names.
+   *
+   * @param file Definitions: what `deno task frames` has written, or what it reads; default: the
+   * configuration's.
+   * @throws `invalid`, `not_found`: there are none.
+   */
+  frameText(file?: string): Promise<FrameText>;
   /** Whether a connection stands: to the manager; at the manager, to any module. */
   readonly connected: boolean;
 }
@@ -66,6 +93,12 @@ export interface BusConfig extends HubConfig {
   readonly sameName: "number" | "refuse";
   /** Of a manager: a module that has dropped so many messages in a row is cut off; 0: never. */
   readonly cutOffAfterDrops: number;
+  /** For tools: the file with the frame definitions. */
+  readonly frames?: string;
+  /** Of a manager: other managers whose buses are joined with this one. */
+  readonly bridge?: readonly string[];
+  /** Of a manager: a frame passes so many bridges at most. */
+  readonly hops: number;
 }
 
 /** The table of the configuration. */
@@ -89,6 +122,21 @@ const FIELDS: ConfigFields = {
       "of a manager: a module is cut off that has lost so many messages without reading any; 0: never",
     default: 0,
   },
+  frames: {
+    kind: "string",
+    description: "for tools: the file with the frame definitions, generated or not",
+  },
+  bridge: {
+    kind: "strings",
+    description: "of a manager: the urls of other managers whose buses are joined with this one",
+  },
+  hops: {
+    kind: "integer",
+    min: 1,
+    max: MAX_HOPS,
+    description: "of a manager: a frame passes so many bridges at most",
+    default: DEFAULT_HOPS,
+  },
   ...HUB_FIELDS,
   ...LINK_FIELDS,
 };
@@ -99,6 +147,8 @@ export interface BusHooks {
   readonly onConnection?: (connection: Deno.Conn) => void;
   /** The frame definitions that this side tells the other. */
   readonly frames?: FrameSet;
+  /** What else a module says of itself in its hello. */
+  readonly metadata?: Readonly<Record<string, string>>;
 }
 
 /** The type of the plugin. */
@@ -154,7 +204,7 @@ function manager(
   config: BusConfig,
   hooks: BusHooks,
   listening: (where: readonly string[]) => void,
-  opened: (roster: Roster) => void,
+  opened: (roster: Roster, registry: FrameRegistry) => void,
 ): HubDriver {
   const { token } = config;
   const registry = new FrameRegistry(hooks.frames);
@@ -195,7 +245,10 @@ function manager(
     },
     opened(hub) {
       roster.open(hub);
-      opened(roster);
+      opened(roster, registry);
+    },
+    listening() {
+      for (const told of roster.onListening) told();
     },
     joined(bay, metadata) {
       // Others have come in since both were asked: what was free then may be taken.
@@ -253,11 +306,31 @@ export function createBus(hooks: BusHooks = {}): BusPlugin {
     available: (config) => complaint(config) ?? { available: true },
     async open(context, config) {
       let roster: Roster | undefined;
+      let registry: FrameRegistry | undefined;
       const extras: BusExtras & { where: readonly string[] } = {
         modules: () => roster?.modules() ?? [],
         onAttendance(told) {
           roster?.onAttendance.add(told);
           return () => void roster?.onAttendance.delete(told);
+        },
+        bridge(bay, options = {}) {
+          if (roster === undefined || registry === undefined) {
+            const message = `${context.identity.module} is no manager: it has no bus to join`;
+            throw new PatchbayError("invalid", message, { remedy: "set config.bus.listen" });
+          }
+          const urls = [...config.bridge ?? [], ...options.urls ?? []];
+          const { token = config.token, hops = config.hops } = options;
+          const host = bridgesHost(bay, roster, registry);
+          return ManagerBridges.open(bay, host, { ...options, urls, token, hops }, extras.where[0]);
+        },
+        async frameText(file = config.frames) {
+          if (file === undefined) {
+            throw new PatchbayError("invalid", "there are no frame definitions", {
+              remedy: "name the file: --frames modules/frames/frames.ts, or config.bus.frames",
+            });
+          }
+          const { loadFrames } = await import("./frames/load.ts");
+          return new FrameText(await loadFrames(file));
         },
         where: config.url === undefined ? [] : [config.url],
         manager: config.listen !== undefined,
@@ -271,7 +344,7 @@ export function createBus(hooks: BusHooks = {}): BusPlugin {
           config,
           hooks,
           (where) => extras.where = [...where],
-          (opened) => roster = opened,
+          (theirs, table) => [roster, registry] = [theirs, table],
         );
         return await hubTransport(context, driver, config, extras);
       }
@@ -283,6 +356,7 @@ export function createBus(hooks: BusHooks = {}): BusPlugin {
         credentials: token,
         metadata: {
           pid: String(Deno.pid),
+          ...hooks.metadata,
           ...(hooks.frames === undefined ? {} : frameMetadata(hooks.frames)),
         },
         async dial(signal) {
@@ -293,6 +367,30 @@ export function createBus(hooks: BusHooks = {}): BusPlugin {
       };
       return await hubTransport(context, driver, config, extras);
     },
+  };
+}
+
+/** What the bridges of a manager ask of it. */
+function bridgesHost(bay: Bay, roster: Roster, registry: FrameRegistry): BridgesHost {
+  const subscribe = <T>(all: Set<T>, told: T) => {
+    all.add(told);
+    return () => void all.delete(told);
+  };
+  const { id } = bay.identity;
+  return {
+    modules: () => roster.modules(),
+    get table() {
+      return registry.table;
+    },
+    onListening: (told) => subscribe(roster.onListening, told),
+    onAttendance: (told) => subscribe(roster.onAttendance, told),
+    dial: (url, token, onReport) =>
+      open({
+        module: `bridge-${id.slice(0, 8)}`,
+        plugins: [createBus({ metadata: { [BRIDGE_METADATA]: id } })],
+        config: { bus: { url, token, reconnectMaxMs: 500 } },
+        onReport,
+      }),
   };
 }
 

@@ -70,34 +70,47 @@ export class ReceivedFrame {
 }
 
 /**
- * The body of a message that carries a frame: one byte of flags, then the frame.
+ * Writes the body of a message that carries a frame: one byte of flags, then the frame.
  *
  * @param frame The frame; `undefined` asks for one.
+ * @param view Over the whole of `bytes`.
+ * @param bytes Where to.
+ * @param at The first byte.
+ * @returns The byte after the last that was written.
  */
-export function encodeBody(frame: FrameValue | undefined): Uint8Array<ArrayBuffer> {
-  if (frame === undefined) return Uint8Array.of(REQUEST);
-  const { maxBytes } = frame.constructor as unknown as FrameClass;
-  const bytes = new Uint8Array(1 + maxBytes);
-  const end = frame.encodeInto(new DataView(bytes.buffer), bytes, 1);
-  return bytes.subarray(0, end);
+export function encodeBodyInto(
+  frame: FrameValue | undefined,
+  view: DataView,
+  bytes: Uint8Array,
+  at: number,
+): number {
+  if (frame !== undefined) return frame.encodeInto(view, bytes, at + 1);
+  bytes[at] = REQUEST;
+  return at + 1;
 }
 
 /**
  * Reads such a body.
  *
  * @param frame Its class.
- * @param bytes The body; nothing of it is kept.
+ * @param bytes Where the body begins; nothing of it is kept.
+ * @param length How long it is.
+ * @param view Over the whole of `bytes`.
  * @returns The frame, or `undefined` for a request.
  * @throws `protocol`: it is no such frame.
  */
-export function decodeBody(frame: FrameClass, bytes: Uint8Array): FrameValue | undefined {
-  const flags = bytes[0];
-  if (flags === REQUEST && bytes.length === 1) return undefined;
+export function decodeBody(
+  frame: FrameClass,
+  bytes: Uint8Array,
+  length: number = bytes.length,
+  view: DataView = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength),
+): FrameValue | undefined {
+  const flags = length === 0 ? undefined : bytes[0];
+  if (flags === REQUEST && length === 1) return undefined;
   if (flags !== 0) {
     throw new PatchbayError("protocol", `${frame.frameName}: the flags are ${flags}`, {
       remedy: "look at the module that sends it: it speaks another version",
     });
   }
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return frame.decode(view, bytes, 1, bytes.length);
+  return frame.decode(view, bytes, 1, length);
 }

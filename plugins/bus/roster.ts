@@ -10,6 +10,9 @@ import { type BayIdentity, type HubView, PatchbayError } from "@patchbay/core";
 /** How often a manager looks for modules that do not keep up, in milliseconds. */
 const LOOK_MS = 1000;
 
+/** In the hello of a bridge: the id of the manager that dials. */
+export const BRIDGE_METADATA = "bus.bridge";
+
 /** One frame type or address that a module listens to. */
 export interface HearsView {
   /** The address or pattern: `frame/button_state`. */
@@ -36,6 +39,8 @@ export interface ModuleView {
   readonly hears: readonly HearsView[];
   /** The addresses that it serves and speaks. */
   readonly offers: readonly string[];
+  /** Of a bridge: the id of the manager that has dialled this one. */
+  readonly bridge?: string;
 }
 
 /** A module has come or gone. */
@@ -62,6 +67,8 @@ export interface RosterOptions {
 export class Roster implements Disposable {
   /** Called with each coming and going. */
   readonly onAttendance: Set<(attendance: Attendance) => void> = new Set();
+  /** Called when somebody listens to something new, or no longer. */
+  readonly onListening: Set<() => void> = new Set();
   readonly #options: RosterOptions;
   /** Names by bay id. */
   readonly #names = new Map<string, string>();
@@ -134,6 +141,7 @@ export class Roster implements Disposable {
       sinceMs,
       hears: listens,
       offers: [...new Set(offers.map(({ address }) => address))],
+      ...(metadata[BRIDGE_METADATA] === undefined ? {} : { bridge: metadata[BRIDGE_METADATA] }),
     }));
   }
 
@@ -141,6 +149,7 @@ export class Roster implements Disposable {
   [Symbol.dispose](): void {
     clearInterval(this.#timer);
     this.onAttendance.clear();
+    this.onListening.clear();
   }
 
   #tell(attendance: Attendance): void {

@@ -8,6 +8,7 @@ import { basename, dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { PatchbayError } from "@patchbay/core";
 import { generateFrames, readFrames } from "./generate.ts";
+import { includeFrom } from "./load.ts";
 
 const USAGE = `Usage: deno task frames FILE [--out FOLDER] [--check]
 
@@ -18,21 +19,6 @@ Reads frame definitions from a C++ header or a YAML file and writes, beside it o
 
   --out FOLDER   where to write
   --check        write nothing; exit with 1 if a file is stale`;
-
-/** Reads a file that a header includes: from its own folder, or the first file's. */
-function includeFrom(top: string) {
-  return (name: string, from: string) => {
-    for (const folder of new Set([dirname(from), dirname(top)])) {
-      const file = join(folder, name);
-      try {
-        return { file, text: Deno.readTextFileSync(file) };
-      } catch (error) {
-        if (!(error instanceof Deno.errors.NotFound)) throw error;
-      }
-    }
-    return undefined;
-  };
-}
 
 async function main(args: string[]): Promise<number> {
   const { values, positionals } = parseArgs({
