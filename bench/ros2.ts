@@ -16,6 +16,7 @@ import {
   STREAM_QOS,
   Want,
 } from "./ros2_far.ts";
+import { pluginRows } from "./ros2_plugin.ts";
 import { pinned, type Suite, type SuiteContext } from "./suite.ts";
 import { cpuMicros } from "./usage.ts";
 
@@ -212,7 +213,7 @@ async function codecRows(context: SuiteContext): Promise<Row[]> {
 
 async function run(context: SuiteContext): Promise<Row[]> {
   // Any but the default, so that nobody else is met.
-  const domain = 1 + crypto.getRandomValues(new Uint8Array(1))[0] % 200;
+  const domain = 1 + crypto.getRandomValues(new Uint8Array(1))[0] % 90;
   await using far = await startFar(context.placement.far, "ours", String(domain));
   await using bare = await startFar(context.placement.far, "bare");
   const to = { transport: "udp", hostname: "127.0.0.1", port: Number(bare.word) };
@@ -262,6 +263,15 @@ async function run(context: SuiteContext): Promise<Row[]> {
       target: { atMost: 1 },
     }),
   );
+  // In a domain of its own, beside the participants above.
+  const other = domain + 1;
+  await using node = await startFar(context.placement.far, "bay", String(other));
+  const floors = {
+    echo: bareEcho(socket, to, bare.pid),
+    small: bareStream(socket, to, bare.pid, 64, 64, false),
+    large: bareStream(socket, to, bare.pid, 60_000, 3, true),
+  };
+  rows.push(...await pluginRows(context, other, node.pid, floors));
   return [...rows, ...await codecRows(context)];
 }
 

@@ -1,10 +1,12 @@
 /**
- * The far process of the ros2 suite: `ros2_far.ts ours DOMAIN` or `ros2_far.ts bare`. Prints a line
- * when it is ready, the port with it, and ends when its input does.
+ * The far process of the ros2 suite: `ros2_far.ts ours DOMAIN`, `ros2_far.ts bay DOMAIN` or
+ * `ros2_far.ts bare`. Prints a line when it is ready, the port with it, and ends when its input does.
  *
  * @module
  */
 
+import { type Bay, open } from "@patchbay/core";
+import ros2 from "@patchbay/ros2";
 import { Participant, type Qos } from "@patchbay/ros2/rtps";
 
 /** What ROS 2's default profile asks for. */
@@ -72,8 +74,39 @@ async function ours(domain: number): Promise<void> {
   console.log("ready");
 }
 
+/** What texts are in ROS. */
+export const TEXT = { ros2: { type: "std_msgs/msg/String" } };
+/** What streams are in ROS; what waits for a listener is held back, not pushed out. */
+export const STREAM_NAME: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  texts: { ros2: { type: "std_msgs/msg/String", qos: { history: "keep_all" } } },
+  images: { ros2: { type: "sensor_msgs/msg/Image", qos: { history: "keep_all" } } },
+};
+
+/** A bay of this suite: loopback alone; what has no type travels as JSON. */
+export function openNode(module: string, domain: number): Promise<Bay> {
+  const config = { ros2: { domain, range: "localhost", json: true } } as const;
+  return open({ module, plugins: [ros2], config });
+}
+
+async function bay(domain: number): Promise<void> {
+  const bay = await openNode("far", domain);
+  const counts: Record<string, number> = { texts: 0, images: 0 };
+  await bay.serve("count", (address) => counts[address as string]);
+  const pong = await bay.speaker({ pattern: "speaker", address: "pong", native: TEXT });
+  await bay.listen(
+    { pattern: "speaker", address: "ping", native: TEXT },
+    (value) => void pong.shout(value),
+  );
+  for (const address of Object.keys(counts)) {
+    const native = STREAM_NAME[address];
+    await bay.listen({ pattern: "speaker", address, native }, () => void counts[address]++);
+  }
+  console.log("ready");
+}
+
 async function main([role, domain]: string[]): Promise<void> {
   if (role === "bare") void bare();
+  else if (role === "bay") await bay(Number(domain));
   else await ours(Number(domain));
   await Deno.stdin.read(new Uint8Array(1));
   Deno.exit(0);

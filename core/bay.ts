@@ -19,7 +19,7 @@ import type { CallableEndpoint } from "./callable_endpoint.ts";
 import { allOrNone, type Closable, within } from "./all_or_none.ts";
 import type { BytesView } from "./bytes_view.ts";
 import type { Explanation, ExtrasOf, Via, WaitOptions, WireStatus, WithVia } from "./bay_types.ts";
-import { choose, noWire, usable, type Wire } from "./choice.ts";
+import { choose, inOrder, noWire, usable, type Wire } from "./choice.ts";
 import {
   type AnyContract,
   type CallableContract,
@@ -40,6 +40,7 @@ import type { BayIdentity, Plugin, Registration, Transport } from "./plugin.ts";
 import { applySchema } from "./schema.ts";
 import { Claims, Served } from "./served.ts";
 import type { Epoch } from "./epoch.ts";
+import type { Offer } from "./offers.ts";
 import type { Speaker, SpeakOptions } from "./speaker.ts";
 import type { Statistics } from "./statistics.ts";
 import type { TimerWheel } from "./timer_wheel.ts";
@@ -495,6 +496,21 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     this.#children.add(bridge);
     await bridge.open();
     return bridge;
+  }
+
+  /**
+   * What others offer on a wire now, foreign programs included; nothing where the wire cannot tell.
+   *
+   * @param wire The plugin's name.
+   * @param match The addresses; default: all.
+   * @throws {PatchbayError} `invalid`: there is no such wire.
+   */
+  async offers(wire: string, match = "**"): Promise<readonly Offer[]> {
+    const [{ transport }] = inOrder(this.#parts.wires, [wire]);
+    const watching = await transport?.watch?.(checkPattern(match), () => {});
+    const offers = watching?.offers ?? [];
+    watching?.close();
+    return offers;
   }
 
   /**

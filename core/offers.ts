@@ -28,6 +28,8 @@ export interface Offer {
   readonly by: string;
   /** How it came over bridges; absent if that bay itself has it. */
   readonly bridged?: Bridged;
+  /** What the wire tells of it, for people: a type, a node. */
+  readonly detail?: string;
 }
 
 /** A look at a wire that goes on. */

@@ -19,8 +19,10 @@ import {
 import { SharedMemory } from "@patchbay/ffi";
 import { openRuntimeDir } from "@patchbay/host";
 import grpc, { parseProto, ServiceClient } from "@patchbay/grpc";
+import ros2 from "@patchbay/ros2";
 import uds from "@patchbay/uds";
 import { z } from "zod";
+import { freeDomain } from "../plugins/ros2/fixture.ts";
 import { PROJECT_ROOT } from "../tools/workspace.ts";
 
 // ----- the document -----
@@ -182,6 +184,12 @@ async function withNamer(
   const options = { proto: NAMER, module: "arm", runtimeDirectory: place.path };
   await using client = await ServiceClient.connect(options);
   return await failure(call(client));
+}
+
+/** Options of bays that meet in a ROS domain of their own. */
+async function rosOptions() {
+  const config = { ros2: { domain: await freeDomain(), range: "localhost", json: true } } as const;
+  return { plugins: [ros2], config };
 }
 
 /** A plugin that says it has calls, and has none. */
@@ -546,6 +554,49 @@ const PROVOCATIONS: Record<string, (place: Place) => Promise<unknown>> = {
     const desk = await place.bay("desk");
     await desk.perform("desk/dig", () => 1, { accept: () => false });
     return await failure(desk.execute("desk/dig", 1));
+  },
+
+  "unavailable: ROS 2 is to be protected": async (place) => {
+    const variables = { ROS_SECURITY_ENABLE: "true", ROS_SECURITY_STRATEGY: "Enforce" };
+    for (const [name, value] of Object.entries(variables)) Deno.env.set(name, value);
+    try {
+      const desk = await place.bay("desk", { plugins: [ros2], config: { ros2: { domain: 1 } } });
+      return await failure(desk.call("arm/move", 1, { via: ["ros2"] }));
+    } finally {
+      for (const name of Object.keys(variables)) Deno.env.delete(name);
+    }
+  },
+  "unavailable: policies of ROS 2 that do not fit": async (place) => {
+    const wires = await rosOptions();
+    const name = (qos: string) => ({ ros2: { type: "std_msgs/msg/String", qos } });
+    const arm = await place.bay("arm", wires);
+    await arm.speaker(defineSpeaker({ address: "scan", native: name("sensor_data") }), {
+      via: ["ros2"],
+    });
+    const { promise, resolve } = Promise.withResolvers<unknown>();
+    const desk = await place.bay("desk", { ...wires, onReport: resolve });
+    await desk.listen(defineSpeaker({ address: "scan", native: name("default") }), () => {}, {
+      via: ["ros2"],
+    });
+    return (await promise as PatchbayError).with({});
+  },
+  "invalid: two nodes of one name": async (place) => {
+    const wires = await rosOptions();
+    const { promise, resolve } = Promise.withResolvers<unknown>();
+    await place.bay("arm", wires);
+    await place.bay("arm", {
+      ...wires,
+      instance: "arm-b",
+      onReport: resolve,
+      config: {
+        ros2: { ...wires.config.ros2, node: "arm" },
+      },
+    });
+    return await promise;
+  },
+  "invalid: an address that cannot be a ROS name": async (place) => {
+    const desk = await place.bay("desk", { ...await rosOptions() });
+    return await failure(desk.serve("lidar.2/scan", () => 1, { via: ["ros2"] }));
   },
 
   "internal: a plugin that does not keep what it declares": async (place) => {

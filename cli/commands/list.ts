@@ -16,6 +16,7 @@ import { formatAge, formatBytes, formatCount, formatDuration } from "../units.ts
 import type { Paint } from "../paint.ts";
 import { width } from "../table.ts";
 import { until } from "../until.ts";
+import { type Foreign, openForeign } from "./list_offers.ts";
 
 /** The options of `list`. */
 export interface ListCommandOptions extends CommonOptions {
@@ -52,29 +53,37 @@ interface Module {
 export async function list(context: Context, options: ListCommandOptions): Promise<number> {
   const { screen } = context;
   const runtimeDir = await context.runtimeDir();
-  const look = () => context.within("looking", () => lookAt(runtimeDir, options.via));
-  let modules = await look();
+  await using foreign = await openForeign(context, options.via);
+  const look = () =>
+    context.within("looking", async () => {
+      const modules = await lookAt(runtimeDir, options.via);
+      return { modules, others: await foreign.look(modules.map(({ entry }) => entry.id)) };
+    });
+  let { modules, others } = await look();
   if (options.watch !== true) {
-    if (screen.json) { for (const each of modules) screen.value(plain(each)); }
-    else draw(context, modules, runtimeDir, options);
+    if (screen.json) {
+      for (const each of modules) screen.value(plain(each));
+      for (const each of others) screen.value(each);
+    } else draw(context, modules, others, runtimeDir, options);
     return EXIT.ok;
   }
   const stop = context.interrupted;
   let shown = "";
   for (;;) {
-    const now = JSON.stringify(modules.map(plain));
+    const now = JSON.stringify([...modules.map(plain), ...others]);
     if (now !== shown || screen.live) {
       if (screen.json) {
-        screen.value({ event: "modules", atMs: Date.now(), modules: modules.map(plain) });
+        const told = others.length > 0 ? { others } : {};
+        screen.value({ event: "modules", atMs: Date.now(), modules: modules.map(plain), ...told });
       } else {
         screen.clear();
         if (!screen.live && shown !== "") screen.line();
-        draw(context, modules, runtimeDir, options);
+        draw(context, modules, others, runtimeDir, options);
       }
       shown = now;
     }
     if (await until(stop, { timeoutMs: LOOK_MS }) === "stopped") return EXIT.ok;
-    modules = await look();
+    ({ modules, others } = await look());
   }
 }
 
@@ -142,8 +151,28 @@ function plain({ entry, statistics, rows }: Module): Record<string, unknown> {
 function draw(
   { screen }: Context,
   modules: readonly Module[],
+  others: readonly Foreign[],
   runtimeDir: string,
   { wires, via }: ListCommandOptions,
+): void {
+  const { paint } = screen;
+  if (modules.length > 0 || others.length === 0) drawModules(screen, modules, runtimeDir);
+  for (const { wire, offers } of others) {
+    screen.line(paint.bold(`on ${wire}, by others`));
+    const cells = offers.map(({ address, pattern, detail }) => [
+      `  ${paint.cyan(address)}`,
+      pattern,
+      detail ?? "",
+    ]);
+    for (const line of screen.layout(cells, {})) screen.line(line);
+  }
+  if (wires === true) drawWires(screen, modules, via);
+}
+
+function drawModules(
+  screen: Context["screen"],
+  modules: readonly Module[],
+  runtimeDir: string,
 ): void {
   const { paint } = screen;
   if (modules.length === 0) {
@@ -163,7 +192,6 @@ function draw(
     for (const _ of cells) screen.line(lines.shift());
     if (cells.length === 0) screen.line(`  ${paint.dim("(no endpoints)")}`);
   }
-  if (wires === true) drawWires(screen, modules, via);
 }
 
 /** What each wire of each module has carried, as far as it was published. */

@@ -1,12 +1,24 @@
 /**
  * What makes a participant a ROS 2 node: names, QoS profiles, services in both implementations'
- * ways, actions, `ros_discovery_info`. Not finished: there is no plugin yet that uses it.
+ * ways, actions, `ros_discovery_info`.
  *
  * @module
  */
 
 export { ActionClient, type GoalResult } from "./action_client.ts";
-export type { ActionOptions } from "./action_messages.ts";
+export {
+  type ActionOptions,
+  type ActionParts,
+  actionParts,
+  CancelCode,
+  type GoalInfo,
+  GoalStatus,
+  idOf,
+  type Stamp,
+  stampNow,
+  type Uuid,
+  uuidOf,
+} from "./action_messages.ts";
 export { type AcceptedGoal, ActionServer, type ActionServerOptions } from "./action_server.ts";
 export {
   DiscoveryInfo,
@@ -26,7 +38,13 @@ export {
 export { QOS_PROFILES, type QosProfile } from "./qos_profiles.ts";
 export { type Convention, conventionOf, type RequestId } from "./request_header.ts";
 export {
+  type Answer,
+  type EndpointMaker,
+  type PendingRequest,
+  type Reply,
+  type Request,
   ServiceClient,
+  type ServiceClientEvents,
   type ServiceHandler,
   type ServiceOptions,
   ServiceServer,

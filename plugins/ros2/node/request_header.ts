@@ -11,6 +11,7 @@
  */
 
 import { PatchbayError } from "@patchbay/core/errors";
+import { hex, unhex } from "../rtps/mod.ts";
 
 /** The parameter's id as the standard has it (RPC over DDS), and as Fast DDS first had it. */
 const RELATED_SAMPLE = 0x0083;
@@ -33,11 +34,6 @@ export interface RequestId {
   /** The number; −1 where a request has none of its own. */
   readonly number: bigint;
 }
-
-const hex = (bytes: Uint8Array) =>
-  Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("");
-const unhex = (text: string) =>
-  Uint8Array.from(text.match(/../g) ?? [], (two) => parseInt(two, 16));
 
 /** The parameters that carry an id. */
 export function idParameters({ client, number }: RequestId): Map<number, Uint8Array> {

@@ -19,6 +19,9 @@ import {
   withIdInBody,
 } from "./request_header.ts";
 
+/** What endpoints are made with: a participant, or a node that keeps account of them. */
+export type EndpointMaker = Pick<Participant, "createWriter" | "createReader" | "participant">;
+
 /** What both sides are made with. */
 export interface ServiceOptions {
   /** The full name, such as `/add_two_ints`. */
@@ -29,8 +32,12 @@ export interface ServiceOptions {
   readonly responseType: string;
   /** Bytes that others are told of the endpoints, such as the hash of the type. */
   readonly userData?: string;
+  /** The policies, where they are not those of services. */
+  readonly qos?: Partial<Qos>;
   /** Told of what fails and stops nobody. */
   readonly onReport: (error: unknown) => void;
+  /** Told of a policy by which another's endpoint does not fit. */
+  readonly onMismatch?: Parameters<Participant["createReader"]>[0]["onMismatch"];
 }
 
 /**
@@ -38,69 +45,123 @@ export interface ServiceOptions {
  * readers, and a reply that is pushed out is a call that never ends.
  */
 const QOS: Partial<Qos> = { reliability: "reliable", history: "keep_all" };
+
 /** How many replies wait for clients whose readers are not known yet. */
 const MAX_WAITING = 256;
 
 const encode = (text: string | undefined): Uint8Array => new TextEncoder().encode(text ?? "");
+
 const randomHex = (bytes: number): string =>
   Array.from(crypto.getRandomValues(new Uint8Array(bytes)), (b) => b.toString(16).padStart(2, "0"))
     .join("");
+
 /** `aa.bb.cc`, as rmw_cyclonedds tells which reader belongs to which writer. */
 const dotted = (digits: string): string => (digits.match(/../g) ?? []).join(".");
 
-function vendorOf(participant: Participant, endpoint: EndpointData): number {
-  return participant.participant(endpoint.guid.slice(0, 24))?.vendor ?? VENDOR_ID;
+function vendorOf(maker: EndpointMaker, endpoint: EndpointData): number {
+  return maker.participant(endpoint.guid.slice(0, 24))?.vendor ?? VENDOR_ID;
+}
+
+/** A reply that has come. */
+export interface Reply {
+  /** Its payload; the receiver's own. */
+  readonly payload: Uint8Array;
+  /** The parameters that came with it. */
+  readonly inline: ReadonlyMap<number, Uint8Array> | undefined;
+}
+
+/** A request under way. */
+export interface PendingRequest {
+  /** How it is found again when the reply comes. */
+  readonly key: string;
+  /** Whom it went to: the server's reader. */
+  readonly server: string;
+}
+
+interface Waiting {
+  readonly server: string;
+  readonly reply: (reply: Reply) => void;
+  readonly gone: () => void;
+}
+
+/** What tells of a client's servers. */
+export interface ServiceClientEvents {
+  /** A server can be asked, or can no longer. */
+  readonly onServers?: () => void;
 }
 
 /** Sends requests and finds the replies to them. */
 export class ServiceClient implements Disposable {
-  readonly #participant: Participant;
+  readonly #maker: EndpointMaker;
   readonly #writer: Writer;
   readonly #reader: Reader;
   readonly #client = randomHex(8);
-  readonly #pending = new Map<string, (payload: Uint8Array) => void>();
-  readonly #options: ServiceOptions;
+  readonly #pending = new Map<string, Waiting>();
+  readonly #options: ServiceOptions & ServiceClientEvents;
+  /** The parameters of a request: who waits for the reply, and no number, as it is the sample's. */
+  readonly #replyTo: ReadonlyMap<number, Uint8Array>;
   #number = 0n;
   #waiting: (() => void)[] = [];
+  #servers: readonly EndpointData[] | undefined;
 
   /**
    * Makes its endpoints.
    *
-   * @param participant Where.
+   * @param maker Where.
    * @param options Name and types.
    */
-  constructor(participant: Participant, options: ServiceOptions) {
-    this.#participant = participant;
+  constructor(maker: EndpointMaker, options: ServiceOptions & ServiceClientEvents) {
+    this.#maker = maker;
     this.#options = options;
     // Sixteen bytes, of which the first eight go with each request.
     const clientId = `clientid=${dotted(this.#client + "00".repeat(8))};`;
     const userData = encode(`${clientId}${options.userData ?? ""}`);
+    const { onMismatch } = options;
     const onMatched = () => this.#met();
-    this.#reader = participant.createReader({
+    this.#reader = maker.createReader({
       topic: replyName(options.name),
       type: options.responseType,
-      qos: QOS,
+      qos: { ...QOS, ...options.qos },
       userData,
       onMatched,
+      onUnmatched: () => this.#met(),
+      onMismatch,
       onSample: (sample) => this.#reply(sample),
     });
-    this.#writer = participant.createWriter({
+    this.#replyTo = idParameters({ client: this.#reader.data.guid, number: -1n << 32n });
+    this.#writer = maker.createWriter({
       topic: requestName(options.name),
       type: options.requestType,
-      qos: QOS,
+      qos: { ...QOS, ...options.qos },
       userData,
       onMatched,
+      onUnmatched: (server) => this.#lost(server),
+      onMismatch,
     });
   }
 
   #met(): void {
+    this.#servers = undefined;
     for (const wake of this.#waiting.splice(0)) wake();
+    this.#options.onServers?.();
+  }
+
+  #lost(server: EndpointData): void {
+    for (const [key, each] of [...this.#pending]) {
+      if (each.server !== server.guid) continue;
+      this.#pending.delete(key);
+      each.gone();
+    }
+    this.#met();
   }
 
   /** The servers that can be asked: those whose requests and replies are both matched. */
   get servers(): readonly EndpointData[] {
+    if (this.#servers !== undefined) return this.#servers;
     const repliers = new Set(this.#reader.matched.map((each) => each.guid.slice(0, 24)));
-    return this.#writer.matched.filter((each) => repliers.has(each.guid.slice(0, 24)));
+    return this.#servers = this.#writer.matched.filter((each) =>
+      repliers.has(each.guid.slice(0, 24))
+    );
   }
 
   /** Resolves when somebody can be asked; rejects with the signal's reason. */
@@ -116,11 +177,74 @@ export class ServiceClient implements Disposable {
   }
 
   /**
+   * Asks one server, in the way it understands.
+   *
+   * @param server Whom.
+   * @param payload The request.
+   * @param parameters What goes with it, besides.
+   * @param reply Called when the reply comes, once at most.
+   * @param gone Called instead when the server has gone.
+   */
+  ask(
+    server: EndpointData,
+    payload: Uint8Array,
+    parameters: ReadonlyMap<number, Uint8Array> | undefined,
+    reply: (reply: Reply) => void,
+    gone: () => void,
+  ): PendingRequest {
+    const id: RequestId = { client: this.#client, number: ++this.#number };
+    let key: string;
+    if (conventionOf(vendorOf(this.#maker, server)) === "body") {
+      this.#writer.write(withIdInBody(payload, id), { only: server.guid, inline: parameters });
+      key = keyOf(id);
+    } else {
+      const inline = parameters === undefined
+        ? this.#replyTo
+        : new Map([...this.#replyTo, ...parameters]);
+      const sequence = this.#writer.write(payload, { only: server.guid, inline });
+      key = keyOf({ client: this.#reader.data.guid, number: BigInt(sequence) });
+    }
+    this.#pending.set(key, { server: server.guid, reply, gone });
+    return { key, server: server.guid };
+  }
+
+  /**
+   * Waits no longer for a reply.
+   *
+   * @param request Which.
+   * @returns Whether it was waited for.
+   */
+  forget({ key }: PendingRequest): boolean {
+    return this.#pending.delete(key);
+  }
+
+  /**
+   * Writes to one server without waiting for a reply: for what only servers of our own understand.
+   *
+   * @param server The server's reader.
+   * @param payload What is written.
+   * @param parameters What goes with it.
+   */
+  tell(
+    server: string,
+    payload: Uint8Array,
+    parameters: ReadonlyMap<number, Uint8Array>,
+  ): void {
+    this.#writer.write(payload, { only: server, inline: parameters });
+  }
+
+  /** The number by which our own servers know a request. */
+  static numberOf({ key }: PendingRequest): string {
+    return key.slice(key.indexOf(":") + 1);
+  }
+
+  /**
    * Asks every server, each in the way it understands; the first reply counts.
    *
    * @param payload The request.
    * @param signal Ends the waiting; the servers are not told, as ROS 2 has no word for it.
-   * @throws {PatchbayError} `not_found` if nobody serves it.
+   * @throws {PatchbayError} `not_found` if nobody serves it; `closed` if all that were asked have
+   * gone.
    */
   async call(payload: Uint8Array, signal?: AbortSignal): Promise<Uint8Array> {
     signal?.throwIfAborted();
@@ -129,38 +253,41 @@ export class ServiceClient implements Disposable {
       throw new PatchbayError("not_found", `nobody serves ${this.#options.name}`);
     }
     const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>();
-    const keys: string[] = [];
-    for (const server of servers) {
-      const id: RequestId = { client: this.#client, number: ++this.#number };
-      if (conventionOf(vendorOf(this.#participant, server)) === "body") {
-        this.#writer.write(withIdInBody(payload, id), { only: server.guid });
-        keys.push(key(id));
-      } else {
-        // The number is that of the sample, which is known only when it is written.
-        const inline = idParameters({ client: this.#reader.data.guid, number: -1n << 32n });
-        const sequence = this.#writer.write(payload, { only: server.guid, inline });
-        keys.push(key({ client: this.#reader.data.guid, number: BigInt(sequence) }));
-      }
-      this.#pending.set(keys.at(-1) as string, resolve);
-    }
+    let left = servers.length;
+    const gone = () => {
+      if (--left > 0) return;
+      reject(new PatchbayError("closed", `the server of ${this.#options.name} is gone`));
+    };
+    const requests = servers.map((server) =>
+      this.ask(server, payload, undefined, (reply) => resolve(reply.payload), gone)
+    );
     const abort = () => reject(signal?.reason);
     signal?.addEventListener("abort", abort, { once: true });
     return await promise.finally(() => {
       signal?.removeEventListener("abort", abort);
-      for (const each of keys) this.#pending.delete(each);
+      for (const each of requests) this.forget(each);
     });
   }
 
   #reply(sample: Sample): void {
     if (sample.state !== "alive") return;
     let { payload } = sample;
-    let id = readIdParameter(sample.inline);
+    const { inline } = sample;
+    let id = readIdParameter(inline);
     if (id === undefined) {
       // Others' replies come by here too: only those with a number of this client's count.
-      if (conventionOf(vendorOf(this.#participant, sample.writer)) !== "body") return;
+      if (conventionOf(vendorOf(this.#maker, sample.writer)) !== "body") return;
       ({ id, payload } = readIdInBody(payload));
     } else payload = payload.slice();
-    this.#pending.get(key(id))?.(payload);
+    const key = keyOf(id);
+    const waiting = this.#pending.get(key);
+    this.#pending.delete(key);
+    waiting?.reply({ payload, inline });
+  }
+
+  /** Resolves when all servers have what was written, or after a time. */
+  async settled(timeoutMs: number): Promise<void> {
+    await this.#writer.untilAcknowledged(timeoutMs);
   }
 
   /** Ends it. Calls that are pending stay so until their signals end them. */
@@ -176,16 +303,42 @@ export class ServiceClient implements Disposable {
   }
 }
 
-function key({ client, number }: RequestId): string {
+function keyOf({ client, number }: RequestId): string {
   return `${client}:${number}`;
 }
 
-/** Answers a request; a rejection is reported, and the client waits on, as with ROS 2. */
-export type ServiceHandler = (payload: Uint8Array) => Promise<Uint8Array> | Uint8Array;
+/** A request that has come. */
+export interface Request {
+  /** The client's writer. */
+  readonly writer: EndpointData;
+  /** The number by which the client knows it, unique together with the writer. */
+  readonly number: string;
+  /** The parameters that came with it. */
+  readonly inline: ReadonlyMap<number, Uint8Array> | undefined;
+}
+
+/** What a request is answered with. */
+export interface Answer {
+  /** The reply. */
+  readonly payload: Uint8Array;
+  /** What goes with it, besides. */
+  readonly parameters?: ReadonlyMap<number, Uint8Array>;
+  /** Called when it was written. */
+  readonly sent?: () => void;
+}
+
+/**
+ * Answers a request; with `undefined` the client gets no reply. A rejection is reported, and the
+ * client waits on, as with ROS 2.
+ */
+export type ServiceHandler = (
+  payload: Uint8Array,
+  request: Request,
+) => Promise<Uint8Array | Answer | undefined> | Uint8Array | Answer | undefined;
 
 /** Receives requests and answers each in the way in which it came. */
 export class ServiceServer implements Disposable {
-  readonly #participant: Participant;
+  readonly #maker: EndpointMaker;
   readonly #options: ServiceOptions;
   readonly #handler: ServiceHandler;
   readonly #writer: Writer;
@@ -196,66 +349,106 @@ export class ServiceServer implements Disposable {
   /**
    * Makes its endpoints.
    *
-   * @param participant Where.
+   * @param maker Where.
    * @param options Name and types.
    * @param handler Answers requests.
    */
-  constructor(participant: Participant, options: ServiceOptions, handler: ServiceHandler) {
-    this.#participant = participant;
+  constructor(maker: EndpointMaker, options: ServiceOptions, handler: ServiceHandler) {
+    this.#maker = maker;
     this.#options = options;
     this.#handler = handler;
+    const { onMismatch } = options;
     const userData = encode(`serviceid=${dotted(randomHex(16))};${options.userData ?? ""}`);
-    this.#writer = participant.createWriter({
+    this.#writer = maker.createWriter({
       topic: replyName(options.name),
       type: options.responseType,
-      qos: QOS,
+      qos: { ...QOS, ...options.qos },
       userData,
       onMatched: () => this.#matched(),
+      onMismatch,
     });
-    this.#reader = participant.createReader({
+    this.#reader = maker.createReader({
       topic: requestName(options.name),
       type: options.requestType,
-      qos: QOS,
+      qos: { ...QOS, ...options.qos },
       userData,
+      onMismatch,
       onSample: (sample) => this.#request(sample),
     });
   }
 
+  /** The reader of its requests. */
+  get guid(): string {
+    return this.#reader.data.guid;
+  }
+
   #request(sample: Sample): void {
     if (sample.state !== "alive") return;
-    const { guid } = sample.writer;
-    if (conventionOf(vendorOf(this.#participant, sample.writer)) === "body") {
+    const { writer, inline, sequence } = sample;
+    const { guid } = writer;
+    if (conventionOf(vendorOf(this.#maker, writer)) === "body") {
       const { id, payload } = readIdInBody(sample.payload);
       // The id says which client it is, not which reader: all of its participant hear it.
-      this.#answer(guid.slice(0, 24), payload, (reply, to) => {
-        this.#writer.write(withIdInBody(reply, id), { only: to });
+      const request = { writer, number: String(id.number), inline };
+      this.#answer(guid.slice(0, 24), payload, request, ({ payload, parameters }, to) => {
+        this.#writer.write(withIdInBody(payload, id), { only: to, inline: parameters });
       });
       return;
     }
     // Who names no reader for replies is known by the writer of the request.
-    const asked = readIdParameter(sample.inline)?.client;
+    const asked = readIdParameter(inline)?.client;
     const named = asked !== undefined && !/^0+$/.test(asked);
     const client = named ? asked : guid;
-    const inline = idParameters({ client, number: BigInt(sample.sequence) });
-    this.#answer(named ? client : guid.slice(0, 24), sample.payload.slice(), (reply, to) => {
-      this.#writer.write(reply, { only: to, inline });
+    const to = named ? client : guid.slice(0, 24);
+    const request = { writer, number: String(sequence), inline };
+    this.#answer(to, sample.payload.slice(), request, ({ payload, parameters }, to) => {
+      const id = idParameters({ client, number: BigInt(sequence) });
+      for (const [pid, value] of parameters ?? []) id.set(pid, value);
+      this.#writer.write(payload, { only: to, inline: id });
     });
   }
 
-  async #answer(
+  #answer(
     to: string,
-    request: Uint8Array,
-    send: (reply: Uint8Array, to: string) => void,
-  ): Promise<void> {
+    payload: Uint8Array,
+    request: Request,
+    send: (reply: Answer, to: string) => void,
+  ): void {
+    let answer;
     try {
-      const reply = await this.#handler(request);
+      answer = this.#handler(payload, request);
+    } catch (error) {
+      return this.#options.onReport(error);
+    }
+    if (!(answer instanceof Promise)) return this.#send(to, answer, send);
+    // A reply that is there already leaves in this turn: see the branch above.
+    answer.then((reply) => this.#send(to, reply, send), this.#options.onReport);
+  }
+
+  #send(
+    to: string,
+    answer: Uint8Array | Answer | undefined,
+    send: (reply: Answer, to: string) => void,
+  ): void {
+    if (answer === undefined) return;
+    const reply: Answer = answer instanceof Uint8Array ? { payload: answer } : answer;
+    try {
       const prefix = to.slice(0, 24);
       const readers = this.#writer.matched.filter((each) => each.guid.startsWith(prefix));
       // A GUID that is nobody's is that of another entity of the same participant.
       const exact = readers.some((each) => each.guid === to) ? to : prefix;
-      if (readers.length > 0) return send(reply, exact);
+      if (readers.length > 0) {
+        send(reply, exact);
+        return reply.sent?.();
+      }
       // The request may be here before its client's reader is known.
-      this.#waiting.push({ to: prefix, send: () => send(reply, prefix) });
+      this.#waiting.push({
+        to: prefix,
+        send: () => {
+          send(reply, prefix);
+          reply.sent?.();
+        },
+      });
       if (this.#waiting.length <= MAX_WAITING) return;
       const { to: gone } = this.#waiting.shift() as { to: string };
       throw new PatchbayError(
@@ -273,6 +466,11 @@ export class ServiceServer implements Disposable {
       if (!prefixes.includes(each.to)) this.#waiting.push(each);
       else each.send();
     }
+  }
+
+  /** Resolves when all clients have the replies, or after a time. */
+  async settled(timeoutMs: number): Promise<void> {
+    await this.#writer.untilAcknowledged(timeoutMs);
   }
 
   /** Ends it. */

@@ -127,6 +127,17 @@ export class EndpointDiscovery {
     }
   }
 
+  /** Whether a participant has heard of all endpoints here, and has told of all of its own. */
+  isAcquainted({ data: { prefix } }: RemoteParticipant): boolean {
+    for (const [entity, writer] of this.writers) {
+      if (entity !== Entity.messageWriter && !writer.isAcknowledgedBy(prefix)) return false;
+    }
+    for (const [entity, reader] of this.readers) {
+      if (entity !== Entity.messageReader && !reader.isCompleteFrom(prefix)) return false;
+    }
+    return true;
+  }
+
   /** Forgets a participant. */
   unmatch({ data: { prefix } }: RemoteParticipant): void {
     for (const { writer, reader, offers } of PAIRS) {

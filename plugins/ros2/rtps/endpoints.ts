@@ -32,6 +32,8 @@ export interface WriterEvents {
   onUnmatched?(reader: EndpointData): void;
   /** A reader of the topic requests what is not offered. */
   onMismatch?(reader: EndpointData, policies: readonly Mismatch[]): void;
+  /** Samples were pushed out of the history before every reliable reader had them. */
+  onOverwritten?(samples: number): void;
   /** Nothing was written to an instance for longer than the deadline that was offered. */
   onDeadlineMissed?(key: string): void;
 }
@@ -80,6 +82,11 @@ export interface Sample {
   readonly writer: EndpointData;
   /** When it was written, in milliseconds since 1970, if the writer said so. */
   readonly timestampMs: number | undefined;
+  /**
+   * Whether it was written before this reader came, and kept for it (durability `transient_local`).
+   * A large one may be taken for fresh.
+   */
+  readonly historical: boolean;
   /** The parameters that came with it. */
   readonly inline: ReadonlyMap<number, Uint8Array> | undefined;
 }
@@ -98,6 +105,8 @@ export interface ReaderEvents {
   onUnmatched?(writer: EndpointData): void;
   /** A writer of the topic does not offer what is requested. */
   onMismatch?(writer: EndpointData, policies: readonly Mismatch[]): void;
+  /** Samples were not delivered. */
+  onLost?(reason: LossReason, samples: number): void;
   /** Nothing has come for an instance for longer than the deadline requested. */
   onDeadlineMissed?(key: string): void;
   /** A writer is taken for dead, or for alive again. */

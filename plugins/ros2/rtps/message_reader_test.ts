@@ -16,7 +16,7 @@ import {
   readMessage,
 } from "./message_reader.ts";
 import { DEFAULT_QOS } from "./qos.ts";
-import { Reassembly } from "./reassembly.ts";
+import { FragmentMemory, Reassembly } from "./reassembly.ts";
 import { SendWindow } from "./send_window.ts";
 
 const PREFIX = "010f00112233445566778899";
@@ -205,7 +205,7 @@ Deno.test("discovery data: an endpoint is read as it was written", () => {
 
 Deno.test("reassembly: fragments in any order, twice, and what is missing", () => {
   const sample = Uint8Array.from({ length: 95 }, (_, i) => i);
-  const reassembly = new Reassembly(95, 10);
+  const reassembly = new Reassembly(95, 10, new FragmentMemory());
   const bits = new Bits();
   for (const n of [3, 10, 1, 3, 2]) reassembly.add(n, 1, sample.subarray((n - 1) * 10, n * 10));
   assert.equal(reassembly.firstMissing, 4);

@@ -39,4 +39,5 @@ export type {
 } from "./endpoints.ts";
 export type { Address, Datagram, DatagramSocket, OpenSocket, SocketOptions } from "./socket.ts";
 export { openUdp, udpUnavailable } from "./socket.ts";
+export { hex, unhex } from "./guid.ts";
 export { MULTICAST_GROUP, Pid, VENDOR_ID, VENDORS } from "./constants.ts";

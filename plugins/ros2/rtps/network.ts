@@ -36,6 +36,8 @@ interface Pair {
 
 /** How many participants of one domain may be on one machine: more do not fit between domains. */
 const MAX_PARTICIPANTS = 119;
+/** Behind the first free ports so many are looked at: others may have closed before them. */
+const LOOK_AHEAD = 8;
 /** The largest datagram within this machine: a few of them fit into a receive buffer. */
 const LOCAL_DATAGRAM_BYTES = 60_000;
 
@@ -75,6 +77,8 @@ export class Network {
   readonly #own: ReadonlySet<string>;
   /** Which of the machine's participants it is: from that its ports follow. */
   readonly index: number;
+  /** The ports of discovery that were taken when this was opened: others of this machine. */
+  readonly taken: ReadonlySet<number>;
   /** The group that participants announce themselves in; undefined without multicast. */
   readonly group: Address | undefined;
   /** What is sent is gathered here. */
@@ -86,12 +90,14 @@ export class Network {
     pairs: readonly Pair[],
     multicast: DatagramSocket | undefined,
     index: number,
+    taken: ReadonlySet<number>,
   ) {
     this.#pairs = pairs;
     this.#multicast = multicast;
     this.#mtuBytes = options.mtuBytes;
     this.#own = new Set(options.interfaces.map((each) => each.address));
     this.index = index;
+    this.taken = taken;
     const port = Port.base + Port.perDomain * options.domain;
     this.group = options.multicast ? { hostname: MULTICAST_GROUP, port } : undefined;
     this.outbox = new Outbox(prefix, MAX_DATAGRAM_BYTES);
@@ -111,10 +117,19 @@ export class Network {
       });
     }
     const base = Port.base + Port.perDomain * options.domain;
+    const taken = new Set<number>();
     for (let index = 0; index <= MAX_PARTICIPANTS; index++) {
-      const pairs = await openPairs(options, base + Port.perParticipant * index);
-      if (pairs === undefined) continue;
+      const first = base + Port.perParticipant * index;
+      const pairs = await openPairs(options, first);
+      if (pairs === undefined) {
+        taken.add(first + Port.metatrafficUnicast);
+        continue;
+      }
       try {
+        for (let other = 1; other <= LOOK_AHEAD; other++) {
+          const port = first + Port.perParticipant * other + Port.metatrafficUnicast;
+          if (await isTaken(options, port)) taken.add(port);
+        }
         const multicast = options.multicast
           ? await options.openSocket({
             hostname: "0.0.0.0",
@@ -125,7 +140,7 @@ export class Network {
             },
           })
           : undefined;
-        return new Network(prefix, options, pairs, multicast, index);
+        return new Network(prefix, options, pairs, multicast, index, taken);
       } catch (error) {
         for (const pair of pairs) closePair(pair);
         throw error;
@@ -211,6 +226,17 @@ export class Network {
 function closePair(pair: Pair): void {
   pair.metatraffic.close();
   pair.user.close();
+}
+
+/** Whether somebody of this machine has a port. */
+async function isTaken({ interfaces, openSocket }: NetworkOptions, port: number): Promise<boolean> {
+  try {
+    (await openSocket({ hostname: interfaces[0].address, port })).close();
+    return false;
+  } catch (error) {
+    if (error instanceof Deno.errors.AddrInUse) return true;
+    throw error;
+  }
 }
 
 /** Opens the sockets of one index on every interface; undefined if a port is taken. */

@@ -10,6 +10,12 @@ import { unhex } from "./guid.ts";
 import type { Bits } from "./message_reader.ts";
 import type { Address, DatagramSocket } from "./socket.ts";
 
+/**
+ * So often what is to be sent waits for the microtasks that are queued behind it, as long as they add
+ * to it: whoever awaits each sample by itself fills datagrams, too.
+ */
+const MAX_HOPS = 16;
+
 /** A buffer for one datagram. */
 class Packet {
   readonly bytes: Uint8Array<ArrayBuffer>;
@@ -44,8 +50,12 @@ export class Outbox {
   readonly #prefix: Uint8Array;
   readonly #dirty: Destination[] = [];
   #scheduled = false;
+  #hops = 0;
+  #seen = 0;
   #sending = 0;
   readonly #drained: (() => void)[] = [];
+  /** How many submessages were gathered. */
+  gathered = 0;
   /** Buffers for datagrams. */
   readonly buffers: Buffers;
   /** How many datagrams were handed to the system. */
@@ -85,6 +95,12 @@ export class Outbox {
   }
 
   readonly #flush = (): void => {
+    if (this.gathered !== this.#seen && this.#hops < MAX_HOPS) {
+      this.#seen = this.gathered;
+      this.#hops++;
+      return queueMicrotask(this.#flush);
+    }
+    this.#hops = 0;
     this.#scheduled = false;
     // One that is written to meanwhile comes in again behind.
     for (const destination of this.#dirty.splice(0)) destination.flush();
@@ -93,7 +109,7 @@ export class Outbox {
   /** Resolves when everything gathered has been handed to the system. */
   async drained(): Promise<void> {
     // What is scheduled leaves with the microtasks of this turn.
-    await Promise.resolve();
+    while (this.#scheduled) await Promise.resolve();
     if (this.#sending > 0) await new Promise<void>((resolve) => this.#drained.push(resolve));
   }
 
@@ -170,6 +186,7 @@ export class Destination {
 
   /** Room for one submessage of `size` bytes, header included; sends what is in its way. */
   #reserve(size: number): void {
+    this.#outbox.gathered++;
     if (this.#packet !== undefined && this.#at + size > this.maxBytes) this.#send();
     if (this.#packet === undefined) {
       const packet = this.#packet = this.#outbox.buffers.take();

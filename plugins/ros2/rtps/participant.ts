@@ -7,6 +7,7 @@
 
 import { PatchbayError } from "@patchbay/core/errors";
 import { TimerWheel } from "@patchbay/core";
+import { Acquaintance } from "./acquaintance.ts";
 import { Entity, EntityKind, MAX_DOMAIN, VENDOR_ID } from "./constants.ts";
 import { Discovery } from "./discovery.ts";
 import type { EndpointData, ParticipantData } from "./discovery_data.ts";
@@ -52,6 +53,8 @@ export interface ParticipantOptions extends ParticipantEvents {
   readonly multicast?: boolean;
   /** IPv4 addresses to announce to, with or without `:port` of their discovery. */
   readonly peers?: readonly string[];
+  /** Whether its own writers and readers of one topic meet each other. Default true. */
+  readonly matchOwn?: boolean;
   /** How often to announce, once found, in milliseconds. Default 3 s. */
   readonly announceMs?: number;
   /** For how long others take it for alive without a word, in milliseconds. Default 20 s. */
@@ -86,10 +89,18 @@ export interface EndpointOptions {
   readonly keyed?: boolean;
   /** Bytes that others are told. */
   readonly userData?: Uint8Array;
+  /** Called when it was closed, by its user or with the participant. */
+  onClosed?(): void;
 }
 
 /** How a writer is made. */
-export interface WriterOptions extends EndpointOptions, WriterEvents, Partial<HistoryLimits> {}
+export interface WriterOptions extends EndpointOptions, WriterEvents, Partial<HistoryLimits> {
+  /**
+   * How many of the samples that are kept a late reader gets, where durability lets it have any, and
+   * how many are kept for its sake. Default: all that history and depth keep.
+   */
+  readonly lateSamples?: number;
+}
 
 /** How a reader is made. */
 export interface ReaderOptions extends EndpointOptions, ReaderEvents {
@@ -124,6 +135,7 @@ export class Participant implements AsyncDisposable {
   readonly #ownWheel: boolean;
   readonly #discovery: Discovery;
   readonly #endpoints: EndpointDiscovery;
+  readonly #acquaintance: Acquaintance;
   readonly #writers = new Map<number, RtpsWriter>();
   readonly #readers = new Map<number, RtpsReader>();
   readonly #self: Destination | undefined;
@@ -176,6 +188,12 @@ export class Participant implements AsyncDisposable {
         for (const reader of this.#readers.values()) reader.assertAlive(other, kind);
       },
     });
+    this.#acquaintance = new Acquaintance({
+      wheel: this.#wheel,
+      taken: network.taken,
+      participants: () => this.#discovery.participants,
+      isAcquainted: (participant) => this.#endpoints.isAcquainted(participant),
+    });
     this.#discovery = new Discovery({
       network,
       wheel: this.#wheel,
@@ -185,6 +203,7 @@ export class Participant implements AsyncDisposable {
       announceMs: options.announceMs ?? 3000,
       maxParticipants: options.maxParticipants ?? 1024,
       onFound: (participant) => {
+        this.#acquaintance.found(participant);
         this.#endpoints.match(participant);
         this.#tell(() => options.onParticipant?.(participant.data));
       },
@@ -193,6 +212,7 @@ export class Participant implements AsyncDisposable {
         this.#endpoints.unmatch(participant);
         for (const endpoint of participant.endpoints.values()) this.#gone(participant, endpoint);
         participant.endpoints.clear();
+        this.#acquaintance.lost(participant);
         this.#tell(() => options.onParticipantLost?.(participant.data, why));
       },
       count,
@@ -289,6 +309,18 @@ export class Participant implements AsyncDisposable {
     };
   }
 
+  /**
+   * Resolves when everybody who is known, or was on this machine when this participant was opened,
+   * has heard of all endpoints here and has told of all of its own: true. False after `timeoutMs`, or
+   * once the participant is closed; who has not answered by then is not waited for again until it
+   * does.
+   *
+   * @param timeoutMs How long to wait, in milliseconds.
+   */
+  untilAcquainted(timeoutMs: number): Promise<boolean> {
+    return this.#acquaintance.until(timeoutMs);
+  }
+
   /** Changes the bytes that others are told. */
   setUserData(userData: Uint8Array): void {
     this.#data = { ...this.#data, userData };
@@ -345,7 +377,10 @@ export class Participant implements AsyncDisposable {
       wheel: this.#wheel,
       report: this.#report,
       alive: (each) => this.#writerAlive(each),
-      closed: () => this.#closed(data, this.#writers),
+      closed: () => {
+        this.#closed(data, this.#writers);
+        this.#tell(() => options.onClosed?.());
+      },
     });
     this.#writers.set(entity, writer);
     this.#announce(data);
@@ -372,7 +407,10 @@ export class Participant implements AsyncDisposable {
       maxSamples: options.maxSamples ?? 10_000,
       wheel: this.#wheel,
       report: this.#report,
-      closed: () => this.#closed(data, this.#readers),
+      closed: () => {
+        this.#closed(data, this.#readers);
+        this.#tell(() => options.onClosed?.());
+      },
     });
     this.#readers.set(entity, reader);
     this.#announce(data);
@@ -387,6 +425,7 @@ export class Participant implements AsyncDisposable {
         this.#pair(participant, endpoint, data);
       }
     }
+    if (this.#options.matchOwn === false) return;
     // Its own endpoints meet over its own socket, like anybody's.
     const others = data.kind === "writer" ? this.#readers : this.#writers;
     for (const { data: other } of others.values()) this.#pairLocal(data, other);
@@ -488,6 +527,7 @@ export class Participant implements AsyncDisposable {
     this.#received++;
     try {
       const wrong = readMessage(context, this.#sink);
+      this.#acquaintance.look();
       if (wrong !== undefined) this.#ignore(wrong);
     } catch (error) {
       this.#defects++;
@@ -579,6 +619,7 @@ export class Participant implements AsyncDisposable {
     // The sockets stay until the goodbye has left.
     await Promise.resolve();
     this.#discovery.close();
+    this.#acquaintance.close();
     for (const writer of [...this.#writers.values()]) writer.close();
     for (const reader of [...this.#readers.values()]) reader.close();
     this.#endpoints.close();

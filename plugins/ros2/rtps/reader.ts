@@ -13,6 +13,7 @@ import { hex } from "./guid.ts";
 import type { Bits, DataSubmessage, Incoming } from "./message_reader.ts";
 import type { Destination } from "./outbox.ts";
 import type { Mismatch } from "./qos.ts";
+import { FragmentMemory } from "./reassembly.ts";
 import { Alarm } from "./timers.ts";
 import { type Arrived, WriterProxy, type WriterProxyOwner } from "./writer_proxy.ts";
 
@@ -52,6 +53,8 @@ export class RtpsReader implements Reader, WriterProxyOwner {
   readonly entity: number;
   /** As `WriterProxyOwner`. */
   readonly wheel: TimerWheel;
+  /** As `WriterProxyOwner`. */
+  readonly memory: FragmentMemory = new FragmentMemory();
   /** As `WriterProxyOwner`. */
   readonly maxSampleBytes: number;
   /** As `WriterProxyOwner`. */
@@ -106,6 +109,7 @@ export class RtpsReader implements Reader, WriterProxyOwner {
   /** As `WriterProxyOwner`. */
   count(reason: LossReason, samples: number): void {
     this.#losses[reason] = (this.#losses[reason] ?? 0) + samples;
+    this.#tell(() => this.#setup.onLost?.(reason, samples));
   }
 
   /** As `WriterProxyOwner`. */
@@ -134,6 +138,8 @@ export class RtpsReader implements Reader, WriterProxyOwner {
       sequence: arrived.sequence,
       writer: proxy.remote,
       timestampMs,
+      historical: this.data.qos.durability !== "volatile" &&
+        proxy.remote.qos.durability !== "volatile" && proxy.isHistory(arrived.sequence),
       inline: arrived.inline,
     };
     this.#received++;
@@ -216,6 +222,14 @@ export class RtpsReader implements Reader, WriterProxyOwner {
     proxy.greet();
     this.#checkLeases();
     this.#tell(() => this.#setup.onMatched?.(remote));
+  }
+
+  /** Whether everything has come that the writers of a participant have spoken of. */
+  isCompleteFrom(prefix: string): boolean {
+    for (const [guid, proxy] of this.#proxies) {
+      if (guid.startsWith(prefix) && !proxy.complete) return false;
+    }
+    return true;
   }
 
   /** A matched writer has gone. */

@@ -77,7 +77,7 @@ export class ReaderProxy implements Closing {
    * @param vendor Who made it.
    * @param reliable Whether what it lacks is sent again.
    * @param destination Where it is.
-   * @param late Whether it gets what was written before it came.
+   * @param late How many of the samples that were written before it came it gets.
    * @param windowBytes How much may be under way.
    */
   constructor(
@@ -86,7 +86,7 @@ export class ReaderProxy implements Closing {
     vendor: number,
     reliable: boolean,
     destination: Destination,
-    late: boolean,
+    late: number,
     windowBytes: number,
   ) {
     this.#owner = owner;
@@ -101,8 +101,8 @@ export class ReaderProxy implements Closing {
     // Of a size that is a multiple of eight, and of 16 bits on the wire.
     this.#fragmentBytes = Math.min(destination.payloadRoom(256), 0xfff8) & ~7;
     this.#vendor = vendor;
-    this.#late = late;
-    this.start = this.acked = late ? 1 : owner.history.last + 1;
+    this.#late = late > 0;
+    this.start = this.acked = Math.max(1, owner.history.last + 1 - late);
     this.sent = this.start - 1;
   }
 

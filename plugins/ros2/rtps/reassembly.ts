@@ -10,9 +10,51 @@ import type { Bits } from "./message_reader.ts";
 /** What a fragment costs beside its bytes. */
 const FRAGMENT_OVERHEAD_BYTES = 128;
 
+/** How many chunks are kept for the next sample: 4 MiB at most. */
+const MAX_FREE = 64;
+/** A chunk: what participants of ours send as one fragment on one machine, and a little more. */
+const CHUNK_BYTES = 61_440;
+/** What is much smaller has memory of its own: nothing takes much more than what came. */
+const LEAST_BYTES = 55_000;
+/** The largest sample that is put together in the same place each time. */
+const MAX_SCRATCH_BYTES = 8 * 1024 * 1024;
+
+/**
+ * Memory that one reader uses again and again: a fresh megabyte costs four times as much as copying
+ * one, and each would be the garbage collector's affair.
+ */
+export class FragmentMemory {
+  readonly #free: Uint8Array<ArrayBuffer>[] = [];
+  #scratch = new Uint8Array(0);
+
+  /** A copy of a fragment; give it back. */
+  copy(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+    const { length } = bytes;
+    if (length < LEAST_BYTES || length > CHUNK_BYTES) return new Uint8Array(bytes);
+    const chunk = this.#free.pop() ?? new Uint8Array(CHUNK_BYTES);
+    chunk.set(bytes);
+    return chunk.subarray(0, length);
+  }
+
+  /** Takes back what `copy` gave. */
+  give(part: Uint8Array<ArrayBuffer>): void {
+    if (part.buffer.byteLength === CHUNK_BYTES && this.#free.length < MAX_FREE) {
+      this.#free.push(new Uint8Array(part.buffer));
+    }
+  }
+
+  /** A place for a whole sample, good until the next one. */
+  place(bytes: number): Uint8Array<ArrayBuffer> {
+    if (bytes > MAX_SCRATCH_BYTES) return new Uint8Array(bytes);
+    if (this.#scratch.length < bytes) this.#scratch = new Uint8Array(bytes);
+    return this.#scratch.subarray(0, bytes);
+  }
+}
+
 /** One sample of which parts have arrived. */
 export class Reassembly {
-  readonly #parts = new Map<number, Uint8Array>();
+  readonly #parts = new Map<number, Uint8Array<ArrayBuffer>>();
+  readonly #memory: FragmentMemory;
   #firstMissing = 1;
   #highest = 0;
   /** How large the sample will be. */
@@ -35,8 +77,10 @@ export class Reassembly {
   /**
    * @param sampleBytes How large the sample will be.
    * @param fragmentBytes How large each fragment but the last is.
+   * @param memory What fragments are kept in.
    */
-  constructor(sampleBytes: number, fragmentBytes: number) {
+  constructor(sampleBytes: number, fragmentBytes: number, memory: FragmentMemory) {
+    this.#memory = memory;
     this.sampleBytes = sampleBytes;
     this.fragmentBytes = fragmentBytes;
     this.count = Math.ceil(sampleBytes / fragmentBytes);
@@ -70,7 +114,8 @@ export class Reassembly {
     for (let i = 0; i < fragments; i++) {
       const number = first + i;
       if (number < this.#firstMissing || this.#parts.has(number)) continue;
-      const part = bytes.slice(i * this.fragmentBytes, (i + 1) * this.fragmentBytes);
+      const at = i * this.fragmentBytes;
+      const part = this.#memory.copy(bytes.subarray(at, at + this.fragmentBytes));
       this.#parts.set(number, part);
       this.heldBytes += part.length + FRAGMENT_OVERHEAD_BYTES;
       if (number > this.#highest) this.#highest = number;
@@ -97,12 +142,19 @@ export class Reassembly {
     return true;
   }
 
-  /** The whole sample. */
+  /** The whole sample, good until the next one of the same memory; gives the fragments back. */
   join(): Uint8Array<ArrayBuffer> {
-    const sample = new Uint8Array(this.sampleBytes);
+    const sample = this.#memory.place(this.sampleBytes);
     for (const [number, part] of this.#parts) {
       sample.set(part, (number - 1) * this.fragmentBytes);
     }
+    this.release();
     return sample;
+  }
+
+  /** Gives the fragments back. */
+  release(): void {
+    for (const part of this.#parts.values()) this.#memory.give(part);
+    this.#parts.clear();
   }
 }

@@ -26,6 +26,8 @@ export interface WriterSetup extends WriterEvents {
   readonly keyed: boolean;
   readonly limits: HistoryLimits;
   readonly windowBytes: number;
+  /** How many of the samples that are kept a late reader gets; undefined: all. */
+  readonly lateSamples?: number;
   readonly wheel: TimerWheel;
   readonly report: (error: unknown) => void;
   /** Called when it is closed. */
@@ -161,13 +163,18 @@ export class RtpsWriter implements Writer, ProxyOwner {
         { details: { samples: history.size, bytes: history.bytes } },
       );
     }
+    let overwritten = 0;
     for (const each of given) {
       for (const proxy of this.#proxies.values()) {
         if (proxy.needs <= each.sequence && proxy.start <= each.sequence) {
-          this.#overwritten++;
+          overwritten++;
           break;
         }
       }
+    }
+    if (overwritten > 0) {
+      this.#overwritten += overwritten;
+      this.#tell(() => this.#setup.onOverwritten?.(overwritten));
     }
     this.#written++;
     if (!isKey) this.#armDeadline(key);
@@ -265,8 +272,10 @@ export class RtpsWriter implements Writer, ProxyOwner {
     if (lifespanMs !== Infinity) {
       this.#expired += this.history.trimWhile((change) => this.isExpired(change));
     }
-    if (durability !== "volatile") return;
+    const { lateSamples } = this.#setup;
+    if (durability !== "volatile" && lateSamples === undefined) return;
     let needed = this.history.last + 1;
+    if (durability !== "volatile") needed -= lateSamples ?? 0;
     for (const proxy of this.#proxies.values()) needed = Math.min(needed, proxy.needs);
     this.history.trim(needed);
   }
@@ -327,7 +336,7 @@ export class RtpsWriter implements Writer, ProxyOwner {
       vendor,
       reliable,
       destination,
-      late,
+      late ? this.#setup.lateSamples ?? Infinity : 0,
       this.#setup.windowBytes,
     );
     this.#proxies.set(remote.guid, proxy);
@@ -335,6 +344,15 @@ export class RtpsWriter implements Writer, ProxyOwner {
     proxy.pump();
     if (reliable) this.#armHeartbeat(HEARTBEAT_MIN_MS);
     this.#tell(() => this.#setup.onMatched?.(remote));
+  }
+
+  /** Whether the readers of a participant, if there are any, have everything that was written. */
+  isAcknowledgedBy(prefix: string): boolean {
+    for (const [guid, proxy] of this.#proxies) {
+      if (!guid.startsWith(prefix) || !proxy.reliable) continue;
+      if (!proxy.confirmed || proxy.acked <= this.history.last) return false;
+    }
+    return true;
   }
 
   /** A matched reader has gone. */

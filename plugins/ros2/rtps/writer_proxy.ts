@@ -11,7 +11,7 @@ import type { LossReason } from "./endpoints.ts";
 import { entityOf } from "./guid.ts";
 import { Bits, type DataSubmessage, type Incoming } from "./message_reader.ts";
 import type { Destination } from "./outbox.ts";
-import { Reassembly } from "./reassembly.ts";
+import { type FragmentMemory, Reassembly } from "./reassembly.ts";
 import { Alarm } from "./timers.ts";
 
 /** A sample on its way to the user. */
@@ -30,6 +30,8 @@ export interface WriterProxyOwner {
   readonly entity: number;
   readonly wheel: TimerWheel;
   readonly maxSampleBytes: number;
+  /** What fragments are kept in. */
+  readonly memory: FragmentMemory;
   /** How many bytes may wait for what is missing, for all writers together. */
   readonly maxHeldBytes: number;
   heldBytes: number;
@@ -85,6 +87,8 @@ export class WriterProxy {
   readonly reliable: boolean;
   /** Everything before this has come, or will not. */
   next = 1;
+  /** The newest number that was written before this reader came; undefined: not known yet. */
+  #historyLast: number | undefined;
   /** Whether it is known where the writer begins. */
   #begun = false;
   /** When it last gave a sign of life, on the clock of `performance.now()`. */
@@ -121,6 +125,16 @@ export class WriterProxy {
     this.#destination.ackNack(this.#owner.entity, this.#entity, 1, undefined, ++this.#count, false);
   }
 
+  /** Whether a sample was written before this reader came, as far as can be told. */
+  isHistory(sequence: number): boolean {
+    return this.reliable && (this.#historyLast === undefined || sequence <= this.#historyLast);
+  }
+
+  /** Whether everything has come of which the writer has spoken, and it has spoken. */
+  get complete(): boolean {
+    return !this.reliable || this.#historyLast !== undefined && this.next > this.#written;
+  }
+
   /** A sample has come whole. */
   data(context: Incoming, data: DataSubmessage): void {
     const { sequence } = data;
@@ -128,7 +142,7 @@ export class WriterProxy {
     const { inline, holds, status } = data;
     const { timestampMs } = context;
     const payload = context.bytes.subarray(data.at, data.end);
-    this.#arrived({ sequence, payload, holds, status, inline, timestampMs }, false);
+    this.#arrived({ sequence, payload, holds, status, inline, timestampMs });
     this.#watch(sequence);
   }
 
@@ -161,7 +175,7 @@ export class WriterProxy {
       this.#gaps.some(([from, to]) => sequence >= from && sequence < to);
   }
 
-  #arrived(arrived: Arrived, owned: boolean): void {
+  #arrived(arrived: Arrived): void {
     const { sequence } = arrived;
     this.#meanBytes += (arrived.payload.length - this.#meanBytes) / 8;
     if (!this.reliable) {
@@ -183,10 +197,7 @@ export class WriterProxy {
     // The one that everybody waits for must have a place.
     if (full && sequence !== this.next) return this.#owner.count("no_room", 1);
     this.#owner.heldBytes += length;
-    this.#held.set(
-      sequence,
-      owned ? arrived : { ...arrived, payload: arrived.payload.slice() },
-    );
+    this.#held.set(sequence, { ...arrived, payload: arrived.payload.slice() });
   }
 
   /** Delivers what has waited for its turn, as long as there is room. */
@@ -235,6 +246,7 @@ export class WriterProxy {
     if (partial === undefined) return;
     this.#partial.delete(sequence);
     this.#owner.heldBytes -= partial.heldBytes;
+    partial.release();
   }
 
   /** Fragments of a sample have come. */
@@ -263,7 +275,7 @@ export class WriterProxy {
         this.#dropPartial(oldest);
         if (!this.reliable) owner.count("lost", 1);
       }
-      partial = new Reassembly(sampleBytes, fragmentBytes);
+      partial = new Reassembly(sampleBytes, fragmentBytes, owner.memory);
       this.#partial.set(sequence, partial);
     } else if (partial.sampleBytes !== sampleBytes || partial.fragmentBytes !== fragmentBytes) {
       this.#dropPartial(sequence);
@@ -289,14 +301,11 @@ export class WriterProxy {
       }
       return;
     }
-    this.#dropPartial(sequence);
     const { holds, status } = data;
     const { timestampMs } = context;
     const payload = partial.join();
-    this.#arrived(
-      { sequence, payload, holds, status, inline: partial.inline, timestampMs },
-      true,
-    );
+    this.#dropPartial(sequence);
+    this.#arrived({ sequence, payload, holds, status, inline: partial.inline, timestampMs });
     this.#watch(sequence);
   }
 
@@ -326,6 +335,7 @@ export class WriterProxy {
       this.#skipTo(first);
     }
     this.#begun = true;
+    this.#historyLast ??= last;
     if (last > this.#written) this.#written = last;
     this.#acknowledge(last, final);
     this.#watch(last);
@@ -437,7 +447,10 @@ export class WriterProxy {
   close(): void {
     this.#alarm.disarm();
     for (const arrived of this.#held.values()) this.#owner.heldBytes -= arrived.payload.length;
-    for (const partial of this.#partial.values()) this.#owner.heldBytes -= partial.heldBytes;
+    for (const partial of this.#partial.values()) {
+      this.#owner.heldBytes -= partial.heldBytes;
+      partial.release();
+    }
     this.#held.clear();
     this.#partial.clear();
   }

@@ -20,6 +20,7 @@
 
 using namespace eprosima::fastdds::dds;
 using std_msgs::msg::dds_::String_;
+using std_msgs::msg::dds_::WString_;
 using test_msgs::msg::dds_::Bytes_;
 using Request = example_interfaces::srv::dds_::AddTwoInts_Request_;
 using Response = example_interfaces::srv::dds_::AddTwoInts_Response_;
@@ -141,6 +142,8 @@ struct Endpoint : DataWriterListener, DataReaderListener {
         say("got ", name, " ", b.number(), " ", b.data().size(), " ",
             checksum(b.data().data(), b.data().size()));
       });
+    } else if (kind == "wide") {
+      take<WString_>(r, [&](WString_ &s) { say("got ", name, " ", s.data().size()); });
     } else if (kind == "everything") {
       take<Everything_>(r, [](Everything_ &) {}); // For echoes only.
     } else {
@@ -174,6 +177,7 @@ int main(int argc, char **argv) {
   }
   std::map<std::string, TypeSupport> types = {
       {"string", TypeSupport(new std_msgs::msg::dds_::String_PubSubType())},
+      {"wide", TypeSupport(new std_msgs::msg::dds_::WString_PubSubType())},
       {"bytes", TypeSupport(new test_msgs::msg::dds_::Bytes_PubSubType())},
       {"request", TypeSupport(new example_interfaces::srv::dds_::AddTwoInts_Request_PubSubType())},
       {"response", TypeSupport(new example_interfaces::srv::dds_::AddTwoInts_Response_PubSubType())},

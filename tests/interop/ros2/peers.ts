@@ -189,7 +189,7 @@ export class Peer implements AsyncDisposable {
     kind: "writer" | "reader",
     name: string,
     topic: string,
-    type: "string" | "bytes" | "keyed" | "everything" | "request" | "response",
+    type: "string" | "wide" | "bytes" | "keyed" | "everything" | "request" | "response",
     qos: { reliable: boolean; transient?: boolean; depth: number },
     echo = "",
   ): Promise<void> {
