@@ -6,6 +6,7 @@
 
 import { PatchbayError } from "@patchbay/core";
 import { readBody } from "./bodies.ts";
+import { chunksOf } from "./chunks.ts";
 import type { Head, Incoming, Outgoing, Streaming, Way } from "./host.ts";
 
 /** What an error of `fetch` means. */
@@ -58,7 +59,7 @@ export function fetchWay(parts: FetchWayParts): Way {
       try {
         const bytes = response.status === 204
           ? new Uint8Array(0)
-          : await readBody(response, maxBytes);
+          : await readBody(response, maxBytes, request.signal);
         return { ...headOf(response), bytes };
       } catch (error) {
         request.signal.throwIfAborted();
@@ -67,7 +68,7 @@ export function fetchWay(parts: FetchWayParts): Way {
     },
     async stream(request): Promise<Streaming> {
       const response = await send(request);
-      return { ...headOf(response), body: response.body ?? (async function* () {})() };
+      return { ...headOf(response), body: chunksOf(response.body, request.signal) };
     },
     close: parts.close ?? (() => {}),
   };

@@ -17,6 +17,7 @@ import { connector } from "./connector.ts";
 import { CuttingProxy } from "@patchbay/core/conformance";
 import { DENO_PARTS } from "./deno_parts.ts";
 import type { Connect } from "./host.ts";
+import type { RestConfig } from "./config.ts";
 import { createRest, type RestPlugin } from "./plugin.ts";
 
 /** Patience of the tests, and room for a thousand calls at once. */
@@ -32,7 +33,26 @@ const QUICK = {
 };
 
 /** Which of the two listeners, and over what. */
-type Kind = "guarded over tcp" | "quick over unix";
+type Kind = "guarded over tcp" | "quick over unix" | "quick over http/2";
+
+/** Made for tests, and good for 127.0.0.1. */
+const CERTIFICATES = new URL("../websocket/testdata/certs/", import.meta.url);
+const pem = (name: string) => Deno.readTextFileSync(new URL(name, CERTIFICATES));
+
+/** What a bay of each kind is configured with. */
+function configOf(kind: Kind): Partial<RestConfig> {
+  const listen = { hostname: "127.0.0.1", port: 0 };
+  switch (kind) {
+    case "guarded over tcp":
+      return { listener: "guarded", listen };
+    case "quick over unix":
+      return {};
+    case "quick over http/2": {
+      const tls = { cert: pem("server.pem"), key: pem("server.key"), ca: [pem("own-ca.pem")] };
+      return { listener: "quick", listen, tls, http2: true };
+    }
+  }
+}
 
 /** A plugin whose connections go through proxies. */
 function proxied(proxies: Map<string, CuttingProxy>, folder: string): RestPlugin {
@@ -46,8 +66,9 @@ function proxied(proxies: Map<string, CuttingProxy>, folder: string): RestPlugin
       paths.set(proxy, path);
     }
     const there = paths.get(proxy);
+    const scheme = base.slice(0, base.indexOf(":"));
     return connect(
-      there === undefined ? `http://127.0.0.1:${proxy.port}` : `unix:${there}`,
+      there === undefined ? `${scheme}://127.0.0.1:${proxy.port}` : `unix:${there}`,
       events,
     );
   };
@@ -58,13 +79,13 @@ function proxied(proxies: Map<string, CuttingProxy>, folder: string): RestPlugin
 function meet(path: string, folder: string, kind: Kind, leave: () => Promise<void>): Meeting {
   const proxies = new Map<string, CuttingProxy>();
   const rest = proxied(proxies, folder);
-  const listen = { listener: "guarded", listen: { hostname: "127.0.0.1", port: 0 } } as const;
+  const config = configOf(kind);
   return {
     options: (module, overrides) => ({
       ...overrides,
       module,
       plugins: [rest],
-      config: { rest: { ...QUICK, ...(kind === "guarded over tcp" ? listen : {}) } },
+      config: { rest: { ...QUICK, ...config } },
       directory: (identity) => HostDirectory.open(identity, { path }),
     }),
     place: { path, folder, kind },
@@ -134,6 +155,13 @@ export const overUnix: Fixture = {
     stranger: "Deno.serve waits for ever for a stranger's request: so it is for this host alone",
   },
   meeting: () => meeting("quick over unix"),
+};
+
+/** rest by `fetch`, as pages and `http2: true` have it: all requests to a host on one connection. */
+export const overHttp2: Fixture = {
+  ...overUnix,
+  name: "rest (fetch, HTTP/2)",
+  meeting: () => meeting("quick over http/2"),
 };
 
 export default fixture;

@@ -1,0 +1,43 @@
+/**
+ * Reads the body of a message that `fetch` has answered with, for no longer than its signal allows.
+ *
+ * Deno's `fetch` forgets the signal once the answer has begun: it follows it by a dependent signal
+ * that nothing holds, and that is collected as garbage. A body that is read afterwards then never
+ * ends, and neither does its request on a connection of HTTP/2, which many share.
+ *
+ * @module
+ */
+
+/**
+ * Reads a body until it ends, is left, or its signal is aborted, which also ends the request. Its
+ * reader is there at once: what is not read to its end has to be aborted.
+ *
+ * @param body The body; `null` for none.
+ * @param signal Gives up.
+ * @throws The signal's reason; what reading throws.
+ */
+export function chunksOf(
+  body: ReadableStream<Uint8Array> | null,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, void> {
+  const reader = body?.getReader();
+  // What `fetch` aborts by itself refuses to be cancelled.
+  const cancel = () => reader?.cancel(signal.reason).catch(() => {});
+  if (signal.aborted) void cancel();
+  else signal.addEventListener("abort", cancel, { once: true });
+  return (async function* () {
+    if (reader === undefined) return;
+    try {
+      for (;;) {
+        const { value, done } = await reader.read();
+        // Whoever cancels a reader is told that the body has ended.
+        signal.throwIfAborted();
+        if (done) return;
+        yield value;
+      }
+    } finally {
+      signal.removeEventListener("abort", cancel);
+      await cancel();
+    }
+  })();
+}
