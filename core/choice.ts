@@ -139,7 +139,7 @@ export async function choose(
         outcome: "rejected",
         reason: finding.reason,
         remedy: finding.remedy,
-        looked: true,
+        looked: finding.unable !== true,
       });
       continue;
     }

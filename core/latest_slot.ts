@@ -11,13 +11,16 @@ import { PatchbayError } from "./errors.ts";
 // 128 bytes each, as in a ring.
 //
 //     0  how many values have been written, wrapping at 2^32
-//   128  the reader has been told that there is something new
+//   128  the reader: 0 has read all that was told, 1 has been told of something new, 2 is reading
 //   256  four buffers: the value's length, then its bytes, padded to 8
 //
 // Value n lies in buffer n modulo 4. The writer is at most in the buffer after the newest, so a
 // reader that has copied value n got it whole if at most two newer ones were finished meanwhile. A
 // writer that dies in the middle of a value has not touched the newest one.
 const LINE = 128;
+const READ = 0;
+const TOLD = 1;
+const READING = 2;
 const COUNT_AT = 0;
 const TOLD_AT = LINE / 4;
 const HEADER_BYTES = 2 * LINE;
@@ -99,7 +102,7 @@ export class SlotWriter {
     this.#bytes = new Uint8Array(buffer, place.offset, slotBytes(place.capacity));
     // Another one may have written here before, and be read still: it goes on counting.
     this.#count = Atomics.load(this.#words, COUNT_AT);
-    Atomics.store(this.#words, TOLD_AT, 0);
+    Atomics.store(this.#words, TOLD_AT, READ);
   }
 
   /** How many values this slot has seen, wrapping at 2^32. */
@@ -135,7 +138,12 @@ export class SlotWriter {
 
   /** Whether the reader has to be told that there is something new: once until it has looked. */
   tells(): boolean {
-    return Atomics.exchange(this.#words, TOLD_AT, 1) === 0;
+    return Atomics.exchange(this.#words, TOLD_AT, TOLD) !== TOLD;
+  }
+
+  /** Whether the reader has read the newest value that it was told of. */
+  get wasRead(): boolean {
+    return Atomics.load(this.#words, TOLD_AT) === READ;
   }
 }
 
@@ -170,7 +178,7 @@ export class SlotReader {
 
   /** Says that this side is going to read: of what comes from now on it has to be told. */
   listen(): void {
-    Atomics.store(this.#words, TOLD_AT, 0);
+    Atomics.store(this.#words, TOLD_AT, READING);
   }
 
   /**
@@ -183,7 +191,7 @@ export class SlotReader {
   read(target: Uint8Array): number {
     let count = Atomics.load(this.#words, COUNT_AT);
     for (let tries = 0; tries < MAX_TRIES; tries++) {
-      if (count === this.#seen) return -1;
+      if (count === this.#seen) return this.#done(-1);
       const at = bufferAt(count, this.#capacity);
       const length = this.#words[at >>> 2];
       if (length >= 0 && length <= this.#capacity && length <= target.length) {
@@ -195,12 +203,18 @@ export class SlotReader {
         if (!(length >= 0 && length <= this.#capacity && length <= target.length)) break;
         this.overwritten = (count - this.#seen - 1) >>> 0;
         this.#seen = count;
-        return length;
+        return this.#done(length);
       }
       count = now;
     }
     throw new PatchbayError("protocol", "the slot is broken: no whole value can be read from it", {
       remedy: "close both sides; the other side may be of another version",
     });
+  }
+
+  /** What was told before {@link listen} has been read, unless more was told meanwhile. */
+  #done(length: number): number {
+    Atomics.compareExchange(this.#words, TOLD_AT, READING, READ);
+    return length;
   }
 }

@@ -115,3 +115,25 @@ Deno.test("slot: against a writer that never stops, every value read is whole an
   assert.equal(last, count);
   assert.equal(read + passed, count);
 });
+
+Deno.test("slot: the writer knows whether what it told of has been read", () => {
+  const { writer, reader } = slot();
+  const value = new Uint8Array(64);
+  assert.equal(writer.wasRead, true);
+  writer.write(new Uint8Array(1));
+  assert.equal(writer.tells(), true);
+  assert.equal(writer.wasRead, false);
+  reader.listen();
+  assert.equal(writer.wasRead, false, "it is reading");
+  reader.read(value);
+  assert.equal(writer.wasRead, true);
+  // Something new while it reads: it was told of that, and has not read it.
+  reader.listen();
+  writer.write(new Uint8Array(1));
+  assert.equal(writer.tells(), true);
+  reader.read(value);
+  assert.equal(writer.wasRead, false);
+  reader.listen();
+  assert.equal(reader.read(value), -1);
+  assert.equal(writer.wasRead, true);
+});

@@ -5,6 +5,7 @@
  */
 
 import { type ConfigFields, configSchema } from "./config.ts";
+import type { PatchbayError } from "./errors.ts";
 import type { Link } from "./link.ts";
 
 /** How a link plugin listens and dials. */
@@ -23,6 +24,12 @@ export interface LinkDriver {
    * @throws {PatchbayError} `closed` or `unavailable`: nobody listens there; `forbidden`.
    */
   dial(where: string, signal: AbortSignal): Promise<Link>;
+  /**
+   * Why no new link can be made now, whoever listens; `undefined` if one can. Asked before an address
+   * is bound whose server has no link yet, so that another wire can be taken. A wire that finds out
+   * only by dialling lacks it.
+   */
+  obstacle?(): PatchbayError | undefined;
   /** Frees what listening and dialling share. */
   close?(): Promise<void>;
 }

@@ -449,8 +449,11 @@ export class ListenerEndpoint {
       lender.keep(view);
       return this.#hand(view, context, source);
     }
-    this.#hand(view, context, source);
-    lender.expire(view);
+    try {
+      this.#hand(view, context, source);
+    } finally {
+      lender.expire(view);
+    }
   }
 
   #hand(value: unknown, context: EventContext, source: ListenerSource): void {

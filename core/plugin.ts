@@ -112,6 +112,8 @@ export type Finding =
     readonly reason: string;
     /** What to do. */
     readonly remedy?: string;
+    /** Somebody does, and this wire cannot reach them now: where no other can, it is unavailable. */
+    readonly unable?: true;
   }
   | {
     /** The wire cannot tell without trying. */

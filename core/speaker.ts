@@ -13,6 +13,12 @@ import type { SpeakerPort } from "./plugin.ts";
 import { applySchema } from "./schema.ts";
 import type { EndpointStatistics } from "./statistics.ts";
 
+/**
+ * A shout with this header takes the place of no last value: the speaker, a hub and a bridge keep the
+ * one before. For what is gone when it has been heard, such as a question, at an address that retains.
+ */
+export const UNKEPT_HEADER = "patchbay-unkept";
+
 /** How to open a speaker. */
 export interface SpeakOptions {
   /** The wires to shout on, by plugin name; default: all that are open and can. */
@@ -206,7 +212,9 @@ export class Speaker<ValueIn> implements AsyncDisposable {
       options.priority ?? this.#priority,
     );
     endpoint.statistics.messagesOut++;
-    if (endpoint.retain) endpoint.last = { value, context };
+    if (endpoint.retain && options.headers?.[UNKEPT_HEADER] === undefined) {
+      endpoint.last = { value, context };
+    }
     if (this.#only !== undefined) return this.#only.shout(value, context);
     let waits: Promise<void>[] | undefined;
     let refusal: unknown;

@@ -146,7 +146,7 @@ export class SharedMemory implements Disposable {
    * @param options How, and how large it must be.
    * @throws PatchbayError `not_found` if there is none, `forbidden` if it belongs to another user
    * or others may use it, `protocol` if its size is another, `unavailable` (retryable) while it is
-   * being created.
+   * being created, or if its creator has not taken the memory for it and there is not enough.
    */
   static open(name: string, options: SharedMemoryOpenOptions = {}): SharedMemory {
     return SharedMemory.#map(name, options, (calls, cName, what) => {
@@ -182,6 +182,8 @@ export class SharedMemory implements Disposable {
             { details: { size, expected: options.bytes } },
           );
         }
+        // Whoever made it may have left holes, which would be a SIGBUS when the memory runs out.
+        if (calls.posix_fallocate !== undefined) allocate(calls, fd, size, what);
         return { fd, bytes: size };
       } catch (error) {
         calls.posix.close(fd);

@@ -75,6 +75,30 @@ test("a new one is zero, belongs to its user alone, and is there in full", () =>
   memory.unlink();
 });
 
+Deno.test({
+  name: here.name(
+    "shared memory: what another left full of holes is there in full once it is open",
+  ),
+  // Only there can files of /dev/shm be made by other means than ours.
+  ignore: here.ignore || Deno.build.os !== "linux",
+  fn() {
+    const name = freshName();
+    const path = `/dev/shm${name}`;
+    const blocks = () => (Deno.statSync(path).blocks ?? 0) * 512;
+    Deno.writeFileSync(path, new Uint8Array(0), { createNew: true, mode: 0o600 });
+    try {
+      Deno.truncateSync(path, 1024 * 1024);
+      assert.equal(blocks(), 0);
+      using memory = SharedMemory.open(name);
+      assert.equal(memory.bytes, 1024 * 1024);
+      assert.equal(blocks(), 1024 * 1024);
+    } finally {
+      Deno.removeSync(path);
+    }
+    assertNothingLeft();
+  },
+});
+
 test("the name is free after unlink, and what is mapped stays", () => {
   const name = freshName();
   using first = SharedMemory.create(name, 64);

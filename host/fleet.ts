@@ -44,10 +44,20 @@ export interface FleetOptions {
 const STEADY_MS = 10_000;
 /** How long the last lines of a process that has ended may take, in milliseconds. */
 const LAST_LINES_MS = 500;
+/**
+ * Waits for the end of its input, which comes when this process dies, of whatever; then kills a group
+ * of processes. No signal reaches it that is meant for the terminal.
+ */
+const GUARD = 'trap "" INT TERM HUP; read -r _; kill -s KILL -- "-$0"';
 /** A longer line is cut into pieces, in characters. */
 const MAX_LINE = 16_384;
 
-/** Modules that are started, watched and stopped together. */
+/**
+ * Modules that are started, watched and stopped together.
+ *
+ * Each module has a group of processes of its own, except on Windows: what it has started and left
+ * behind ends with it, and all end with this process, even if that is killed.
+ */
 export class FleetRun implements AsyncDisposable {
   readonly #members: Member[];
   readonly #stopMs: number;
@@ -111,6 +121,7 @@ class Member {
   readonly #over = Promise.withResolvers<void>();
   #state: FleetState = "starting";
   #child: Deno.ChildProcess | undefined;
+  #guard: Deno.ChildProcess | undefined;
   #sinceMs: number | undefined;
   #restarts = 0;
   #lastEnd: string | undefined;
@@ -148,8 +159,9 @@ class Member {
       stdout: "piped",
       stderr: "piped",
       // In a group of its own: Ctrl-C is for the fleet, which stops its modules in order.
-      detached: Deno.build.os !== "windows",
+      detached: GROUPS,
     }).spawn();
+    this.#guard = guard(this.#child.pid);
     this.#sinceMs = Date.now();
     this.#become("running");
     void this.#watch(this.#child);
@@ -167,7 +179,7 @@ class Member {
   kill(): void {
     this.#held = true;
     clearTimeout(this.#timer);
-    if (this.#child !== undefined) kill(this.#child, "SIGKILL");
+    if (this.#child !== undefined) killGroup(this.#child);
   }
 
   async stop(patienceMs: number): Promise<void> {
@@ -175,7 +187,7 @@ class Member {
     if (child === undefined) return;
     this.#become("stopping");
     kill(child, "SIGTERM");
-    const insisting = setTimeout(() => kill(child, "SIGKILL"), patienceMs);
+    const insisting = setTimeout(() => killGroup(child), patienceMs);
     await this.#over.promise;
     clearTimeout(insisting);
   }
@@ -187,7 +199,10 @@ class Member {
       this.#read(child.stderr, "stderr", cut.signal),
     ]);
     const { success, code, signal } = await child.status;
-    // Who has inherited its output may keep it open: what is there is read, and no more waited for.
+    // What it leaves behind may hold a port or a device that its successor needs.
+    killGroup(child);
+    await this.#dismissGuard();
+    // Who has left its group with its output may keep that open: what is there is read, and no more waited for.
     const late = setTimeout(() => cut.abort(), LAST_LINES_MS);
     await reads;
     clearTimeout(late);
@@ -198,6 +213,15 @@ class Member {
       return this.#end(success || this.#held ? "ended" : "failed");
     }
     this.#startLater();
+  }
+
+  async #dismissGuard(): Promise<void> {
+    const guard = this.#guard;
+    this.#guard = undefined;
+    if (guard === undefined) return;
+    kill(guard, "SIGKILL");
+    await guard.status;
+    await guard.stdin.abort().catch(() => {}); // Its end may have been noticed before.
   }
 
   #startLater(): void {
@@ -247,6 +271,36 @@ class Member {
     if (this.#state === state && state !== "running") return;
     this.#state = state;
     this.#options.onState?.(this.status);
+  }
+}
+
+/** Whether modules have process groups of their own. */
+const GROUPS = Deno.build.os !== "windows";
+
+/** Starts what kills a group when this process is gone; where there is no shell, nobody does. */
+function guard(group: number): Deno.ChildProcess | undefined {
+  if (!GROUPS) return undefined;
+  try {
+    return new Deno.Command("/bin/sh", {
+      args: ["-c", GUARD, String(group)],
+      stdin: "piped",
+      stdout: "null",
+      stderr: "null",
+      detached: true,
+    }).spawn();
+  } catch {
+    // Not permitted, or not there: `unload` is left, which sees every end but a violent one.
+    return undefined;
+  }
+}
+
+/** Kills a module with all that it has started and that has not gone off by itself. */
+function killGroup(child: Deno.ChildProcess): void {
+  if (!GROUPS) return kill(child, "SIGKILL");
+  try {
+    Deno.kill(-child.pid, "SIGKILL");
+  } catch {
+    // Nobody of it is left.
   }
 }
 

@@ -165,47 +165,111 @@ console.log("here");`,
   assert.equal(run.status[0].lastEnd, "SIGKILL");
 });
 
-Deno.test("fleet: a process that exits without stopping leaves no module behind", async () => {
-  await using at = await folder({
-    "fleet.json": JSON.stringify({ modules: { a: "a.ts" } }),
-    "a.ts": LIVES,
-    "main.ts": `import { FleetRun, readFleet } from ${
-      JSON.stringify(new URL("mod.ts", import.meta.url).href)
-    };
-const here = Promise.withResolvers();
-const run = new FleetRun(await readFleet(Deno.args[0]), { onLine: () => here.resolve() });
-await run.start();
-await here.promise;
-console.log(run.status[0].pid);
-Deno.exit(0);`,
-  });
-  const { stdout, stderr, success } = await new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "-A",
-      "--config",
-      decodeURIComponent(new URL("../deno.json", import.meta.url).pathname),
-      `${at.path}/main.ts`,
-      `${at.path}/fleet.json`,
-    ],
+/** Whether a process is there; one that has ended and waits for its parent is not. */
+async function alive(pid: number): Promise<boolean> {
+  const { success, stdout } = await new Deno.Command("ps", {
+    args: ["-o", "stat=", "-p", String(pid)],
   }).output();
-  assert.ok(success, new TextDecoder().decode(stderr));
-  const pid = Number(new TextDecoder().decode(stdout));
-  assert.ok(pid > 0);
-  let alive = true;
-  for (let tries = 0; alive && tries < 200; tries++) {
-    alive = await new Deno.Command("kill", { args: ["-0", String(pid)], stderr: "null" }).output()
-      .then(({ success }) => success);
-    if (alive) await new Promise((resolve) => setTimeout(resolve, 10));
+  return success && !new TextDecoder().decode(stdout).trim().startsWith("Z");
+}
+
+/** Resolves when a process has ended. */
+async function ended(pid: number): Promise<void> {
+  for (let tries = 0; tries < 500; tries++) {
+    if (!await alive(pid)) return;
+    await new Promise((resolve) => setTimeout(resolve, 10));
   }
-  assert.equal(alive, false);
+  assert.fail(`the process ${pid} has not ended`);
+}
+
+// A module with a process of its own, which says both numbers and does not stop by itself.
+const PARENT = `
+const child = new Deno.Command("sleep", { args: ["600"], stdin: "null" }).spawn();
+Deno.addSignalListener("SIGTERM", () => Deno.exit(0));
+console.log(Deno.pid + " " + child.pid);
+setInterval(() => {}, 1000);`;
+
+const WAYS_TO_END = {
+  "exits without stopping": "Deno.exit(0);",
+  "has an uncaught error": "setTimeout(() => { throw new Error('the runner broke'); });",
+  "has an unhandled rejection": "Promise.reject(new Error('the runner broke'));",
+  "is killed": "Deno.kill(Deno.pid, 'SIGKILL');",
+};
+
+for (const [way, statement] of Object.entries(WAYS_TO_END)) {
+  Deno.test({
+    name: `fleet: a runner that ${way} leaves no process behind`,
+    ignore: Deno.build.os === "windows",
+    async fn() {
+      await using at = await folder({
+        "fleet.json": JSON.stringify({ modules: { a: "a.ts" } }),
+        "a.ts": PARENT,
+        "main.ts": `import { FleetRun, readFleet } from ${
+          JSON.stringify(new URL("mod.ts", import.meta.url).href)
+        };
+const pids = Promise.withResolvers();
+const run = new FleetRun(await readFleet(Deno.args[0]), {
+  onLine: (_module, _stream, line) => pids.resolve(line),
 });
+await run.start();
+console.log(await pids.promise);
+${statement}`,
+      });
+      const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+        args: [
+          "run",
+          "-A",
+          "--config",
+          decodeURIComponent(new URL("../deno.json", import.meta.url).pathname),
+          `${at.path}/main.ts`,
+          `${at.path}/fleet.json`,
+        ],
+      }).output();
+      const pids = new TextDecoder().decode(stdout).trim().split(" ").map(Number);
+      assert.ok(
+        pids.length === 2 && pids.every((pid) => pid > 0),
+        new TextDecoder().decode(stderr),
+      );
+      await Promise.all(pids.map(ended));
+    },
+  });
+}
+
+for (
+  const [what, last, stopMs] of [
+    ["stops", "Deno.addSignalListener('SIGTERM', () => Deno.exit(0));", 10_000],
+    ["does not stop and is killed", "Deno.addSignalListener('SIGTERM', () => {});", 100],
+    ["crashes", "setTimeout(() => Deno.exit(3), 100);", 10_000],
+  ] as const
+) {
+  Deno.test({
+    name: `fleet: what a module has started ends with it when it ${what}`,
+    ignore: Deno.build.os === "windows",
+    async fn() {
+      await using at = await folder({
+        "fleet.json": JSON.stringify({ modules: { a: { run: "a.ts", restart: "never" } } }),
+        "a.ts": PARENT.replace(/Deno\.addSignalListener.*/, last),
+      });
+      const line = Promise.withResolvers<string>();
+      await using run = new FleetRun(await readFleet(`${at.path}/fleet.json`), {
+        stopMs,
+        onLine: (_module, _stream, text) => line.resolve(text),
+      });
+      await run.start();
+      const [, child] = (await line.promise).split(" ").map(Number);
+      if (what === "crashes") await run.ended();
+      else await run.stop();
+      await ended(child);
+    },
+  });
+}
 
 Deno.test("fleet: a module whose output somebody else keeps open is seen to die all the same", async () => {
   await using at = await folder({
     "fleet.json": JSON.stringify({ modules: { parent: { run: "parent.ts", restart: "never" } } }),
     "parent.ts": `
-const heir = new Deno.Command("sleep", { args: ["60"], stdin: "null" }).spawn();
+// In a group of its own: it is not ended with its parent.
+const heir = new Deno.Command("sleep", { args: ["60"], stdin: "null", detached: true }).spawn();
 heir.unref();
 console.log(heir.pid);
 Deno.exit(3);`,

@@ -11,6 +11,7 @@ import {
   type Layer,
   PatchbayError,
   prometheusText,
+  UNKEPT_HEADER,
 } from "@patchbay/core";
 import { Tally, until } from "../core/conformance/tally.ts";
 import { type WireName, World } from "./bridge_world.ts";
@@ -248,6 +249,23 @@ Deno.test("bridge: a retained value is there for late listeners that ask, and fo
     await speaker.shout("new");
     assert.deepEqual(await asking.reach(2), [["last", true], ["new", false]], `${from} ${to}`);
     assert.deepEqual(await other.reach(1), ["new"]);
+  }
+});
+
+Deno.test("bridge: a shout that is not to be kept takes the place of no retained value", async () => {
+  for (const [from, to] of PAIRS) {
+    await using joined = await join(from, to);
+    const { a, b, bridge } = joined;
+    const speaker = await a.speaker("a/state", { retain: true });
+    const far = new Tally<unknown>();
+    await speaker.shout("state");
+    await speaker.shout("question", { headers: { [UNKEPT_HEADER]: "1" } });
+    await eventually(() => bridge.status[0].counts.shouts === 2);
+    await b.listen("a/state", (value, { retained }) => far.add([value, retained]), {
+      retained: true,
+    });
+    await speaker.shout("new");
+    assert.deepEqual(await far.reach(2), [["state", true], ["new", false]], `${from} ${to}`);
   }
 });
 

@@ -397,6 +397,18 @@ const PROVOCATIONS: Record<string, (place: Place) => Promise<unknown>> = {
     await first;
     return error;
   },
+  "invalid: a value that sends something while it is sent": async (place) => {
+    const via = ["uds"] as const;
+    const speaker = await (await place.bay("arm")).speaker<unknown>("arm/news", { via });
+    await (await place.bay("desk")).listen("arm/news", () => {}, { via });
+    const value = {
+      get nested() {
+        speaker.shout(1);
+        return 2;
+      },
+    };
+    return await failure(() => speaker.shout(value));
+  },
   "invalid: a socket path that is too long": async (place) => {
     const path = `${place.folder}/${"x".repeat(120)}`;
     const desk = await place.bay("desk", { runtimeDirectory: path });

@@ -40,7 +40,13 @@ export interface BusTopCommandOptions extends CommonOptions {
 interface ManagerExtras {
   readonly where: readonly string[];
   modules(): readonly ModuleRow[];
-  onAttendance(told: (attendance: { event: string; name: string; id: string }) => void): () => void;
+  onAttendance(told: (attendance: Attendance) => void): () => void;
+}
+
+interface Attendance {
+  readonly event: string;
+  readonly name: string;
+  readonly id: string;
 }
 
 interface ModuleRow {
@@ -97,8 +103,17 @@ export async function bus(context: Context, options: BusCommandOptions): Promise
   const manager = busOf(bay);
   await bay.serve(MODULES, () => plain(manager.modules()), { via: ["bus"], sharing: "shared" });
   const speaker = await bay.speaker(ATTENDANCE, { via: ["bus"] });
+  const announce = async (attendance: Attendance) => {
+    try {
+      await speaker.shout(attendance);
+    } catch (error) {
+      // Who listens with "block" and does not keep up, say: the manager goes on.
+      const { message, remedy } = PatchbayError.fromThrown(error);
+      screen.warn({ message: `${ATTENDANCE} was not told: ${message}`, remedy });
+    }
+  };
   const end = manager.onAttendance((attendance) => {
-    void speaker.shout(attendance);
+    void announce(attendance);
     if (screen.json) return screen.value({ ...attendance, atMs: Date.now() });
     const { event, name } = attendance;
     const sign = event === "joined" ? screen.paint.green("+") : screen.paint.dim("-");

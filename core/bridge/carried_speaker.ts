@@ -10,7 +10,7 @@ import type { EventContext, ListenerSource } from "../listener.ts";
 import type { Bridged } from "../offers.ts";
 import type { SpeakerPort } from "../plugin.ts";
 import { Fifo } from "../queue.ts";
-import { SpeakerEndpoint } from "../speaker.ts";
+import { SpeakerEndpoint, UNKEPT_HEADER } from "../speaker.ts";
 import type { EndpointStatistics } from "../statistics.ts";
 import type { Lane } from "./lane.ts";
 import { BRIDGE_TTL, readStamp, stamped } from "./stamp.ts";
@@ -206,7 +206,9 @@ export class CarriedSpeaker {
 
   #shout(value: unknown, event: EventContext): Promise<void> | undefined {
     const endpoint = this.#endpoint;
-    if (endpoint?.retain === true) endpoint.last = { value, context: event };
+    if (endpoint?.retain === true && event.headers?.[UNKEPT_HEADER] === undefined) {
+      endpoint.last = { value, context: event };
+    }
     this.#lane.statistics.shouts++;
     this.#counts.messagesOut++;
     try {

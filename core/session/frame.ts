@@ -123,7 +123,9 @@ export class Frame {
    */
   headers(): Readonly<Record<string, string>> | undefined {
     if (this.#headersEnd === this.#headersAt) return undefined;
-    return decodeHeaders(this.#head.subarray(this.#headersAt, this.#headersEnd));
+    const block = this.#head.subarray(this.#headersAt, this.#headersEnd);
+    // A decoder may go over its input twice, and trust what it saw the first time.
+    return decodeHeaders(this.#changing ? new Uint8Array(block) : block);
   }
 
   /** Nothing has come: makes what the next frame is likely to need. */

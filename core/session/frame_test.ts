@@ -57,3 +57,28 @@ Deno.test("frame: whatever comes is read or refused, and never reaches beyond it
     { numRuns: 2000 },
   );
 });
+
+Deno.test("frame: no text is decoded where the peer can still change it", () => {
+  const bytes = rawFrame({
+    kind: Kind.request,
+    headers: encodeHeaders({ a: "b" }),
+    body: new Uint8Array([1, 2]),
+  });
+  const decode = TextDecoder.prototype.decode;
+  let inPlace = 0;
+  TextDecoder.prototype.decode = function (input, options) {
+    if (ArrayBuffer.isView(input) && input.buffer === bytes.buffer) inPlace++;
+    return decode.call(this, input, options);
+  };
+  try {
+    for (const shared of [false, true]) {
+      const frame = new Frame(shared);
+      frame.read(bytes, 0, bytes.length);
+      assert.deepEqual({ ...frame.headers() }, { a: "b" });
+      assert.equal(inPlace, 1, "memory of its own is read where it lies, shared memory is not");
+      assert.equal(frame.body().buffer === bytes.buffer, !shared);
+    }
+  } finally {
+    TextDecoder.prototype.decode = decode;
+  }
+});

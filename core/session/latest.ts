@@ -27,6 +27,8 @@ export class LatestSlots {
   readonly #view: DataView;
   /** `undefined`: there was no slot left. */
   readonly #taken = new Map<SpeakerSource, Taken | undefined>();
+  /** Of speakers that have gone: for the next ones, as soon as the listener has read the last value. */
+  readonly #left: Taken[] = [];
 
   /**
    * @param slots Those of the link.
@@ -49,16 +51,12 @@ export class LatestSlots {
     if (head.headers !== undefined) return false;
     let taken = this.#taken.get(speaker);
     if (taken === undefined) {
-      if (this.#taken.has(speaker)) return false;
-      const index = this.#slots.take();
-      if (index !== undefined) {
-        const writer = this.#slots.writer(index);
-        taken = { index, writer, before: writer.count };
-      }
+      if (this.#taken.has(speaker) && this.#left.length === 0) return false;
+      taken = this.#take();
       this.#taken.set(speaker, taken);
       if (taken === undefined) return false;
     }
-    const bytes = codec.encodeInto(value, this.#frame, HEADER_BYTES);
+    const bytes = this.#sender.encodeInto(codec, value, this.#frame, HEADER_BYTES);
     if (bytes < 0) return false;
     const { flags, priority, id, route, number } = head;
     const codecNumber = this.#sender.codecs.indexOf(codec);
@@ -72,11 +70,28 @@ export class LatestSlots {
     return true;
   }
 
+  /** A speaker has gone. */
+  leave(speaker: SpeakerSource): void {
+    const taken = this.#taken.get(speaker);
+    this.#taken.delete(speaker);
+    if (taken !== undefined) this.#left.push(taken);
+  }
+
+  #take(): Taken | undefined {
+    const free = this.#left.findIndex(({ writer }) => writer.wasRead);
+    if (free >= 0) return this.#left.splice(free, 1)[0];
+    const index = this.#slots.take();
+    if (index === undefined) return undefined;
+    const writer = this.#slots.writer(index);
+    return { index, writer, before: writer.count };
+  }
+
   /** Gives the slots back. */
   end(): void {
-    for (const taken of this.#taken.values()) {
+    for (const taken of [...this.#taken.values(), ...this.#left]) {
       if (taken !== undefined) this.#slots.give(taken.index);
     }
     this.#taken.clear();
+    this.#left.length = 0;
   }
 }

@@ -164,8 +164,10 @@ export class Publication implements FrameSource {
     context: EventContext,
   ): void | Promise<void> {
     if (this.#ended || !this.#session.isOpen) return;
-    this.published++;
     const { sender } = this.#session;
+    // Before anything of the shout that is being encoded is written over.
+    sender.checkIdle();
+    this.published++;
     const head = this.#head;
     head.flags = context.retained ? Flag.retained : 0;
     head.priority = context.priority;
@@ -187,6 +189,11 @@ export class Publication implements FrameSource {
     }
     const frame = sender.encoded(head, codec, value);
     return this.#enqueue(speaker, frame, lane);
+  }
+
+  /** A speaker has gone: nothing more of it comes. */
+  leave(speaker: SpeakerSource): void {
+    this.#slots?.leave(speaker);
   }
 
   /** The listener can queue so many more. */

@@ -80,6 +80,8 @@ export class Sender {
   #sampleTick = 0;
   /** The size of the last body that was not encoded in place: after a large one, few are small. */
   #lastBytes = 0;
+  /** Whether a value is being encoded, and whether its own code has sent something meanwhile. */
+  #encoding: "no" | "yes" | "disturbed" = "no";
 
   /**
    * @param link Where frames go.
@@ -113,6 +115,7 @@ export class Sender {
     value: unknown,
     count: EndpointStatistics | undefined,
   ): Waiting | undefined {
+    this.checkIdle();
     if (value instanceof Passing) {
       return this.#counted(this.encoded(head, codec, value), head, count, value.body.length);
     }
@@ -130,7 +133,7 @@ export class Sender {
     ) {
       const link = this.#link;
       const at = link.claim(LARGEST_WHOLE);
-      const bytes = codec.encodeInto(value, link.buffer, at + HEADER_BYTES);
+      const bytes = this.encodeInto(codec, value, link.buffer, at + HEADER_BYTES);
       if (
         bytes >= 0 && bytes <= FRAGMENT_BYTES && !this.#compresses(bytes) &&
         (bytes <= LIKELY_BYTES || this.outbox.clear(lane, HEADER_BYTES + bytes, head.paid))
@@ -145,7 +148,9 @@ export class Sender {
     if (
       codec.encodeBehind !== undefined && head.headers === undefined && head.prefix === undefined
     ) {
-      const frame = codec.encodeBehind(value, HEADER_BYTES, this.#lastBytes);
+      const frame = this.#apart(() =>
+        codec.encodeBehind?.(value, HEADER_BYTES, this.#lastBytes) as Uint8Array
+      );
       const bytes = frame.length - HEADER_BYTES;
       if (!this.#compresses(bytes)) {
         this.#checkSize(bytes);
@@ -157,8 +162,56 @@ export class Sender {
       const body = frame.subarray(HEADER_BYTES);
       return this.#counted(this.build(head, number, body), head, count, bytes);
     }
-    const body = codec.encode(value);
+    const body = this.#apart(() => codec.encode(value));
     return this.#counted(this.build(head, number, body), head, count, body.length);
+  }
+
+  /**
+   * As {@link Codec.encodeInto}, into room that is to be sent next.
+   *
+   * @throws {PatchbayError} `invalid`: also when the value's own code (an accessor, a proxy) sends
+   *   something over this connection: that would lie where the value is being written.
+   */
+  encodeInto(codec: Codec, value: unknown, target: Uint8Array, at: number): number {
+    this.#encoding = "yes";
+    let disturbed: boolean;
+    let bytes: number;
+    try {
+      bytes = codec.encodeInto(value, target, at);
+    } finally {
+      disturbed = this.#isDisturbed;
+      this.#encoding = "no";
+    }
+    if (disturbed) throw sentMeanwhile();
+    return bytes;
+  }
+
+  /**
+   * To be asked before a value is sent.
+   *
+   * @throws {PatchbayError} `invalid`: another value is being encoded, whose own code sends this one.
+   */
+  checkIdle(): void {
+    if (this.#encoding !== "no") throw sentMeanwhile();
+  }
+
+  /** Encodes into memory of its own: what is sent meanwhile lies elsewhere, but is in its place. */
+  #apart(encode: () => Uint8Array): Uint8Array {
+    this.#encoding = "yes";
+    try {
+      return encode();
+    } finally {
+      this.#encoding = "no";
+    }
+  }
+
+  get #isDisturbed(): boolean {
+    return this.#encoding === "disturbed";
+  }
+
+  /** Something is sent that cannot be refused. */
+  #disturb(): void {
+    if (this.#encoding === "yes") this.#encoding = "disturbed";
   }
 
   /** Sends bytes as they are, with one copy if the gates let it: their size is known beforehand. */
@@ -222,6 +275,7 @@ export class Sender {
    * @throws {PatchbayError} `overloaded`: the queue is full.
    */
   frame(frame: Uint8Array, head: FrameHead): Waiting | undefined {
+    this.#disturb();
     const lane = laneOf(head.priority);
     if (
       frame.length <= this.outbox.largestWhole && this.outbox.clear(lane, frame.length, head.paid)
@@ -285,7 +339,8 @@ export class Sender {
    */
   encoded(head: FrameHead, codec: Codec, value: unknown): Uint8Array {
     if (!(value instanceof Passing)) {
-      return this.build(head, this.codecs.indexOf(codec), codec.encode(value));
+      const body = this.#apart(() => codec.encode(value));
+      return this.build(head, this.codecs.indexOf(codec), body);
     }
     const number = this.codecs.findIndex((each) => each.name === value.codec);
     // A codec that this peer does not know: the error names it.
@@ -319,6 +374,7 @@ export class Sender {
 
   /** Sends a control frame, ahead of everything that waits. */
   control(kind: number, id: number, number: number, body?: Uint8Array, route = 0, flags = 0): void {
+    this.#disturb();
     const bytes = body?.length ?? 0;
     const at = this.#link.claim(HEADER_BYTES + bytes, true);
     writeHeader(this.#link.view, at, kind, flags, 0, 255, 0, id, route, number);
@@ -333,6 +389,7 @@ export class Sender {
    * set.
    */
   behind(head: FrameHead, body: Uint8Array): void {
+    this.#disturb();
     const frame = this.build({ ...head, flags: head.flags | Flag.paid, paid: true }, 0, body);
     this.#sent(frame.length);
     this.outbox.queue(laneOf(head.priority), new Waiting(frame), frame.length, true);
@@ -461,4 +518,11 @@ export class Sender {
       },
     );
   }
+}
+
+function sentMeanwhile(): PatchbayError {
+  return new PatchbayError("invalid", "a value sends something itself while it is being sent", {
+    details: { path: "value" },
+    remedy: "read its accessors first, and send a plain object",
+  });
 }

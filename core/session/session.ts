@@ -24,6 +24,7 @@ import {
   type HelloBay,
   Kind,
   LANES,
+  MAX_FRAME_BYTES,
   VERSIONS,
 } from "./envelope.ts";
 import { Reassembly } from "./fragments.ts";
@@ -88,6 +89,8 @@ const DRAIN_MS = 5000;
 const MAX_LINK_BYTES = 4 * 1024 * 1024;
 /** The most frames that may come before this side has loaded what was agreed on. */
 const MAX_EARLY = 1024;
+/** What such frames may take besides the window: control frames need no credit. */
+const EARLY_CONTROL_BYTES = 1024 * 1024;
 /** The most addresses one peer may bind. */
 const MAX_ROUTES = 65_536;
 
@@ -129,12 +132,15 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
   #state: "greeting" | "answering" | "agreeing" | "open" | "ended";
   /** Frames that came while this side was still loading what was agreed on. */
   #early: Uint8Array[] | undefined;
+  #earlyBytes = 0;
   #bay: HelloBay = { id: "", module: "", instance: "" };
   #metadata: Readonly<Record<string, string>> = {};
   #peer: Peer | undefined;
   #identity: string | undefined;
   /** Credit is returned when so much has been taken up: each time costs a write. */
   readonly #creditStepBytes: number;
+  /** The largest frame that the peer may send: what is larger comes in pieces. */
+  readonly #largestFrame: number;
   #owedBytes = 0;
   #heard = false;
   #missed = 0;
@@ -154,6 +160,9 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
     const { windowBytes } = options;
     const heldFree = HELD_FREE_BYTES + wholeBytes(link.maxFrameBytes, windowBytes);
     this.#creditStepBytes = Math.min(windowBytes / 4, windowBytes - heldFree);
+    const whole = wholeBytes(link.maxFrameBytes, windowBytes);
+    const message = options.maxMessageBytes + LARGEST_WHOLE;
+    this.#largestFrame = Math.max(MAX_FRAME_BYTES, Math.min(whole, message));
     this.sender = new Sender(link, options);
     this.outbound = new Outbound(this);
     this.#inbound = new Inbound(this);
@@ -305,7 +314,15 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
     const { statistics } = this.#options;
     statistics.messagesIn++;
     statistics.bytesIn += end - start;
+    if (end - start > this.#largestFrame) return this.#tooLarge(end - start);
     this.#take(buffer, start, end);
+  }
+
+  #tooLarge(size: number): void {
+    const max = this.#largestFrame;
+    const message = `the peer sent a frame of ${size} bytes, the limit is ${max}`;
+    this.#options.statistics.countError("protocol");
+    this.#refuse(message, new PatchbayError("protocol", message, { details: { size, max } }));
   }
 
   #take(buffer: Uint8Array, start: number, end: number): void {
@@ -383,7 +400,11 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
     const body = frame.body();
     if (frame.kind === Kind.goodbye) return this.#goodbye(body);
     if (this.#early !== undefined) {
-      if (this.#early.length >= MAX_EARLY) throw new PatchbayError("protocol", "too eager a peer");
+      this.#earlyBytes += end - start;
+      const maxBytes = this.#options.windowBytes + EARLY_CONTROL_BYTES;
+      if (this.#early.length >= MAX_EARLY || this.#earlyBytes > maxBytes) {
+        throw new PatchbayError("protocol", "too eager a peer");
+      }
       this.#early.push(buffer.slice(start, end));
       return;
     }

@@ -401,3 +401,31 @@ Deno.test("the largest frame is what the document says", () => {
   assert.equal(MAX_FRAME_BYTES, 24_600);
   assert.equal(HEADER_BYTES, 24);
 });
+
+Deno.test("a frame that should have come in pieces is a breach, however much the link takes", async () => {
+  const limit = 24 * 1024 + HEADER_BYTES;
+  assert.equal(limit, MAX_FRAME_BYTES);
+  const told = await provoke(({ session }) => {
+    const frame = rawFrame({ kind: Kind.request, id: 9, body: new Uint8Array(limit) });
+    session.frame(frame, 0, frame.length);
+  });
+  assert.equal(told.code, "protocol");
+  assert.match(told.message, /frame of \d+ bytes, the limit is 24600/);
+});
+
+Deno.test("frames before the hello-ack was read are bounded in bytes, too", async () => {
+  await using pair = await inState("agreeing");
+  const ack = rawFrame({ kind: Kind.helloAck, body: ACK });
+  pair.session.frame(ack, 0, ack.length);
+  const frame = rawFrame({ kind: Kind.send, route: 0, body: new Uint8Array(24_000) });
+  // Before the next turn: what was agreed on has not been loaded yet.
+  let sent = 0;
+  while (sent * frame.length <= 64 * 1024 + 1024 * 1024) {
+    pair.session.frame(frame, 0, frame.length);
+    sent++;
+  }
+  assert.ok(sent < 100, "there are fewer than the most frames");
+  const error = await settled("the end", pair.session.ended);
+  assert.equal(error.code, "protocol");
+  assert.match(error.message, /too eager/);
+});

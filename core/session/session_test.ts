@@ -484,3 +484,65 @@ Deno.test("frames that come with the hello-ack wait for what it says", async () 
   await until("the answer", () => pair.peer.find(Kind.response, 5) !== undefined);
   assert.equal(pair.side.statistics.messagesIn, 3, "each frame counts once");
 });
+
+// ----- values with code of their own -----
+
+Deno.test("a value that sends something while it is being sent is refused, and garbles nothing", async () => {
+  for (const codec of ["json", "msgpack"]) {
+    await using pair = await new Pair({ codec }, { codec }).ready();
+    const heard: unknown[] = [];
+    await pair.listen("topic/*", (value, { address }) => void heard.push([address, value]));
+    const [one, two] = [pair.far.speak("topic/one"), pair.far.speak("topic/two")];
+    one.shout("first");
+    two.shout("first");
+    const nested = {
+      get x() {
+        two.shout(new Uint8Array([1, 2, 3]));
+        return 1;
+      },
+    };
+    const large = {
+      ...{ pad: "x".repeat(40_000) },
+      get x() {
+        return nested.x;
+      },
+    };
+    for (const value of [nested, large]) {
+      assert.throws(() => one.shout(value), { code: "invalid", message: /sends something itself/ });
+    }
+    // Whoever swallows that goes on with what was asked for first.
+    one.shout({
+      get x() {
+        let refused = "lost";
+        try {
+          two.shout("lost");
+        } catch {
+          refused = "kept";
+        }
+        return refused;
+      },
+    });
+    // What cannot be refused takes the place of the value.
+    pair.near.serve("near/echo", (value) => value);
+    const canceller = {
+      get x() {
+        pair.accepted.sender.control(Kind.heartbeat, 0, 0);
+        return 1;
+      },
+    };
+    assert.throws(() => one.shout(canceller), { code: "invalid" });
+    one.shout("last");
+    two.shout("last");
+    await until("the last", () => heard.length >= 5);
+    await turn();
+    assert.deepEqual(heard, [
+      ["topic/one", "first"],
+      ["topic/two", "first"],
+      ["topic/one", { x: "kept" }],
+      ["topic/one", "last"],
+      ["topic/two", "last"],
+    ]);
+    assert.equal(await call(pair.accepted, "near/echo", "still there"), "still there");
+    assert.deepEqual(pair.near.reports, []);
+  }
+});

@@ -350,6 +350,12 @@ export class DirectoryTransport<Extras> implements Transport<Extras>, SessionHos
 
   #found(entries: readonly DirectoryEntry[]): Finding {
     const wire = this.#context.name;
+    if (!entries.some(({ id }) => this.#peers.get(id)?.session !== undefined)) {
+      const obstacle = this.driver.obstacle?.();
+      if (obstacle !== undefined) {
+        return { found: false, unable: true, reason: obstacle.message, remedy: obstacle.remedy };
+      }
+    }
     const detail = entries.map((e) => `${e.instance} (pid ${e.pid}) at ${e.wires[wire]}`);
     return { found: true, detail: detail.join(", ") };
   }

@@ -37,9 +37,15 @@ export type HubDriver =
     ): string | undefined | Promise<string | undefined>;
     /** The hub listens: this is the way to look at it. */
     opened?(hub: HubView): void;
-    /** A client has come in. */
-    joined?(bay: BayIdentity): void;
-    /** Its connection has ended; once for each {@link joined}. */
+    /**
+     * A client comes in; others may have come since {@link authenticate}. Throws if it may not after
+     * all.
+     *
+     * @param bay Who it is.
+     * @param metadata What else its hello says.
+     */
+    joined?(bay: BayIdentity, metadata: Readonly<Record<string, string>>): void;
+    /** Its connection has ended; once for each {@link joined} that has not thrown. */
     left?(bay: BayIdentity): void;
   }
   | {

@@ -269,7 +269,9 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   expel(id: string, reason: string): void {
     const member = this.#byBay.get(id);
     if (member === undefined) return;
-    void member.session.close(new PatchbayError("closed", reason));
+    // Not drained: it does not read. It is gone at once for whoever looks.
+    void member.session.close(new PatchbayError("overloaded", reason));
+    this.#drop(member.session);
   }
 
   // ----- for sessions and relays -----
@@ -380,7 +382,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     let over = false;
     this.#sessions.add(session);
     this.#context.statistics.connections++;
-    session.ready.then(() => this.#client(session), () => {});
+    session.ready.then(() => this.#welcome(session), () => {});
     session.ended.then(() => {
       over = true;
       if (claimed !== undefined) this.#claims.release(claimed);
@@ -388,6 +390,16 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
       this.#context.statistics.connections--;
       this.#drop(session);
     });
+  }
+
+  #welcome(session: Session): void {
+    try {
+      this.#client(session);
+    } catch (error) {
+      const refusal = PatchbayError.fromThrown(error);
+      this.#context.report(refusal.with({ transport: this.#context.name }));
+      void session.close(refusal);
+    }
   }
 
   #client(session: Session): HubMember {
@@ -404,7 +416,14 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     if (this.#gone.delete(id)) this.#context.statistics.reconnections++;
     this.#clients.set(session, client);
     this.#byBay.set(id, client);
-    this.#driver.joined?.(session.bay);
+    try {
+      this.#driver.joined?.(session.bay, session.metadata);
+    } catch (error) {
+      this.#clients.delete(session);
+      this.#byBay.delete(id);
+      this.#dropped.add(session);
+      throw error;
+    }
     return client;
   }
 

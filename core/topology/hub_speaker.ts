@@ -14,6 +14,7 @@ import type { Publication, SpeakerSource, SubscriptionTerms } from "../session/p
 import type { Session } from "../session/session.ts";
 import { EndpointStatistics } from "../statistics.ts";
 import { encodeControl, Kind } from "../session/envelope.ts";
+import { UNKEPT_HEADER } from "../speaker.ts";
 
 /** Counts what is dropped here for the speaker that is told of it. */
 class RelayedStatistics extends EndpointStatistics {
@@ -143,7 +144,8 @@ class Group implements Subscriber {
       return this.consumed(1);
     }
     // What comes as a retained value is one, whatever the speaker said when it registered.
-    if (this.retained && (this.#speaker.retain || context.retained)) {
+    const kept = context.headers?.[UNKEPT_HEADER] === undefined;
+    if (kept && this.retained && (this.#speaker.retain || context.retained)) {
       this.#last = { value, context };
     }
     if (!context.retained) {

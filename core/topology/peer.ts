@@ -242,6 +242,8 @@ export class Peer {
         )
         : PatchbayError.fromThrown(error).with({ transport: options.transport });
       this.#lastError = known;
+      // Whoever is bound to it looks for another wire, if this one says that it cannot.
+      if (driver.obstacle !== undefined) this.#host.peerChanged();
       throw known;
     } finally {
       this.#host.timers.disarm(pause);

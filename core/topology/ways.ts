@@ -248,6 +248,7 @@ export class SpeakWay implements SpeakerPort {
 
   /** As {@link SpeakerPort.close}. */
   close(): Promise<void> {
+    for (const publication of this.#publications) publication.leave(this.endpoint);
     this.#publications = [];
     this.#host.silence(this);
     return Promise.resolve();

@@ -9,9 +9,12 @@ import {
   type Bay,
   defineSpeaker,
   type EventContext,
+  type Listener,
   open,
   PatchbayError,
+  type ShoutOptions,
   type Speaker,
+  UNKEPT_HEADER,
 } from "@patchbay/core";
 import { DEFAULT_PORT } from "./address.ts";
 import {
@@ -24,6 +27,7 @@ import {
 } from "./comm.ts";
 import { FrameInbox, type InboxOverflow } from "./frame_inbox.ts";
 import type { FrameClass, FrameSet, FrameValue } from "./frames/frame.ts";
+import { MissingFrames } from "./missing_frames.ts";
 import { knownType, stopped } from "./mock_comm.ts";
 import { type BusExtras, type BusPlugin, createBus } from "./plugin.ts";
 import { decodeBody, encodeBody, ReceivedFrame } from "./received_frame.ts";
@@ -50,6 +54,8 @@ export interface BusCommOptions {
 
 /** Frames that may wait for the announcement of their type. */
 const MAX_EARLY = 1024;
+/** A request takes the place of no last value. */
+const NOT_KEPT: Readonly<Record<string, string>> = { [UNKEPT_HEADER]: "1" };
 
 /** The address of a frame type. */
 export function frameAddress(frame: FrameClass): string {
@@ -62,11 +68,17 @@ interface Line {
   speaker: Speaker<Uint8Array> | undefined;
   announcing: Promise<void> | undefined;
   early: number;
-  /** Resolved once it is heard; never made twice. */
-  hearing: Promise<unknown> | undefined;
+  /** How it is heard, once somebody has listened or asked for it. */
+  ear: Ear | undefined;
   wanted: boolean;
-  /** The last sequence number by origin: a gap is a loss. */
-  readonly sequences: Map<string, number>;
+  readonly missing: MissingFrames;
+}
+
+/** One listener of a type. */
+interface Ear {
+  /** Whether it gets last values. */
+  readonly retained: boolean;
+  readonly ready: Promise<Listener<Uint8Array>>;
 }
 
 /**
@@ -86,6 +98,8 @@ export class BusComm implements Comm {
   readonly #lines: Line[] = [];
   #sent = 0;
   #unsent = 0;
+  /** Why the bus took nothing, when that was reported last. */
+  #refusal: string | undefined;
   #stopping: Promise<void> | undefined;
 
   private constructor(
@@ -132,8 +146,9 @@ export class BusComm implements Comm {
       : types.map((type) => knownType(this.#frames, type));
     await Promise.all(wanted.map(async (frame) => {
       const line = this.#line(frame);
+      const first = !line.wanted;
       line.wanted = true;
-      await this.#hear(line, retained);
+      await this.#hear(line, retained && first);
     }));
   }
 
@@ -150,6 +165,11 @@ export class BusComm implements Comm {
   /** As {@link Comm.pending}. */
   get pending(): number {
     return this.#inbox.length;
+  }
+
+  /** As {@link Comm.taken}. */
+  get taken(): number {
+    return this.#inbox.taken;
   }
 
   /** As {@link Comm.arrival}. */
@@ -179,7 +199,7 @@ export class BusComm implements Comm {
     priority: Priority = Priority.NORMAL,
   ): void | Promise<void> {
     const found = knownType(this.#frames, typeof type === "number" ? type : type.type);
-    return this.#shout(this.#line(found), encodeBody(undefined), priority);
+    return this.#shout(this.#line(found), encodeBody(undefined), priority, NOT_KEPT);
   }
 
   /** As {@link Comm.ask}. */
@@ -196,10 +216,11 @@ export class BusComm implements Comm {
   /** As {@link Comm.statistics}. */
   statistics(): CommStatistics {
     const { received, dropped } = this.#inbox;
+    const gap = this.#lines.reduce((sum, { missing }) => sum + missing.count, 0);
     return {
       sent: this.#sent,
       received,
-      dropped,
+      dropped: gap === 0 ? dropped : { ...dropped, gap },
       unsent: this.#unsent,
       reconnections: this.bay.statistics.transport("bus").reconnections,
     };
@@ -229,16 +250,21 @@ export class BusComm implements Comm {
       speaker: undefined,
       announcing: undefined,
       early: 0,
-      hearing: undefined,
+      ear: undefined,
       wanted: false,
-      sequences: new Map(),
+      missing: new MissingFrames(),
     };
   }
 
-  #shout(line: Line, body: Uint8Array, priority: Priority): void | Promise<void> {
+  #shout(
+    line: Line,
+    body: Uint8Array,
+    priority: Priority,
+    headers?: Readonly<Record<string, string>>,
+  ): void | Promise<void> {
     if (this.#stopping !== undefined) throw stopped();
     if (line.speaker !== undefined && line.announcing === undefined) {
-      return this.#out(line.speaker, body, priority);
+      return this.#out(line.speaker, body, { priority, headers });
     }
     if (line.early >= MAX_EARLY) {
       throw new PatchbayError("overloaded", `${line.frame.frameName}: ${MAX_EARLY} frames wait`, {
@@ -247,11 +273,14 @@ export class BusComm implements Comm {
     }
     line.early++;
     line.announcing ??= this.#announce(line);
-    return line.announcing.then(() => {
+    const sending = line.announcing.then(() => {
       line.early--;
       if (line.early === 0) line.announcing = undefined;
-      return this.#out(line.speaker!, body, priority);
+      return this.#out(line.speaker!, body, { priority, headers });
     });
+    // Nobody need await it: a module that sends and stops must not die of an unhandled rejection.
+    sending.catch(() => this.#unsent++);
+    return sending;
   }
 
   async #announce(line: Line): Promise<void> {
@@ -266,43 +295,58 @@ export class BusComm implements Comm {
     } catch (error) {
       line.announcing = undefined;
       line.early = 0;
+      this.#refused(PatchbayError.fromThrown(error));
       throw error;
     }
+  }
+
+  /** The bus does not take what is sent: told once, not with each frame. */
+  #refused(error: PatchbayError): void {
+    if (this.#stopping !== undefined || error.message === this.#refusal) return;
+    this.#refusal = error.message;
+    this.#report(error);
   }
 
   #out(
     speaker: Speaker<Uint8Array>,
     body: Uint8Array,
-    priority: Priority,
+    options: ShoutOptions,
   ): void | Promise<void> {
     this.#sent++;
     if (!this.#extras.connected) this.#unsent++;
-    return speaker.shout(body, { priority });
+    return speaker.shout(body, options);
   }
 
   async #hear(line: Line, retained: boolean): Promise<void> {
-    line.hearing ??= this.bay.listen<Uint8Array>(
-      frameAddress(line.frame),
-      (body, context) => this.#arrived(line, body, context),
-      { overflow: this.#overflow, maxQueue: this.#maxQueue, retained },
-    );
+    const before = line.ear;
+    if (before !== undefined && (before.retained || !retained)) return void await before.ready;
+    const ear = line.ear = this.#listen(line, retained);
     try {
-      await line.hearing;
+      await ear.ready;
     } catch (error) {
-      line.hearing = undefined;
+      if (line.ear === ear) line.ear = before;
       throw error;
     }
+    // A question had opened it, which did not want last values; it got its answers until now.
+    if (before !== undefined) await (await before.ready).close();
   }
 
-  #arrived(line: Line, body: Uint8Array, context: EventContext): void {
+  #listen(line: Line, retained: boolean): Ear {
+    const ear: Ear = {
+      retained,
+      ready: this.bay.listen<Uint8Array>(
+        frameAddress(line.frame),
+        (body, context) => this.#arrived(line, body, context, ear === line.ear),
+        { overflow: this.#overflow, maxQueue: this.#maxQueue, retained },
+      ),
+    };
+    return ear;
+  }
+
+  /** @param current Whether it came by the listener that counts; another one serves questions only. */
+  #arrived(line: Line, body: Uint8Array, context: EventContext, current: boolean): void {
     const { origin, sequence, priority, retained, peer } = context;
-    if (!retained) {
-      const before = line.sequences.get(origin);
-      if (before !== undefined && sequence > before + 1) {
-        this.#inbox.drop("gap", sequence - before - 1);
-      }
-      if (before === undefined || sequence > before) line.sequences.set(origin, sequence);
-    }
+    if (current && !retained) line.missing.came(origin, sequence);
     let value: FrameValue | undefined;
     try {
       value = decodeBody(line.frame, body);
@@ -310,7 +354,9 @@ export class BusComm implements Comm {
       this.#inbox.drop("undecodable");
       return this.#report(PatchbayError.fromThrown(error));
     }
+    // Who asked then has gone, or has its answer: a sender that does not mark its requests.
+    if (retained && value === undefined) return this.#inbox.drop("old_request");
     const from = { module: peer?.module ?? "", priority, retained };
-    this.#inbox.push(new ReceivedFrame(line.frame, value, from), line.wanted);
+    this.#inbox.push(new ReceivedFrame(line.frame, value, from), line.wanted && current);
   }
 }

@@ -31,7 +31,10 @@ export const ALL_FRAMES = "ALL";
 
 /** How to listen. */
 export interface ListenForOptions {
-  /** Also get the last frame of each type that a module has sent and that is still connected. */
+  /**
+   * Also get the last frame that each module that is still connected has sent, of those types that it
+   * did not listen for before. A request is no such frame.
+   */
   readonly retained?: boolean;
 }
 
@@ -51,9 +54,13 @@ export interface CommStatistics {
   readonly sent: number;
   /** Frames that came and were accepted. */
   readonly received: number;
-  /** Frames that came and were lost, by reason: `overflow`, `undecodable`, `gap`. */
+  /**
+   * Frames that were lost, by reason. `overflow`: the inbox was full. `undecodable`. `old_request`: a
+   * last value that is a question. `gap`: they were sent and have not come; one that waits in a lower
+   * lane counts until it comes.
+   */
   readonly dropped: Readonly<Record<string, number>>;
-  /** Frames that were sent while there was no manager, and reached nobody. */
+  /** Frames that reached nobody: sent while there was no manager, or just before it stopped. */
   readonly unsent: number;
   /** How often the connection was made again. */
   readonly reconnections: number;
@@ -99,6 +106,9 @@ export interface Comm extends AsyncDisposable, AsyncIterable<ReceivedFrame> {
   /** Resolves with true when a frame waits, with false when the comm has been stopped. */
   arrival(): Promise<boolean>;
 
+  /** How many frames have been taken so far: by {@link getData}, a callback or a loop. */
+  readonly taken: number;
+
   /**
    * Takes the frame that has waited longest, of the highest lane.
    *
@@ -117,7 +127,8 @@ export interface Comm extends AsyncDisposable, AsyncIterable<ReceivedFrame> {
   /**
    * Sends a frame to every module that listens for its type.
    *
-   * Returns at once; with a promise only while the type is announced for the first time.
+   * Returns at once; with a promise only while the type is announced for the first time. It need not
+   * be awaited: what fails then is counted as unsent, and reported.
    *
    * @param frame An object of a generated class.
    * @param priority The lane. Default `NORMAL`.

@@ -220,6 +220,35 @@ Deno.test("MockComm: the inbox is bounded, higher lanes first, drops are counted
   assert.deepEqual(comm.statistics().dropped, { overflow: 1 });
 });
 
+Deno.test("MockComm: what is less urgent than all that wait is itself what a full inbox drops", async () => {
+  await using comm = new MockComm({ frames, maxQueue: 2 });
+  await comm.listenFor([FrameType.DISTANCE]);
+  comm.receive(new Distance({ mm: 1 }), { priority: Priority.HIGH });
+  comm.receive(new Distance({ mm: 2 }), { priority: Priority.NORMAL });
+  comm.receive(new Distance({ mm: 3 }), { priority: Priority.DATA_STREAM });
+  assert.deepEqual(comm.statistics().dropped, { overflow: 1 });
+  const order = [comm.getData(), comm.getData()].map((frame) => frame.as(Distance)!.mm);
+  assert.deepEqual(order, [1, 2]);
+});
+
+Deno.test("MockComm: a callback that takes itself out gets no more, and the rest waits", async () => {
+  await using comm = new MockComm({ frames });
+  await comm.listenFor([FrameType.DISTANCE]);
+  for (const mm of [1, 2, 3]) comm.receive(new Distance({ mm }));
+  const seen: string[] = [];
+  comm.onFrame((frame) => {
+    seen.push(`first ${frame.as(Distance)!.mm}`);
+    comm.onFrame(undefined);
+  });
+  assert.deepEqual([seen, comm.pending], [["first 1"], 2]);
+  // One that puts another in its place: that one gets the rest, and each frame is seen once.
+  comm.onFrame((frame) => {
+    seen.push(`second ${frame.as(Distance)!.mm}`);
+    comm.onFrame((frame) => void seen.push(`third ${frame.as(Distance)!.mm}`));
+  });
+  assert.deepEqual([seen, comm.pending], [["first 1", "second 2", "third 3"], 0]);
+});
+
 Deno.test("BusComm: a module whose definitions differ is refused with the list", async () => {
   await using hub = await manager();
   const [url] = hub.transport(bus).where;
@@ -269,4 +298,137 @@ Deno.test("BusComm: modules may start before the manager, and outlive it", async
     assert.ok(heard, `round ${round}`);
   }
   assert.ok(led.statistics().reconnections >= 1);
+});
+
+/** A manager, and modules on it by name. */
+async function joined(...names: string[]) {
+  const hub = await manager();
+  const [url] = hub.transport(bus).where;
+  const comms = await Promise.all(
+    names.map((module) => BusComm.open({ module, frames, url, maxQueue: 64 })),
+  );
+  return {
+    hub,
+    comms,
+    async [Symbol.asyncDispose]() {
+      for (const comm of comms) await comm.stop();
+      await hub.close();
+    },
+  };
+}
+
+/** What a comm gets, up to a distance. */
+async function upTo(comm: Comm, mm: number): Promise<string[]> {
+  const seen: string[] = [];
+  for await (const frame of comm) {
+    const value = frame.request ? "request" : `${frame.as(Distance)!.mm}`;
+    seen.push(frame.origin.retained ? `${value} retained` : value);
+    if (frame.as(Distance)?.mm === mm) return seen;
+  }
+  return assert.fail("the comm has stopped");
+}
+
+Deno.test("BusComm: a request takes the place of no last value", async () => {
+  await using at = await joined("sensor", "early", "late", "later");
+  const [sensor, early, late, later] = at.comms;
+  const distance = [FrameType.DISTANCE];
+  await sensor.send(new Distance({ mm: 1 }));
+  await early.listenFor(distance, { retained: true });
+  await sensor.send(new Distance({ mm: 2 }));
+  await sensor.request(Distance);
+  // The manager has both by now, and keeps the right one for those with the same terms.
+  assert.equal((await upTo(early, 2)).at(-1), "2");
+  await late.listenFor(distance, { retained: true });
+  await later.listenFor(distance, { retained: true });
+  await sensor.send(new Distance({ mm: 3 }));
+  assert.deepEqual(await upTo(late, 3), ["2 retained", "3"]);
+  assert.deepEqual(await upTo(later, 3), ["2 retained", "3"]);
+  assert.deepEqual(await upTo(early, 3), ["request", "3"]);
+  // And the sensor itself keeps the right one: nobody listens any more when it asks.
+  for (const comm of [early, late, later]) await comm.stop();
+  await sensor.request(Distance);
+  await using fresh = await BusComm.open({
+    module: "fresh",
+    frames,
+    url: at.hub.transport(bus).where[0],
+  });
+  await fresh.listenFor(distance, { retained: true });
+  await sensor.send(new Distance({ mm: 4 }));
+  assert.deepEqual(await upTo(fresh, 4), ["3 retained", "4"]);
+});
+
+Deno.test("BusComm: who has asked for a type first gets its last value when it listens", async () => {
+  await using at = await joined("sensor", "display");
+  const [sensor, display] = at.comms;
+  await sensor.send(new Distance({ mm: 1 }));
+  await assert.rejects(display.ask(Distance, { timeoutMs: 1 }), { code: "deadline_exceeded" });
+  await display.listenFor([FrameType.DISTANCE], { retained: true });
+  await sensor.send(new Distance({ mm: 2 }));
+  assert.deepEqual(await upTo(display, 2), ["1 retained", "2"]);
+  // Each comes once, though there were two listeners for a moment; and questions have answers.
+  const answer = display.ask(Distance, { timeoutMs: 60_000 });
+  await sensor.send(new Distance({ mm: 3 }));
+  await sensor.send(new Distance({ mm: 4 }));
+  assert.ok((await answer).mm >= 3);
+  assert.deepEqual(await upTo(display, 4), ["3", "4"].filter((each) => each !== "request"));
+  assert.deepEqual(display.statistics().dropped, {});
+});
+
+Deno.test("BusComm: a first frame that nobody awaits does no harm when the module stops", async () => {
+  await using at = await joined("hasty");
+  const [hasty] = at.comms;
+  // An unhandled rejection would end the test.
+  void hasty.send(new Distance({ mm: 1 }));
+  await hasty.stop();
+  await new Promise((resolve) => setTimeout(resolve));
+  assert.equal(hasty.statistics().unsent, 1);
+});
+
+Deno.test("BusComm: what a higher lane overtakes is not missing once it has come", async () => {
+  await using at = await joined("camera", "display");
+  const [camera] = at.comms;
+  await using display = await BusComm.open({
+    module: "wide",
+    frames,
+    url: at.hub.transport(bus).where[0],
+    maxQueue: 10_000,
+  });
+  await display.listenFor([FrameType.DISTANCE]);
+  await camera.send(new Distance({ mm: 0 }));
+  const low = 4000;
+  for (let mm = 1; mm <= low; mm++) camera.send(new Distance({ mm }), Priority.DATA_STREAM);
+  camera.send(new Distance({ mm: low + 1 }), Priority.HIGH);
+  const order: number[] = [];
+  for await (const frame of display) {
+    order.push(frame.as(Distance)!.mm);
+    if (order.length === low + 2) break;
+  }
+  assert.ok(order.indexOf(low + 1) < low + 1, "it has overtaken some");
+  assert.deepEqual(display.statistics().dropped, {});
+});
+
+Deno.test("BusComm: every frame has come, or is counted", async () => {
+  await using at = await joined("camera", "display");
+  const [camera, display] = at.comms;
+  await display.listenFor([FrameType.DISTANCE]);
+  let came = 0;
+  let last: number | undefined;
+  display.onFrame((frame) => {
+    came++;
+    const { mm } = frame.as(Distance)!;
+    if (mm >= 40_000) last = mm - 40_000;
+  });
+  await camera.send(new Distance({ mm: 0 }));
+  const flood = 20_000;
+  for (let mm = 1; mm <= flood; mm++) {
+    camera.send(new Distance({ mm }), mm % 7 === 0 ? Priority.HIGH : Priority.LOW);
+  }
+  // What is in the lowest lane comes last, unless the queues were so full that it was dropped itself.
+  for (let tries = 1; last === undefined && tries < 10_000; tries++) {
+    camera.send(new Distance({ mm: 40_000 + tries }), Priority.DATA_STREAM);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  const { received, dropped } = display.statistics();
+  assert.ok(came < flood, "some were dropped");
+  assert.deepEqual([received, dropped.gap], [came, 1 + flood + last! - came]);
 });

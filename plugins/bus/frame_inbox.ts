@@ -10,7 +10,10 @@ import type { AskOptions } from "./comm.ts";
 import type { FrameClass, FrameValue } from "./frames/frame.ts";
 import type { ReceivedFrame } from "./received_frame.ts";
 
-/** What happens to a frame that finds the inbox full. */
+/**
+ * What happens to a frame that finds the inbox full: `drop_oldest` drops the one of the lowest lane that
+ * has waited longest, or the new one if all that wait are more urgent.
+ */
 export type InboxOverflow = "drop_oldest" | "drop_newest";
 
 interface Question {
@@ -23,6 +26,8 @@ interface Question {
 export class FrameInbox {
   /** Frames that were accepted. */
   received = 0;
+  /** Frames that were taken or handed to a callback. */
+  taken = 0;
   readonly #drops = new Map<string, number>();
   readonly #lanes = new Map<number, ReceivedFrame[]>();
   readonly #maxQueue: number;
@@ -74,12 +79,13 @@ export class FrameInbox {
     }
     if (!wanted) return; // It was listened for by a question only.
     this.received++;
-    if (this.#callback !== undefined) return this.#call(this.#callback, frame);
+    if (this.#callback !== undefined) {
+      this.taken++;
+      return this.#call(this.#callback, frame);
+    }
     if (this.#length >= this.#maxQueue) {
       this.drop("overflow");
-      if (this.#overflow === "drop_newest") return;
-      this.#lowest()?.shift();
-      this.#length--;
+      if (this.#overflow === "drop_newest" || !this.#makeRoom(frame.origin.priority)) return;
     }
     let lane = this.#lanes.get(frame.origin.priority);
     if (lane === undefined) this.#lanes.set(frame.origin.priority, lane = []);
@@ -98,6 +104,7 @@ export class FrameInbox {
     }
     if (best === undefined) return undefined;
     this.#length--;
+    this.taken++;
     return best.shift();
   }
 
@@ -114,7 +121,10 @@ export class FrameInbox {
   onFrame(callback: ((frame: ReceivedFrame) => void | Promise<void>) | undefined): void {
     this.#callback = callback;
     if (callback === undefined) return;
-    for (let frame = this.take(); frame !== undefined; frame = this.take()) {
+    // A callback may take itself out, or put another in its place, or stop the comm.
+    while (this.#callback === callback && !this.#closed) {
+      const frame = this.take();
+      if (frame === undefined) return;
       this.#call(callback, frame);
     }
   }
@@ -181,12 +191,18 @@ export class FrameInbox {
     }
   }
 
-  #lowest(): ReceivedFrame[] | undefined {
+  /**
+   * Drops the oldest of the lowest lane, unless all that wait are in higher lanes than the new one.
+   */
+  #makeRoom(priority: number): boolean {
     let worst: ReceivedFrame[] | undefined;
     let lowest = Infinity;
-    for (const [priority, lane] of this.#lanes) {
-      if (priority < lowest && lane.length > 0) [lowest, worst] = [priority, lane];
+    for (const [each, lane] of this.#lanes) {
+      if (each < lowest && lane.length > 0) [lowest, worst] = [each, lane];
     }
-    return worst;
+    if (worst === undefined || lowest > priority) return false;
+    worst.shift();
+    this.#length--;
+    return true;
   }
 }

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { PatchbayError } from "@patchbay/core";
+import { type BayIdentity, PatchbayError } from "@patchbay/core";
 import { compareFrames, type FrameSignature } from "./frames/fingerprint.ts";
 import type { FrameSet } from "./frames/frame.ts";
 
@@ -91,13 +91,37 @@ export class FrameRegistry {
    * @throws `invalid`: its definitions differ; the error lists where.
    */
   admit(module: string, metadata: Readonly<Record<string, string>>): void {
+    this.#check(module, readFrameMetadata(metadata));
+  }
+
+  /**
+   * Lets it in for good: if it is the first that has definitions, they are those of the bus until the
+   * last module that has them has left.
+   *
+   * @param bay Who it is.
+   * @param metadata What its hello says.
+   * @throws `invalid`, as {@link admit}.
+   */
+  join({ id, module }: BayIdentity, metadata: Readonly<Record<string, string>>): void {
     const theirs = readFrameMetadata(metadata);
-    if (theirs === undefined || theirs.fingerprint === this.#table?.fingerprint) return;
-    if (this.#table === undefined || (!this.#fixed && this.#holders.size === 0)) {
+    this.#check(module, theirs);
+    if (theirs === undefined) return;
+    if (!this.#fixed && this.#holders.size === 0) {
       this.#table = theirs;
       this.#of = module;
-      return;
     }
+    this.#holders.add(id);
+  }
+
+  /** It has gone. */
+  left(id: string): void {
+    this.#holders.delete(id);
+    if (this.#holders.size === 0 && !this.#fixed) this.#table = undefined;
+  }
+
+  #check(module: string, theirs: FrameTable | undefined): void {
+    if (theirs === undefined || this.#table === undefined) return;
+    if (theirs.fingerprint === this.#table.fingerprint) return;
     // Seen from the module that is refused: what it has, and what the bus has.
     const differences = compareFrames(theirs.signatures, this.#table.signatures);
     const list = differences.map(({ text }) => text).join("; ");
@@ -110,15 +134,5 @@ export class FrameRegistry {
         remedy: "generate the frames of all modules from one file: deno task frames FILE",
       },
     );
-  }
-
-  /** A module with definitions has come in. */
-  joined(id: string): void {
-    this.#holders.add(id);
-  }
-
-  /** It has gone. */
-  left(id: string): void {
-    this.#holders.delete(id);
   }
 }

@@ -121,6 +121,11 @@ export class MockComm implements Comm {
     return this.#inbox.length;
   }
 
+  /** As {@link Comm.taken}. */
+  get taken(): number {
+    return this.#inbox.taken;
+  }
+
   /** As {@link Comm.arrival}. */
   arrival(): Promise<boolean> {
     return this.#inbox.arrival();

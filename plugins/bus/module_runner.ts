@@ -84,9 +84,10 @@ export async function runLoop(
   if (rateHz === "frames") {
     await turn(); // Once at the start: it may have something to say by itself.
     while (await frameOrEnd(comm, signal)) {
-      const before = comm.pending;
+      const before = comm.taken;
       await turn();
-      if (comm.pending >= before && !signal.aborted) {
+      // Others may have come meanwhile: what counts is whether it has taken any.
+      if (comm.taken === before && comm.pending > 0 && !signal.aborted) {
         throw new PatchbayError("invalid", "process() has left the frame that it was called for", {
           remedy: "take it with comm.getData(), or run the module at a rate",
         });

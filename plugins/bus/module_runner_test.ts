@@ -66,6 +66,29 @@ Deno.test("module loop: by frames it ends when the comm stops, and refuses to sp
   });
 });
 
+Deno.test("module loop: by frames it goes on when a frame comes while one is worked on", async () => {
+  await using comm = new MockComm({ frames });
+  await comm.listenFor([FrameType.DISTANCE]);
+  comm.receive(new Distance({ mm: 1 }));
+  const ending = new AbortController();
+  const seen: number[] = [];
+  await runLoop(
+    {
+      async process() {
+        if (!comm.hasData()) return;
+        seen.push(comm.getData().as(Distance)!.mm);
+        await Promise.resolve();
+        // As many wait as before: it has done its work all the same.
+        if (seen.length === 4) ending.abort();
+        else comm.receive(new Distance({ mm: seen.length + 1 }));
+      },
+    },
+    comm,
+    { rateHz: "frames", signal: ending.signal },
+  );
+  assert.deepEqual(seen, [1, 2, 3, 4]);
+});
+
 Deno.test("module loop: a turn that throws ends it, unless somebody is told", async () => {
   await using comm = new MockComm({ frames });
   const ending = new AbortController();

@@ -35,7 +35,10 @@ export interface BusExtras {
   readonly manager: boolean;
   /** Of a manager: the modules that are connected now. */
   modules(): readonly ModuleView[];
-  /** Of a manager: calls back with each coming and going of a module; what it returns ends that. */
+  /**
+   * Of a manager: calls back with each coming and going of a module; what it returns ends that. What
+   * it throws is reported.
+   */
   onAttendance(told: (attendance: Attendance) => void): () => void;
   /** Whether a connection stands: to the manager; at the manager, to any module. */
   readonly connected: boolean;
@@ -194,9 +197,15 @@ function manager(
       roster.open(hub);
       opened(roster);
     },
-    joined(bay) {
-      registry.joined(bay.id);
-      roster.joined(bay);
+    joined(bay, metadata) {
+      // Others have come in since both were asked: what was free then may be taken.
+      registry.join(bay, metadata);
+      try {
+        roster.join(bay);
+      } catch (error) {
+        registry.left(bay.id);
+        throw error;
+      }
     },
     left(bay) {
       registry.left(bay.id);

@@ -103,8 +103,13 @@ export class Roster implements Disposable {
     });
   }
 
-  /** A module has come in. */
-  joined(bay: BayIdentity): void {
+  /**
+   * A module comes in.
+   *
+   * @throws `unavailable`, as {@link admit}.
+   */
+  join(bay: BayIdentity): void {
+    this.admit(bay);
     const taken = new Set(this.#names.values());
     let name = bay.module;
     for (let n = 2; taken.has(name); n++) name = `${bay.module}#${n}`;
@@ -139,7 +144,14 @@ export class Roster implements Disposable {
   }
 
   #tell(attendance: Attendance): void {
-    for (const each of this.onAttendance) each(attendance);
+    for (const each of this.onAttendance) {
+      try {
+        each(attendance);
+      } catch (error) {
+        // Who is told must not cost the module its place, nor the others their word.
+        this.#options.report(PatchbayError.fromThrown(error));
+      }
+    }
   }
 
   /** Cuts off who has lost many messages since the last look, and read none. */
@@ -156,10 +168,8 @@ export class Roster implements Disposable {
         if (lost >= this.#options.cutOffAfterDrops) {
           const name = this.#names.get(bay.id) ?? bay.module;
           const reason = `${name} has read nothing while ${lost} messages for it were dropped`;
-          this.#options.report(new PatchbayError("overloaded", `${reason}: it is cut off`));
           hub.expel(bay.id, reason);
-          this.#looks.delete(bay.id);
-          continue;
+          this.#options.report(new PatchbayError("overloaded", `${reason}: it is cut off`));
         }
         continue; // Counted from when it last read something.
       }

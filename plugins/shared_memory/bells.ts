@@ -9,6 +9,11 @@
 import { PatchbayError } from "@patchbay/core";
 import { type Libc, Semaphore, SharedMemory } from "@patchbay/ffi";
 
+/** More rings at once than peers can have reason for: somebody plays with the bell. */
+const MAX_RINGS = 4096;
+/** How long not to listen then, in milliseconds: others of this process want to be heard, too. */
+const PAUSE_MS = 5;
+
 const NAME = /^\/pb-[0-9a-f]{16}-bell[0-9a-f]{4}$/;
 
 /** What rings a peer's bell. */
@@ -83,8 +88,10 @@ export class Bells {
     while (this.#ears.size > 0 && !this.#closed) {
       await semaphore.wait();
       // Rings that came meanwhile are the same ring: look again.
-      while (semaphore.tryWait());
+      let rings = 1;
+      while (rings < MAX_RINGS && semaphore.tryWait()) rings++;
       for (const ear of this.#ears) ear();
+      if (rings === MAX_RINGS) await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     }
     this.#listening = undefined;
   }

@@ -127,3 +127,49 @@ Deno.test({
     assert.deepEqual(order.filter((each) => each !== "urgent"), bulk.map((_, n) => `bulk ${n}`));
   },
 });
+
+Deno.test({
+  name: here.name(
+    "shared_memory: what is given up in the middle of a large message costs no credit",
+  ),
+  ignore: here.ignore,
+  async fn() {
+    await using there = await pair({ ringBytes: 64 * 1024, windowBytes: 64 * 1024 });
+    const { near, far } = there;
+    // Those of one side never answer while the other still sends.
+    await near.serve("near/echo", (value) => value, { maxConcurrent: 1000 });
+    await far.serve("far/echo", (value) => value, { maxConcurrent: 1000 });
+    const sizes = [30_000, 70_000, 200_000, 500_000];
+    const ends = { answered: 0, "given up": 0 };
+    const call = async (bay: typeof near, address: string, n: number) => {
+      const bytes = pattern(sizes[n % sizes.length]);
+      const giveUp = new AbortController();
+      const work = bay.call(address, bytes, { signal: giveUp.signal, timeoutMs: 60_000 });
+      const settled = work.then((answer) => {
+        ends.answered++;
+        assert.equal(Buffer.compare(answer as Uint8Array, bytes), 0);
+      }, (error) => {
+        ends["given up"]++;
+        assert.equal(error, "enough");
+      });
+      // Some at once, some after so many turns of the event loop; every fourth waits.
+      for (let turns = n % 7; turns > 0; turns--) await new Promise((go) => setTimeout(go));
+      if (n % 4 !== 3) giveUp.abort("enough");
+      await settled;
+    };
+    // Each that kept a thousandth of the window would have taken all of it in the end.
+    for (let round = 0; round < 40; round++) {
+      const all = Array.from({ length: 16 }, (_, n) => [
+        call(near, "far/echo", round + n),
+        call(far, "near/echo", round + 3 * n),
+      ]);
+      await Promise.all(all.flat());
+    }
+    assert.ok(ends["given up"] > 300 && ends.answered > 200, JSON.stringify(ends));
+    for (const [bay, address] of [[near, "far/echo"], [far, "near/echo"]] as const) {
+      const bytes = pattern(2 * MIB);
+      const answer = await bay.call(address, bytes, { timeoutMs: 60_000 }) as Uint8Array;
+      assert.equal(Buffer.compare(answer, bytes), 0);
+    }
+  },
+});

@@ -21,8 +21,10 @@ const AWAY_MS = 0.0015;
  * looking, because it prefers who was woken,
  */
 const CROWDED_MS = 1.5;
-/** for so long. */
-const CROWD_STAYS_MS = 300;
+/** for so many times as long as it was away: so no more than a fifth of the time is lost, */
+const CROWD_STAYS = 4;
+/** and not for longer than this, in milliseconds. */
+const CROWD_STAYS_LONGEST_MS = 320;
 /** After so many looks there is time for other things. */
 const SOON = 16;
 /** How long to look for more after the last frame before sleeping, in milliseconds. */
@@ -41,6 +43,8 @@ export class Patience {
   /** How often in a row the frame was there as soon as the peer had had the core. */
   #handedOver = 0;
   #crowdedUntil = 0;
+  /** Whether what this side has sent had to wake the peer. */
+  #peerSlept = false;
   /** When there was nothing first; 0 while frames come. */
   #idleSince = performance.now() - SPIN_MS;
   /** How long to look this time, and how long for the next answer: less after one that took longer. */
@@ -70,12 +74,17 @@ export class Patience {
       for (let poll = 0; poll < this.#polls; poll++) if (consumer.peek() >= 0) return true;
       return false;
     }
-    if (this.#poll(0)) return true;
+    // Who was asleep needs a core first, and perhaps this one.
+    if (!this.#peerSlept && this.#poll(0)) return true;
+    this.#peerSlept = false;
     const before = performance.now();
     this.#yieldCore();
     const now = performance.now();
-    if (now - before > CROWDED_MS) this.#crowdedUntil = now + CROWD_STAYS_MS;
-    return this.#poll(now - before);
+    const awayMs = now - before;
+    if (awayMs > CROWDED_MS) {
+      this.#crowdedUntil = now + Math.min(CROWD_STAYS_LONGEST_MS, CROWD_STAYS * awayMs);
+    }
+    return this.#poll(awayMs);
   }
 
   /**
@@ -136,5 +145,6 @@ export class Patience {
   /** An answer is expected soon: look for it longer. */
   expectAnswer(): void {
     this.#spinMs = this.#answerSpinMs;
+    this.#peerSlept = true;
   }
 }

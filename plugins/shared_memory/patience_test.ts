@@ -74,3 +74,32 @@ Deno.test("patience: where others take the core it is not given away again, and 
   assert.equal(patience.look(() => {}), true);
   take();
 });
+
+Deno.test("patience: it is tried again after four times as long as the core was away", () => {
+  const aways: [from: number, to: number][] = [];
+  const { patience } = waiting(() => {
+    const from = performance.now();
+    busyFor(5);
+    aways.push([from, performance.now()]);
+  });
+  for (const end = performance.now() + 30_000; aways.length < 3;) {
+    assert.ok(performance.now() < end, "never again");
+    patience.look(() => {});
+  }
+  for (const at of [1, 2]) {
+    const [from, to] = aways[at - 1];
+    assert.ok(aways[at][0] - to >= Math.min(320, 4 * (to - from)), String(aways));
+  }
+});
+
+Deno.test("patience: a peer that had to be woken gets the core at once", () => {
+  let looked = false;
+  const { producer, patience, yields } = waiting((producer) => {
+    looked = true;
+    send(producer);
+  });
+  patience.expectAnswer();
+  assert.equal(patience.look(() => {}), true);
+  assert.deepEqual([looked, yields()], [true, 1]);
+  assert.ok(producer.used > 0);
+});

@@ -95,6 +95,8 @@ function closeQuietly(connection: Deno.Conn): void {
   }
 }
 
+/** How long room for one more segment is taken to be there, in milliseconds. */
+const ROOM_KNOWN_MS = 1000;
 const SMALLER = "lower config.shared_memory.ringBytes";
 
 /** The bytes of one ring. */
@@ -116,6 +118,8 @@ class Driver implements LinkDriver {
   readonly #links = new Set<RingLink>();
   readonly #sweeper: Sweeper;
   readonly #bells: Bells;
+  /** Until when there is taken to be room for one more segment. */
+  #roomUntil = 0;
 
   constructor(
     path: string,
@@ -176,11 +180,21 @@ class Driver implements LinkDriver {
       return this.#keep(await offerLink(connection, offer, this.#libc, this.#hooks, this.#bells));
     } catch (error) {
       closeQuietly(connection);
+      this.#roomUntil = 0;
       signal.throwIfAborted();
       throw lost(error);
     } finally {
       signal.removeEventListener("abort", giveUp);
     }
+  }
+
+  obstacle(): PatchbayError | undefined {
+    // Looking takes a millisecond, and many addresses may be bound at once.
+    const now = performance.now();
+    if (now < this.#roomUntil) return undefined;
+    const lack = lackOfRoom(segmentBytes(capacityOf(this.#config)));
+    this.#roomUntil = lack === undefined ? now + ROOM_KNOWN_MS : 0;
+    return lack;
   }
 
   async close(): Promise<void> {

@@ -75,6 +75,8 @@ test("a /dev/shm that is full is an error that says so, and no SIGBUS later", as
     assert.match(error.message, /posix_fallocate of \d+ bytes for .* \(ENOSPC\)/);
     assert.match(error.remedy, /\/dev\/shm/);
   }
+  // A bay that was open before, and has another wire, goes over that.
+  assert.deepEqual(said.both, ["ok", "uds"]);
   // A bay that opens then does without, and says why.
   assert.equal(said.over, "ok");
   assert.match(said.wire.reason, /\(ENOSPC\)/);

@@ -147,6 +147,8 @@ export class RingLink implements Link {
       }
     }
     this.#inRing = false;
+    // The last one may have found room after all.
+    this.#spill = undefined;
     if (bytes <= this.#scratch.length) {
       this.buffer = this.#scratch;
       this.view = this.#scratchView;
@@ -229,18 +231,26 @@ export class RingLink implements Link {
 
   /** A frame is in the ring. */
   #sent(): void {
-    if (this.#producer.wakes()) this.#ring();
-    // The answer to what ends a silence is looked for a while, rather than slept for.
+    // The answer to what ends a silence is looked for a while, rather than slept for. Whether there
+    // will be one is known after this turn; a peer on the same core may answer before, and must not
+    // ring then.
     if (this.#wake !== undefined && !this.#looking) {
       this.#looking = true;
+      this.#consumer.awake();
       queueMicrotask(this.#lookForAnswer);
     }
+    if (this.#producer.wakes()) this.#ring();
   }
 
   readonly #lookForAnswer = (): void => {
     this.#looking = false;
-    if (this.#handler?.expectsAnswer !== true) return;
-    this.#patience.expectAnswer();
+    if (this.#closed || this.#wake === undefined) return;
+    try {
+      if (this.#handler?.expectsAnswer !== true && this.#consumer.sleep()) return;
+    } catch (error) {
+      return this.#fail(error);
+    }
+    if (this.#handler?.expectsAnswer === true) this.#patience.expectAnswer();
     this.#wakeUp();
   };
 

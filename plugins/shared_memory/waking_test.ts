@@ -7,7 +7,7 @@
 
 import assert from "node:assert/strict";
 import { open } from "@patchbay/core";
-import { libcAvailability, openLibc } from "@patchbay/ffi";
+import { libcAvailability, openLibc, SharedMemory } from "@patchbay/ffi";
 import { HostDirectory, openRuntimeDir } from "@patchbay/host";
 import { requireOrIgnore } from "../../tests/require.ts";
 import { Bells } from "./bells.ts";
@@ -118,6 +118,65 @@ test("shared_memory: latest() sees what no turn of the event loop has brought", 
   assert.equal(listener.latest()?.value, "y".repeat(5000));
   await Promise.all([near.close(), far.close()]);
   await Deno.remove(parent, { recursive: true });
+});
+
+test("shared_memory: speakers that come and go use the slots of those before them", async () => {
+  const parent = await Deno.makeTempDir({ prefix: "pb-" });
+  const path = openRuntimeDir({ path: `${parent}/run` });
+  const bay = (module: string) =>
+    open({
+      module,
+      plugins: [createSharedMemory()],
+      directory: (identity) => HostDirectory.open(identity, { path }),
+    });
+  await using near = await bay("near");
+  await using far = await bay("far");
+  const heard: unknown[] = [];
+  await near.listen<unknown>("far/state/*", (value) => void heard.push(value), { latest: true });
+  const start = performance.now();
+  // Each direction of a pair has eight.
+  for (let n = 0; n < 20; n++) {
+    const speaker = await far.speaker<unknown>(`far/state/${n}`);
+    // Nothing is awaited meanwhile: only through a slot can but the newest come.
+    for (let k = 0; k < 50; k++) speaker.shout({ n, k });
+    while (heard.length === n) {
+      await new Promise((resolve) => setTimeout(resolve));
+      assert.ok(performance.now() - start < WATCHDOG_MS, "nothing comes");
+    }
+    assert.deepEqual(heard.slice(n), [{ n, k: 49 }]);
+    await speaker.close();
+  }
+  // A slot whose last value was not read yet stays whose it was.
+  const first = await far.speaker<unknown>("far/state/first");
+  const second = await far.speaker<unknown>("far/state/second");
+  first.shout("first's last");
+  const closing = first.close();
+  second.shout("second's");
+  await closing;
+  while (heard.length < 22) {
+    await new Promise((resolve) => setTimeout(resolve));
+    assert.ok(performance.now() - start < WATCHDOG_MS, "nothing comes");
+  }
+  assert.deepEqual(heard.slice(20), ["first's last", "second's"]);
+  await Promise.all([near.close(), far.close()]);
+  await Deno.remove(parent, { recursive: true });
+});
+
+test("shared_memory: whoever plays with the bell does not keep its bay from everything else", async () => {
+  using libc = openLibc();
+  const mine = new Bells(libc, "/pb-0123456789abcdee-");
+  using memory = SharedMemory.open(mine.name as string, { libc });
+  const value = new Int32Array(memory.buffer);
+  const heard = Promise.withResolvers<void>();
+  const deaf = mine.listen(heard.resolve);
+  // glibc's sem_t begins with its value; so many rings would take minutes to hear one by one.
+  value[0] = 0x7fff_ffff;
+  await heard.promise;
+  await new Promise((resolve) => setTimeout(resolve));
+  assert.ok(value[0] > 0x7000_0000, `${value[0]} rings are left`);
+  value[0] = 0;
+  deaf();
+  await mine.close();
 });
 
 test("shared_memory: a bell is heard by all, opened by its name alone, and gone with its bay", async () => {

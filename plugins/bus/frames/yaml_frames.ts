@@ -140,6 +140,12 @@ class YamlReader {
     const list = Array.isArray(values)
       ? values.map((each, index): [string, unknown] => [String(each), index])
       : this.#entries(values, `${path}.values`);
+    const seen = new Set<string>();
+    for (const [each] of list) {
+      this.#checkName(each, `${path}.values.${each}`);
+      if (seen.has(each)) throw this.#fail(`${path}.values.${each}`, "is there twice");
+      seen.add(each);
+    }
     const read = list.map(([each, number]) => {
       const at = this.#integer(number, `${path}.values.${each}`);
       if (at < range[0] || at > range[1]) {
@@ -209,12 +215,12 @@ class YamlReader {
 
   #entries(value: unknown, path: string): [string, unknown][] {
     const entries = Object.entries(this.#map(value, path));
-    for (const [name] of entries) {
-      if (!NAME.test(name)) {
-        throw this.#fail(`${path}.${name}`, "is no name", "use letters, digits and _");
-      }
-    }
+    for (const [name] of entries) this.#checkName(name, `${path}.${name}`);
     return entries;
+  }
+
+  #checkName(name: string, path: string): void {
+    if (!NAME.test(name)) throw this.#fail(path, "is no name", "use letters, digits and _");
   }
 
   #fail(path: string, what: string, instead?: string): PatchbayError {

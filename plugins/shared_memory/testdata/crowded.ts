@@ -40,8 +40,10 @@ async function attempt(bay: Awaited<ReturnType<typeof bayOf>>) {
 
 const near = await bayOf("near", 64 * 1024, [uds]);
 await near.serve("near/echo", (value) => value);
+await near.serve("near/wire", (_, { peer }) => peer?.transport);
 const large = await bayOf("large", 1024 * 1024);
 const tooLarge = await attempt(large);
+const spare = await bayOf("spare", 64 * 1024, [uds]);
 // Opened while there is room; each takes its memory when it calls first.
 const candidates = [];
 for (let n = 0; n < 30; n++) candidates.push(await bayOf(`small-${n}`, 64 * 1024));
@@ -52,6 +54,9 @@ while (full === "ok" && candidates.length > 0) {
   full = await attempt(bay);
   if (full === "ok") small.push(bay);
 }
+// Open since there was room, with another wire besides: a new pair goes over that.
+const both = await attempt(spare);
+const wireOfBoth = await spare.call("near/wire", null);
 // Opened when there is none: it has the other wire.
 const other = await bayOf("other", 64 * 1024, [uds]);
 const over = await attempt(other);
@@ -75,6 +80,7 @@ console.log(
     tooLarge,
     pairs,
     full,
+    both: [both, wireOfBoth],
     over,
     wire,
     stillGood: stillGood.every((each) => each === "ok"),
