@@ -281,10 +281,8 @@ export async function readBody(
     if (signal === undefined) return new Uint8Array(await message.arrayBuffer());
   }
   if (message.body === null) return new Uint8Array(0);
-  return await readBounded(chunksOf(message.body, signal ?? NEVER), maxBytes);
+  return await readBounded(chunksOf(message.body, signal), maxBytes);
 }
-
-const NEVER = new AbortController().signal;
 
 /** Nobody has said how much it will be: it is counted. */
 async function readBounded(

@@ -9,35 +9,35 @@
  */
 
 /**
- * Reads a body until it ends, is left, or its signal is aborted, which also ends the request. Its
- * reader is there at once: what is not read to its end has to be aborted.
+ * Reads a body until it ends, is left, or its signal is aborted, which also ends the request. It has
+ * its reader at once: what is never read has to be aborted.
  *
  * @param body The body; `null` for none.
- * @param signal Gives up.
+ * @param signal Gives up; without one nobody does.
  * @throws The signal's reason; what reading throws.
  */
 export function chunksOf(
   body: ReadableStream<Uint8Array> | null,
-  signal: AbortSignal,
+  signal?: AbortSignal,
 ): AsyncGenerator<Uint8Array, void, void> {
   const reader = body?.getReader();
-  // What `fetch` aborts by itself refuses to be cancelled.
-  const cancel = () => reader?.cancel(signal.reason).catch(() => {});
-  if (signal.aborted) void cancel();
-  else signal.addEventListener("abort", cancel, { once: true });
+  // What `fetch` has aborted by itself refuses to be cancelled.
+  const cancel = () => reader?.cancel(signal?.reason).catch(() => {});
+  if (signal?.aborted) void cancel();
+  else signal?.addEventListener("abort", cancel, { once: true });
   return (async function* () {
-    if (reader === undefined) return;
+    let ended = reader === undefined;
     try {
-      for (;;) {
+      while (reader !== undefined) {
         const { value, done } = await reader.read();
-        // Whoever cancels a reader is told that the body has ended.
-        signal.throwIfAborted();
-        if (done) return;
-        yield value;
+        // Whoever reads what was cancelled is told that the body has ended.
+        signal?.throwIfAborted();
+        if (ended = done) return;
+        yield value as Uint8Array;
       }
     } finally {
-      signal.removeEventListener("abort", cancel);
-      await cancel();
+      signal?.removeEventListener("abort", cancel);
+      if (!ended) await cancel();
     }
   })();
 }

@@ -8,7 +8,7 @@ import { PatchbayError } from "@patchbay/core";
 import type { RestConfig } from "./config.ts";
 import { lanes } from "./fetch_lanes.ts";
 import { fetchWay } from "./fetch_way.ts";
-import type { Connect, Way } from "./host.ts";
+import type { Connect, Way, WayEvents } from "./host.ts";
 import { fromNode, nodeWays } from "./node_way.ts";
 
 /**
@@ -28,12 +28,13 @@ function fetchWays(config: RestConfig): Connect {
     ...(tls?.ca === undefined ? {} : { caCerts: [...tls.ca] }),
     ...(tls?.clientCert === undefined ? {} : { cert: tls.clientCert, key: tls.clientKey }),
   };
-  return (base) => lanes(() => fetchLane(base, options));
+  return (base, events) => lanes(() => fetchLane(base, options, events));
 }
 
 function fetchLane(
   base: string,
   options: Deno.CreateHttpClientOptions & Partial<Deno.TlsCertifiedKeyPem>,
+  events: WayEvents,
 ): Way {
   const path = base.startsWith("unix:") ? base.slice("unix:".length) : undefined;
   const client = Deno.createHttpClient(
@@ -45,6 +46,7 @@ function fetchLane(
     origin: path === undefined ? base.replace(/\/+$/, "") : "http://localhost",
     init: { client } as RequestInit,
     translate: fromDenoFetch,
+    events,
     close: () => client.close(),
   });
 }
