@@ -32,8 +32,9 @@ export function chunksOf(
         const { value, done } = await reader.read();
         // Whoever reads what was cancelled is told that the body has ended.
         signal?.throwIfAborted();
-        if (ended = done) return;
-        yield value as Uint8Array;
+        ended = done;
+        if (done) return;
+        yield value;
       }
     } finally {
       signal?.removeEventListener("abort", cancel);

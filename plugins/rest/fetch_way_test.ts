@@ -74,6 +74,7 @@ async function inTime<T>(what: string, work: Promise<T>): Promise<T> {
   }
 }
 
+/** So many that some of them are collected. */
 const COUNT = 20;
 
 for (const [name, secure] of [["HTTP/1.1", false], ["HTTP/2", true]] as const) {
