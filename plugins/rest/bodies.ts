@@ -12,6 +12,7 @@ import {
   PatchbayError,
   raw,
 } from "@patchbay/core";
+import { chunksOf } from "./chunks.ts";
 
 /** A value as the body of a message. */
 export interface Body {
@@ -262,11 +263,13 @@ export function wholeAnswer(
  *
  * @param message The request or answer.
  * @param maxBytes The limit.
- * @throws {PatchbayError} `too_large`.
+ * @param signal Gives up: what `fetch` answered has to bring it (see `chunks.ts`).
+ * @throws {PatchbayError} `too_large`; or the signal's reason.
  */
 export async function readBody(
   message: Request | Response,
   maxBytes: number,
+  signal?: AbortSignal,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const announced = message.headers.get("content-length");
   if (announced !== null && !message.headers.has("content-encoding")) {
@@ -275,29 +278,23 @@ export async function readBody(
       await message.body?.cancel().catch(() => {});
       throw tooLarge(length, maxBytes);
     }
-    return new Uint8Array(await message.arrayBuffer());
+    if (signal === undefined) return new Uint8Array(await message.arrayBuffer());
   }
   if (message.body === null) return new Uint8Array(0);
-  return await readBounded(message.body, maxBytes);
+  return await readBounded(chunksOf(message.body, signal), maxBytes);
 }
 
 /** Nobody has said how much it will be: it is counted. */
 async function readBounded(
-  body: ReadableStream<Uint8Array>,
+  body: AsyncIterable<Uint8Array>,
   maxBytes: number,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const chunks: Uint8Array[] = [];
   let size = 0;
-  const reader = body.getReader();
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) break;
-    size += value.length;
-    if (size > maxBytes) {
-      await reader.cancel().catch(() => {});
-      throw tooLarge(size, maxBytes);
-    }
-    chunks.push(value);
+  for await (const chunk of body) {
+    size += chunk.length;
+    if (size > maxBytes) throw tooLarge(size, maxBytes);
+    chunks.push(chunk);
   }
   if (chunks.length === 1 && chunks[0].byteLength === chunks[0].buffer.byteLength) {
     return chunks[0] as Uint8Array<ArrayBuffer>;

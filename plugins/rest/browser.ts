@@ -15,8 +15,8 @@ export type { RestExtras } from "./transport.ts";
 
 /** The plugin. */
 const rest: RestPlugin = createRest({
-  connector: () => (base) =>
-    fetchWay({ base, origin: base.replace(/\/+$/, ""), translate: fromPageFetch }),
+  connector: () => (base, events) =>
+    fetchWay({ base, origin: base.replace(/\/+$/, ""), translate: fromPageFetch, events }),
 });
 
 export default rest;

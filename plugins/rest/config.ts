@@ -230,8 +230,8 @@ export const FIELDS: ConfigFields = {
   },
   http2: {
     kind: "boolean",
-    description: "speak HTTP/2 as a client where a server with TLS offers it: one connection a " +
-      "host, by `fetch`; slower for small calls",
+    description: "speak HTTP/2 as a client where a server with TLS offers it: a connection for " +
+      "100 requests at once, by `fetch`; slower for small calls",
     default: false,
   },
   retries: {

@@ -1,5 +1,6 @@
 import { conformance } from "@patchbay/core/conformance";
-import fixture, { overUnix } from "./fixture.ts";
+import fixture, { overHttp2, overUnix } from "./fixture.ts";
 
 conformance(fixture);
 conformance(overUnix);
+conformance(overHttp2);

@@ -6,7 +6,8 @@
 
 import { PatchbayError } from "@patchbay/core";
 import { readBody } from "./bodies.ts";
-import type { Head, Incoming, Outgoing, Streaming, Way } from "./host.ts";
+import { chunksOf } from "./chunks.ts";
+import type { Head, Incoming, Outgoing, Streaming, Way, WayEvents } from "./host.ts";
 
 /** What an error of `fetch` means. */
 export type Translate = (error: unknown, where: string) => PatchbayError;
@@ -21,6 +22,8 @@ export interface FetchWayParts {
   readonly init?: RequestInit;
   /** What errors mean. */
   readonly translate: Translate;
+  /** Who is told of its connection. */
+  readonly events: WayEvents;
   /** Frees connections. */
   readonly close?: () => void;
 }
@@ -31,15 +34,66 @@ export interface FetchWayParts {
  * A body goes as a `Blob`: bytes would be sent a second time by Deno's fetch if a kept connection is
  * lost before the answer, which is wrong for all that may not be done twice.
  *
+ * `fetch` tells nothing of connections: the way counts as one from the first answer until a request
+ * or a body fails. What is lost while nothing is on its way is made again by `fetch` unnoticed.
+ *
  * @param parts What it is made with.
  */
 export function fetchWay(parts: FetchWayParts): Way {
-  const { base, origin, init, translate } = parts;
-  const send = async (request: Outgoing): Promise<Response> => {
-    const { method, target, headers, body, signal } = request;
-    const sends = method !== "GET" && method !== "HEAD";
+  return new FetchWay(parts);
+}
+
+class FetchWay implements Way {
+  readonly #parts: FetchWayParts;
+  #connected = false;
+  /** How many connections it has lost: what fails later on one of those is no further loss. */
+  #lost = 0;
+
+  constructor(parts: FetchWayParts) {
+    this.#parts = parts;
+  }
+
+  async exchange(request: Outgoing, maxBytes: number): Promise<Incoming> {
+    const lost = this.#lost;
+    const response = await this.#send(request, lost);
     try {
-      return await fetch(origin + target, {
+      const bytes = response.status === 204
+        ? new Uint8Array(0)
+        : await readBody(response, maxBytes, request.signal);
+      return { ...headOf(response), bytes };
+    } catch (error) {
+      throw this.#failed(request, error, lost);
+    }
+  }
+
+  async stream(request: Outgoing): Promise<Streaming> {
+    const lost = this.#lost;
+    const response = await this.#send(request, lost);
+    const chunks = chunksOf(response.body, request.signal);
+    const failed = (error: unknown) => this.#failed(request, error, lost);
+    const body = (async function* () {
+      try {
+        yield* chunks;
+      } catch (error) {
+        throw failed(error);
+      }
+    })();
+    return { ...headOf(response), body };
+  }
+
+  close(): void {
+    if (this.#connected) this.#parts.events.disconnected(false);
+    this.#connected = false;
+    this.#parts.close?.();
+  }
+
+  async #send(request: Outgoing, lost: number): Promise<Response> {
+    const { method, target, headers, body, signal } = request;
+    const { origin, init, events } = this.#parts;
+    const sends = method !== "GET" && method !== "HEAD";
+    let response: Response;
+    try {
+      response = await fetch(origin + target, {
         ...init,
         method,
         headers,
@@ -48,29 +102,26 @@ export function fetchWay(parts: FetchWayParts): Way {
         redirect: "manual",
       });
     } catch (error) {
-      signal.throwIfAborted();
-      throw translate(error, base);
+      throw this.#failed(request, error, lost);
     }
-  };
-  return {
-    async exchange(request, maxBytes): Promise<Incoming> {
-      const response = await send(request);
-      try {
-        const bytes = response.status === 204
-          ? new Uint8Array(0)
-          : await readBody(response, maxBytes);
-        return { ...headOf(response), bytes };
-      } catch (error) {
-        request.signal.throwIfAborted();
-        throw error instanceof PatchbayError ? error : translate(error, base);
-      }
-    },
-    async stream(request): Promise<Streaming> {
-      const response = await send(request);
-      return { ...headOf(response), body: response.body ?? (async function* () {})() };
-    },
-    close: parts.close ?? (() => {}),
-  };
+    if (!this.#connected && lost === this.#lost) {
+      this.#connected = true;
+      events.connected();
+    }
+    return response;
+  }
+
+  /** What a failure is thrown as: the signal's reason, if that was it. */
+  #failed({ signal }: Outgoing, error: unknown, lost: number): unknown {
+    if (signal.aborted) return signal.reason;
+    if (error instanceof PatchbayError) return error;
+    if (this.#connected && lost === this.#lost) {
+      this.#connected = false;
+      this.#lost++;
+      this.#parts.events.disconnected(true);
+    }
+    return this.#parts.translate(error, this.#parts.base);
+  }
 }
 
 function headOf({ status, headers }: Response): Head {

@@ -6,6 +6,7 @@
  */
 
 import {
+  CuttingProxy,
   type Fixture,
   type Json,
   type Meeting,
@@ -14,9 +15,10 @@ import {
 } from "@patchbay/core/conformance";
 import { byModule, HostDirectory, openRuntimeDir } from "@patchbay/host";
 import { connector } from "./connector.ts";
-import { CuttingProxy } from "@patchbay/core/conformance";
 import { DENO_PARTS } from "./deno_parts.ts";
-import type { Connect } from "./host.ts";
+import type { Connect, Way } from "./host.ts";
+import { PRESENCE_PATH } from "./presence.ts";
+import type { RestConfig } from "./config.ts";
 import { createRest, type RestPlugin } from "./plugin.ts";
 
 /** Patience of the tests, and room for a thousand calls at once. */
@@ -32,10 +34,33 @@ const QUICK = {
 };
 
 /** Which of the two listeners, and over what. */
-type Kind = "guarded over tcp" | "quick over unix";
+type Kind = "guarded over tcp" | "quick over unix" | "quick over http/2";
+
+/** Made for tests, and good for 127.0.0.1. */
+const CERTIFICATES = new URL("../websocket/testdata/certs/", import.meta.url);
+const pem = (name: string) => Deno.readTextFileSync(new URL(name, CERTIFICATES));
+
+/** What a bay of each kind is configured with. */
+function configOf(kind: Kind): Partial<RestConfig> {
+  const listen = { hostname: "127.0.0.1", port: 0 };
+  switch (kind) {
+    case "guarded over tcp":
+      return { listener: "guarded", listen };
+    case "quick over unix":
+      return {};
+    case "quick over http/2": {
+      const tls = { cert: pem("server.pem"), key: pem("server.key"), ca: [pem("own-ca.pem")] };
+      return { listener: "quick", listen, tls, http2: true };
+    }
+  }
+}
 
 /** A plugin whose connections go through proxies. */
-function proxied(proxies: Map<string, CuttingProxy>, folder: string): RestPlugin {
+function proxied(
+  proxies: Map<string, CuttingProxy>,
+  ways: Set<Way>,
+  folder: string,
+): RestPlugin {
   const through = (connect: Connect): Connect => (base, events) => {
     const unix = base.startsWith("unix:");
     const path = unix ? `${folder}/${crypto.randomUUID().slice(0, 8)}` : undefined;
@@ -46,10 +71,21 @@ function proxied(proxies: Map<string, CuttingProxy>, folder: string): RestPlugin
       paths.set(proxy, path);
     }
     const there = paths.get(proxy);
-    return connect(
-      there === undefined ? `http://127.0.0.1:${proxy.port}` : `unix:${there}`,
+    const scheme = base.slice(0, base.indexOf(":"));
+    const way = connect(
+      there === undefined ? `${scheme}://127.0.0.1:${proxy.port}` : `unix:${there}`,
       events,
     );
+    ways.add(way);
+    const close = () => {
+      ways.delete(way);
+      way.close();
+    };
+    return {
+      exchange: (request, maxBytes) => way.exchange(request, maxBytes),
+      stream: (request) => way.stream(request),
+      close,
+    };
   };
   const paths = new Map<CuttingProxy, string | undefined>();
   return createRest({ ...DENO_PARTS, connector: (config) => through(connector(config)) });
@@ -57,20 +93,22 @@ function proxied(proxies: Map<string, CuttingProxy>, folder: string): RestPlugin
 
 function meet(path: string, folder: string, kind: Kind, leave: () => Promise<void>): Meeting {
   const proxies = new Map<string, CuttingProxy>();
-  const rest = proxied(proxies, folder);
-  const listen = { listener: "guarded", listen: { hostname: "127.0.0.1", port: 0 } } as const;
+  const ways = new Set<Way>();
+  const rest = proxied(proxies, ways, folder);
   return {
     options: (module, overrides) => ({
       ...overrides,
       module,
       plugins: [rest],
-      config: { rest: { ...QUICK, ...(kind === "guarded over tcp" ? listen : {}) } },
+      config: { rest: { ...QUICK, ...configOf(kind) } },
       directory: (identity) => HostDirectory.open(identity, { path }),
     }),
     place: { path, folder, kind },
-    sever() {
+    async sever() {
+      // `fetch` makes a connection again unnoticed that is lost while nothing is on its way.
+      const busy = kind === "quick over http/2" ? await Promise.all([...ways].map(watched)) : [];
       for (const proxy of proxies.values()) proxy.cut();
-      return Promise.resolve();
+      await Promise.all(busy.map((one) => one.lost));
     },
     ...(kind === "guarded over tcp"
       ? {
@@ -83,6 +121,23 @@ function meet(path: string, folder: string, kind: Kind, leave: () => Promise<voi
       await leave();
     },
   };
+}
+
+/** Has something on its way over the connection of a way, until that is lost. */
+async function watched(way: Way): Promise<{ readonly lost: Promise<void> }> {
+  const { signal } = new AbortController();
+  const headers = { accept: "text/event-stream" };
+  const { body } = await way.stream({
+    method: "GET",
+    target: PRESENCE_PATH,
+    headers,
+    body: undefined,
+    signal,
+  });
+  const lost = (async () => {
+    for await (const _ of body);
+  })();
+  return { lost: lost.catch(() => {}) };
 }
 
 async function stranger(path: string, module: string, bytes: Uint8Array): Promise<StrangerOutcome> {
@@ -134,6 +189,13 @@ export const overUnix: Fixture = {
     stranger: "Deno.serve waits for ever for a stranger's request: so it is for this host alone",
   },
   meeting: () => meeting("quick over unix"),
+};
+
+/** rest by `fetch`, as pages and `http2: true` have it: all requests to a host on one connection. */
+export const overHttp2: Fixture = {
+  ...overUnix,
+  name: "rest (fetch, HTTP/2)",
+  meeting: () => meeting("quick over http/2"),
 };
 
 export default fixture;

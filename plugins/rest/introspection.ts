@@ -152,18 +152,19 @@ export class Introspector {
     const { url, clientId, clientSecret } = this.#options;
     // RFC 7662 §2.1; the credentials as RFC 6749 §2.3.1 writes them.
     const pair = [clientId, clientSecret].map(encodeURIComponent).join(":");
+    const signal = AbortSignal.timeout(INTROSPECTION_MS);
     const response = await fetch(url, {
       method: "POST",
       headers: { authorization: `Basic ${btoa(pair)}`, accept: "application/json" },
       body: new URLSearchParams({ token, token_type_hint: "access_token" }),
-      signal: AbortSignal.timeout(INTROSPECTION_MS),
+      signal,
       redirect: "error",
     });
     if (!response.ok) {
       await response.body?.cancel();
       throw new Error(`it answered with ${response.status}`);
     }
-    const bytes = await readBody(response, MAX_ANSWER_BYTES);
+    const bytes = await readBody(response, MAX_ANSWER_BYTES, signal);
     const answer: unknown = JSON.parse(new TextDecoder().decode(bytes));
     if (typeof answer !== "object" || answer === null) throw new Error("its answer is no object");
     return answer as Record<string, unknown>;

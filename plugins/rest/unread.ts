@@ -142,9 +142,12 @@ export class UnreadWatch {
  * @param answer The answer.
  */
 export function inPieces(answer: Response): Response {
-  const { body, headers, status } = answer;
+  const { headers, status } = answer;
   const length = headers.get("content-length");
-  if (body === null || length === null || Number(length) <= LARGE_BYTES) return answer;
+  if (length === null || Number(length) <= LARGE_BYTES) return answer;
+  // Looked at last: Deno makes a stream of it.
+  const { body } = answer;
+  if (body === null) return answer;
   const reader = body.getReader();
   let rest = new Uint8Array(0);
   const pieces = new ReadableStream<Uint8Array>({
