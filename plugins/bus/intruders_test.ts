@@ -187,7 +187,7 @@ function randomFrom(seed: number): (below: number) => number {
   };
 }
 
-/** Makes inputs: random bytes, mutated frames, good ones in the wrong order. */
+/** Makes inputs and greetings: random bytes, mutated frames, good ones in the wrong order. */
 function maker(real: readonly Uint8Array[], random: (below: number) => number) {
   const [hello, ...others] = real;
   const noise = (length: number) => Uint8Array.from({ length }, () => random(256));
@@ -232,7 +232,7 @@ function maker(real: readonly Uint8Array[], random: (below: number) => number) {
     ],
     () => [greeting(), greeting()],
   ];
-  return (): Uint8Array<ArrayBuffer> => {
+  const input = (): Uint8Array<ArrayBuffer> => {
     const parts = kinds[random(kinds.length)]();
     const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
     let at = 0;
@@ -242,6 +242,7 @@ function maker(real: readonly Uint8Array[], random: (below: number) => number) {
     }
     return bytes;
   };
+  return { input, greeting };
 }
 
 /** Writes all there is and reads until the manager closes; whether it did. */
@@ -267,7 +268,7 @@ async function intrude(connection: Deno.Conn, input: Uint8Array): Promise<boolea
 Deno.test(`bus manager: ${INPUTS} inputs that are none of its protocol disturb nobody`, async () => {
   await using place = await Place.open();
   const random = randomFrom(SEED);
-  const make = maker(await realFrames(place.urls[0]), random);
+  const { input } = maker(await realFrames(place.urls[0]), random);
   let first: State | undefined;
   let hung = 0;
   const slices = 10;
@@ -275,7 +276,7 @@ Deno.test(`bus manager: ${INPUTS} inputs that are none of its protocol disturb n
     await many(Math.ceil(INPUTS / slices), async (index) => {
       const url = place.urls[index % 2];
       const connection = await dialBus(busAddress(url)!, url, AbortSignal.timeout(HUNG_MS));
-      if (!await intrude(connection, make())) hung++;
+      if (!await intrude(connection, input())) hung++;
       if (index % 16 === 0) place.beat();
     });
     const state = await place.quiet(first?.descriptors);
@@ -295,6 +296,39 @@ Deno.test(`bus manager: ${INPUTS} inputs that are none of its protocol disturb n
     assert.ok(state.reports > 0);
   }
   await place.undisturbed();
+});
+
+Deno.test("bus manager: of a module that dies in the middle of a frame, whole frames arrive and nothing else", async () => {
+  await using place = await Place.open();
+  const real = await realFrames(place.urls[0]);
+  const make = maker(real, randomFrom(SEED));
+  const heard: (number | undefined)[] = [];
+  await using listener = await BusComm.open({ module: "listener", frames, url: place.urls[0] });
+  await listener.listenFor([FrameType.DISTANCE]);
+  listener.onFrame((frame) => {
+    if (!frame.request && frame.origin.module === "recorded") heard.push(frame.as(Distance)?.mm);
+  });
+  // The last byte of the frame that is heard: its body is one, little-endian, and the last like that.
+  const others = real.slice(1);
+  const at = others.findLastIndex((each) => each.at(-2) === 1 && each.at(-1) === 0);
+  assert.ok(at >= 0, "the frame was not recorded");
+  const end = others.slice(0, at + 1).reduce((sum, each) => sum + each.length, 0);
+  const bytes = new Uint8Array(await new Blob(others as BlobPart[]).arrayBuffer());
+  const cuts = others[at].length;
+  for (let cut = 0; cut <= cuts; cut++) {
+    const url = place.urls[cut % 2];
+    const connection = await dialBus(busAddress(url)!, url, AbortSignal.timeout(HUNG_MS));
+    // It is let in, and then dies.
+    await connection.write(make.greeting());
+    assert.ok(await connection.read(new Uint8Array(4096)));
+    assert.ok(await intrude(connection, bytes.slice(0, end - cuts + cut)));
+    place.beat();
+  }
+  for (let tries = 0; heard.length === 0 && tries < 3000; tries++) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  await place.undisturbed();
+  assert.deepEqual(heard, [1]);
 });
 
 Deno.test(`bus manager: ${CHURN} modules that come and go leave nothing behind`, async () => {

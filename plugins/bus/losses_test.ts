@@ -1,0 +1,77 @@
+/** What becomes of frames when the manager is killed: they come, or somebody counts them. */
+import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+import { BusComm } from "./mod.ts";
+import { Distance, frames, FrameType } from "./testdata/frames.ts";
+
+async function startManager(path: string): Promise<Deno.ChildProcess> {
+  const program = fileURLToPath(new URL("testdata/manager_process.ts", import.meta.url));
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", program, path],
+    stdout: "piped",
+  }).spawn();
+  const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  assert.match((await reader.read()).value ?? "", /bus\.sock/);
+  await reader.cancel();
+  return child;
+}
+
+async function kill(child: Deno.ChildProcess): Promise<void> {
+  child.kill("SIGKILL");
+  await child.status;
+}
+
+Deno.test({
+  name: "a manager is killed and started again: modules are back, and what was lost is counted",
+  ignore: Deno.build.os === "windows",
+  async fn() {
+    const folder = await Deno.makeTempDir({ prefix: "pb-" });
+    await Deno.chmod(folder, 0o700);
+    const path = `${folder}/bus.sock`;
+    let manager = await startManager(path);
+    try {
+      const options = { frames, url: `unix:${path}`, onReport: () => {} };
+      await using camera = await BusComm.open({ module: "camera", ...options });
+      await using display = await BusComm.open({ module: "display", ...options });
+      await display.listenFor([FrameType.DISTANCE]);
+      let came = 0;
+      let last = -1;
+      display.onFrame((frame) => {
+        came++;
+        last = frame.as(Distance)!.mm;
+      });
+      let sent = 0;
+      /** Sends until the display has heard one that was sent after now. */
+      const untilHeard = async () => {
+        const from = sent;
+        for (let tries = 0; last < from && tries < 10_000; tries++) {
+          camera.send(new Distance({ mm: sent++ }));
+          await new Promise((resolve) => setTimeout(resolve, 2));
+        }
+        assert.ok(last >= from, "the display is not back");
+      };
+      await camera.send(new Distance({ mm: sent++ }));
+      for (let round = 0; round < 3; round++) {
+        await untilHeard();
+        const killed = kill(manager);
+        // Some go into the dead connection, some before it is known to be dead.
+        for (let n = 0; n < 50; n++) {
+          camera.send(new Distance({ mm: sent++ }));
+          await new Promise((resolve) => setTimeout(resolve));
+        }
+        await killed;
+        manager = await startManager(path);
+        await untilHeard();
+      }
+      const gap = display.statistics().dropped.gap ?? 0;
+      const { unsent } = camera.statistics();
+      assert.ok(unsent > 0, "some could not be sent, and the sender says so");
+      assert.ok(unsent <= gap, "the listener misses them, too");
+      // Those that were on their way when the manager died are counted by who misses them.
+      assert.equal(came + gap, last + 1);
+    } finally {
+      await kill(manager);
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
+});
