@@ -102,6 +102,18 @@ export class ActionServer implements Disposable {
     this.#publish();
   }
 
+  /** How many goals are worked on. */
+  get active(): number {
+    let active = 0;
+    for (const goal of this.#goals.values()) if (!hasEnded(goal)) active++;
+    return active;
+  }
+
+  /** How many requests were passed over because too many were under way. */
+  get refused(): number {
+    return this.#services.reduce((sum, service) => sum + service.refused, 0);
+  }
+
   #publish(): void {
     if (this.#closed) return;
     this.#status.write(this.#parts.statusType.encode({
@@ -117,10 +129,9 @@ export class ActionServer implements Disposable {
     const { goal_id, goal } = sendGoal.request.decode(request) as { goal_id: Uuid; goal: unknown };
     const id = idOf(goal_id);
     const stamp = stampNow();
-    const active = [...this.#goals.values()].filter((each) => !hasEnded(each)).length;
-    // An id that is known is no new goal.
-    const accepted = !this.#closed && !this.#goals.has(id) && active < MAX_ACTIVE &&
-      await (this.#options.accept?.(goal, id) ?? true) && !this.#goals.has(id);
+    // An id that is known is no new goal. While this one is decided on, others may have come.
+    const hasPlace = () => !this.#closed && !this.#goals.has(id) && this.active < MAX_ACTIVE;
+    const accepted = hasPlace() && await (this.#options.accept?.(goal, id) ?? true) && hasPlace();
     if (accepted) this.#begin(id, stamp, goal);
     return sendGoal.response.encode({ accepted, stamp });
   }

@@ -38,6 +38,11 @@ export interface DiscoveryInfoOptions {
 }
 
 const TOPIC = "ros_discovery_info";
+/** What one participant, and all together, may say of their nodes, in bytes. */
+const MAX_BYTES_EACH = 256 * 1024;
+const MAX_BYTES_IN_ALL = 16 * 1024 * 1024;
+/** How many names are looked at for doubles. */
+const MAX_DUPLICATES = 64;
 const QOS = { durability: "transient_local", depth: 1 } as const;
 
 interface Gid {
@@ -75,6 +80,8 @@ export class DiscoveryInfo implements Disposable {
   readonly #writer: Writer;
   readonly #reader: Reader;
   readonly #remote = new Map<string, readonly NodeEntry[]>();
+  readonly #bytes = new Map<string, number>();
+  #bytesInAll = 0;
   #nodes: readonly NodeEntry[] = [];
   #gidBytes: GidBytes;
 
@@ -95,7 +102,7 @@ export class DiscoveryInfo implements Disposable {
       type,
       qos: QOS,
       onSample: (sample) => this.#received(sample),
-      onUnmatched: (writer) => this.#set(writer.guid.slice(0, 24), undefined),
+      onUnmatched: (writer) => this.#set(writer.guid.slice(0, 24), undefined, 0),
     });
     this.#publish();
   }
@@ -114,7 +121,8 @@ export class DiscoveryInfo implements Disposable {
         seen.set(full, (seen.get(full) ?? 0) + 1);
       }
     }
-    return [...seen].filter(([, count]) => count > 1).map(([name]) => name).sort();
+    const twice = [...seen].filter(([, count]) => count > 1).map(([name]) => name).sort();
+    return twice.slice(0, MAX_DUPLICATES);
   }
 
   /** Tells everybody which nodes this participant has. */
@@ -138,7 +146,15 @@ export class DiscoveryInfo implements Disposable {
 
   #received({ payload, state, writer }: Sample): void {
     if (state !== "alive" || writer.guid.startsWith(this.#participant.prefix)) return;
+    const prefix = writer.guid.slice(0, 24);
     try {
+      const others = this.#bytesInAll - (this.#bytes.get(prefix) ?? 0);
+      if (payload.length > MAX_BYTES_EACH || others + payload.length > MAX_BYTES_IN_ALL) {
+        throw new PatchbayError("too_large", `${prefix} tells of too many nodes`, {
+          details: { participant: prefix, bytes: payload.length, others, MAX_BYTES_EACH },
+          remedy: "its nodes are not shown; keep strangers off this domain's ports",
+        });
+      }
       const { info, bytes } = this.#read(payload);
       const text = ({ data }: Gid) => hex(data.subarray(0, 16));
       const nodes = info.node_entities_info_seq.map((each) => ({
@@ -147,7 +163,7 @@ export class DiscoveryInfo implements Disposable {
         readers: each.reader_gid_seq.map(text),
         writers: each.writer_gid_seq.map(text),
       }));
-      this.#set(writer.guid.slice(0, 24), nodes);
+      this.#set(prefix, nodes, payload.length);
       // One domain has one distribution: what real nodes use is what they understand. Our own are
       // no judges, as two of them would follow each other for ever.
       const vendor = this.#participant.participant(writer.guid.slice(0, 24))?.vendor ?? VENDOR_ID;
@@ -180,9 +196,15 @@ export class DiscoveryInfo implements Disposable {
     });
   }
 
-  #set(prefix: string, nodes: readonly NodeEntry[] | undefined): void {
-    if (nodes === undefined) this.#remote.delete(prefix);
-    else this.#remote.set(prefix, nodes);
+  #set(prefix: string, nodes: readonly NodeEntry[] | undefined, bytes: number): void {
+    this.#bytesInAll += bytes - (this.#bytes.get(prefix) ?? 0);
+    if (nodes === undefined) {
+      this.#remote.delete(prefix);
+      this.#bytes.delete(prefix);
+    } else {
+      this.#remote.set(prefix, nodes);
+      this.#bytes.set(prefix, bytes);
+    }
     this.#options.onNodes?.(prefix, nodes ?? []);
   }
 

@@ -46,8 +46,21 @@ export interface ServiceOptions {
  */
 const QOS: Partial<Qos> = { reliability: "reliable", history: "keep_all" };
 
-/** How many replies wait for clients whose readers are not known yet. */
+/** How many replies wait for clients whose readers are not known yet, and for one participant. */
 const MAX_WAITING = 256;
+const MAX_WAITING_EACH = 32;
+/** How many bytes of them wait. */
+const MAX_WAITING_BYTES = 16 * 1024 * 1024;
+/** How many requests are worked on at once, in all and of one participant. */
+const MAX_OPEN = 4096;
+const MAX_OPEN_EACH = 1024;
+/** What is refused because of these limits is told as often as this, in milliseconds. */
+const TOLD_MS = 10_000;
+/**
+ * For so long a reader that takes nothing may hold back what is written to others, in milliseconds:
+ * longer than any healthy one is busy.
+ */
+const STALL_MS = 5000;
 
 const encode = (text: string | undefined): Uint8Array => new TextEncoder().encode(text ?? "");
 
@@ -134,6 +147,8 @@ export class ServiceClient implements Disposable {
       type: options.requestType,
       qos: { ...QOS, ...options.qos },
       userData,
+      stallMs: STALL_MS,
+      onOverwritten: (samples) => options.onReport(stalled(options.name, "requests", samples)),
       onMatched,
       onUnmatched: (server) => this.#lost(server),
       onMismatch,
@@ -281,6 +296,8 @@ export class ServiceClient implements Disposable {
     } else payload = payload.slice();
     const key = keyOf(id);
     const waiting = this.#pending.get(key);
+    // Numbers can be guessed: only who was asked answers.
+    if (waiting?.server.slice(0, 24) !== sample.writer.guid.slice(0, 24)) return;
     this.#pending.delete(key);
     waiting?.reply({ payload, inline });
   }
@@ -301,6 +318,13 @@ export class ServiceClient implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+function stalled(name: string, what: string, samples: number): PatchbayError {
+  return new PatchbayError("overloaded", `${name}: ${samples} ${what} were given up`, {
+    details: { samples },
+    remedy: `somebody has taken nothing for ${STALL_MS / 1000} s, and there was no room left`,
+  });
 }
 
 function keyOf({ client, number }: RequestId): string {
@@ -336,6 +360,12 @@ export type ServiceHandler = (
   request: Request,
 ) => Promise<Uint8Array | Answer | undefined> | Uint8Array | Answer | undefined;
 
+interface WaitingReply {
+  readonly to: string;
+  readonly bytes: number;
+  readonly send: () => void;
+}
+
 /** Receives requests and answers each in the way in which it came. */
 export class ServiceServer implements Disposable {
   readonly #maker: EndpointMaker;
@@ -344,7 +374,12 @@ export class ServiceServer implements Disposable {
   readonly #writer: Writer;
   readonly #reader: Reader;
   /** Replies for readers that are not matched yet. */
-  readonly #waiting: { to: string; send: () => void }[] = [];
+  readonly #waiting: WaitingReply[] = [];
+  /** How many requests of each participant are worked on. */
+  readonly #open = new Map<string, number>();
+  #openInAll = 0;
+  #refused = 0;
+  #toldMs = -Infinity;
 
   /**
    * Makes its endpoints.
@@ -364,6 +399,8 @@ export class ServiceServer implements Disposable {
       type: options.responseType,
       qos: { ...QOS, ...options.qos },
       userData,
+      stallMs: STALL_MS,
+      onOverwritten: (samples) => options.onReport(stalled(options.name, "replies", samples)),
       onMatched: () => this.#matched(),
       onMismatch,
     });
@@ -414,6 +451,9 @@ export class ServiceServer implements Disposable {
     request: Request,
     send: (reply: Answer, to: string) => void,
   ): void {
+    const prefix = request.writer.guid.slice(0, 24);
+    const open = this.#open.get(prefix) ?? 0;
+    if (open >= MAX_OPEN_EACH || this.#openInAll >= MAX_OPEN) return this.#refuse(prefix, open);
     let answer;
     try {
       answer = this.#handler(payload, request);
@@ -421,8 +461,51 @@ export class ServiceServer implements Disposable {
       return this.#options.onReport(error);
     }
     if (!(answer instanceof Promise)) return this.#send(to, answer, send);
+    this.#open.set(prefix, open + 1);
+    this.#openInAll++;
+    const done = () => {
+      this.#openInAll--;
+      const left = (this.#open.get(prefix) as number) - 1;
+      if (left === 0) this.#open.delete(prefix);
+      else this.#open.set(prefix, left);
+    };
     // A reply that is there already leaves in this turn: see the branch above.
-    answer.then((reply) => this.#send(to, reply, send), this.#options.onReport);
+    answer.then((reply) => {
+      done();
+      this.#send(to, reply, send);
+    }, (error) => {
+      done();
+      this.#options.onReport(error);
+    });
+  }
+
+  /** How many requests were passed over because too many were under way. */
+  get refused(): number {
+    return this.#refused;
+  }
+
+  /** ROS 2 has no word for it: the client gets no reply. */
+  #refuse(prefix: string, open: number): void {
+    this.#refused++;
+    const now = performance.now();
+    if (now < this.#toldMs + TOLD_MS) return;
+    this.#toldMs = now;
+    this.#options.onReport(
+      new PatchbayError(
+        "overloaded",
+        `${this.#options.name}: a request of ${prefix} is passed over, as ${open} of it and ` +
+          `${this.#openInAll} in all are under way`,
+        {
+          details: {
+            participant: prefix,
+            open,
+            openInAll: this.#openInAll,
+            refused: this.#refused,
+          },
+          remedy: "ask less at once, or answer sooner",
+        },
+      ),
+    );
   }
 
   #send(
@@ -444,20 +527,36 @@ export class ServiceServer implements Disposable {
       // The request may be here before its client's reader is known.
       this.#waiting.push({
         to: prefix,
+        bytes: reply.payload.length,
         send: () => {
           send(reply, prefix);
           reply.sent?.();
         },
       });
-      if (this.#waiting.length <= MAX_WAITING) return;
-      const { to: gone } = this.#waiting.shift() as { to: string };
-      throw new PatchbayError(
-        "overloaded",
-        `${this.#options.name}: a reply to ${gone} was given up, as its client never came`,
-      );
+      this.#limitWaiting(prefix);
     } catch (error) {
       this.#options.onReport(error);
     }
+  }
+
+  /** Whoever lets many replies wait loses its own first. */
+  #limitWaiting(prefix: string): void {
+    const waiting = this.#waiting;
+    const own = waiting.filter(({ to }) => to === prefix);
+    const bytes = waiting.reduce((sum, each) => sum + each.bytes, 0);
+    if (
+      waiting.length <= MAX_WAITING && own.length <= MAX_WAITING_EACH && bytes <= MAX_WAITING_BYTES
+    ) return;
+    waiting.splice(waiting.indexOf(own.length > 1 ? own[0] : waiting[0]), 1);
+    if (bytes > MAX_WAITING_BYTES && waiting.length > 0) this.#limitWaiting(prefix);
+    const now = performance.now();
+    if (now < this.#toldMs + TOLD_MS) return;
+    this.#toldMs = now;
+    throw new PatchbayError(
+      "overloaded",
+      `${this.#options.name}: a reply to ${prefix} was given up, as its client never came`,
+      { details: { participant: prefix, waiting: waiting.length } },
+    );
   }
 
   #matched(): void {

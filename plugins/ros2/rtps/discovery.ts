@@ -9,7 +9,7 @@ import type { TimerWheel } from "@patchbay/core";
 import { Entity, Pid, Port } from "./constants.ts";
 import { type ParticipantData, readParticipant, writeParticipant } from "./discovery_data.ts";
 import { unhex } from "./guid.ts";
-import type { DataSubmessage, Incoming } from "./message_reader.ts";
+import { type DataSubmessage, FOREIGN, type Incoming } from "./message_reader.ts";
 import type { Network } from "./network.ts";
 import { type Destination, statusInfo } from "./outbox.ts";
 import { ParameterWriter } from "./parameters.ts";
@@ -30,10 +30,24 @@ export interface DiscoverySetup {
   readonly maxParticipants: number;
   readonly onFound: (participant: RemoteParticipant) => void;
   readonly onChanged: (participant: RemoteParticipant) => void;
-  readonly onLost: (participant: RemoteParticipant, why: "goodbye" | "expired" | "moved") => void;
+  readonly onLost: (participant: RemoteParticipant, why: WhyLost) => void;
+  /** Whether a participant has ever answered: else perhaps nobody is there. */
+  readonly hasAnswered: (participant: RemoteParticipant) => boolean;
   readonly count: (reason: string) => void;
+  /** Something was given up because of a limit. */
+  readonly limit: (reason: string) => void;
 }
 
+/**
+ * Why a participant is no longer known: it said goodbye, its lease is over, it is somewhere else
+ * now, or it never answered and others wanted its place.
+ */
+export type WhyLost = "goodbye" | "expired" | "moved" | "crowded_out";
+
+/** Who promises a word more often is not watched more closely: it would come and go all the time. */
+const LEAST_LEASE_MS = 500;
+/** What a participant may say of itself in names and bytes. */
+const MAX_WORDS_BYTES = 8192;
 /** How soon the second announcement follows the first; then twice as late each time. */
 const FIRST_PAUSE_MS = 50;
 /** How many participants a static peer's machine is expected to have, where no port is named. */
@@ -113,10 +127,13 @@ export class Discovery {
 
   /** An announcement or a goodbye has come. */
   receive(context: Incoming, data: DataSubmessage): void {
-    const { network, data: own, domain, count } = this.#setup;
+    const { network, data: own, domain, count, limit } = this.#setup;
+    const from = context.from.hostname;
+    const speaker = this.#known.get(context.prefix);
+    // With another's prefix one datagram could end it, or move it.
+    if (speaker?.speaksFrom(from) === false) return count(FOREIGN);
     if ((data.status & (Status.disposed | Status.unregistered)) !== 0) {
-      const gone = this.#known.get(context.prefix);
-      if (gone !== undefined) this.#remove(gone, "goodbye");
+      if (speaker !== undefined) this.#remove(speaker, "goodbye");
       return;
     }
     if (data.holds !== "data") return;
@@ -126,12 +143,16 @@ export class Discovery {
     if (said.prefix === own().prefix) return;
     if (said.prefix !== context.prefix) return count("participant with another's prefix");
     if (said.domain !== undefined && said.domain !== domain) return;
+    if (said.name.length + said.userData.length > MAX_WORDS_BYTES) {
+      return limit("participant too large");
+    }
+    const leaseMs = Math.max(LEAST_LEASE_MS, said.leaseMs);
     const known = this.#known.get(said.prefix);
     if (known !== undefined) {
       if (!known.hasMoved(said)) {
         const before = known.data;
         known.data = said;
-        known.lease.arm(said.leaseMs);
+        known.lease.arm(leaseMs);
         if (!sameBytes(before.userData, said.userData) || before.name !== said.name) {
           this.#setup.onChanged(known);
         }
@@ -139,20 +160,32 @@ export class Discovery {
       }
       this.#remove(known, "moved");
     }
-    if (this.#known.size >= this.#setup.maxParticipants) return count("too many participants");
-    const from = context.from.hostname;
     const metatraffic = network.destination(said.metatraffic, from, said.prefix, "metatraffic");
     if (metatraffic === undefined) return count("participant that cannot be reached");
+    if (this.#known.size >= this.#setup.maxParticipants && !this.#crowdOut()) {
+      return limit("too many participants");
+    }
     const lease = new Alarm(this.#setup.wheel, () => this.#remove(found, "expired"));
     const found: RemoteParticipant = new RemoteParticipant(network, said, from, metatraffic, lease);
     this.#known.set(said.prefix, found);
-    lease.arm(said.leaseMs);
+    lease.arm(leaseMs);
     // It may have come after the last announcement: it need not wait for the next.
     this.#send(metatraffic, writeParticipant(own(), network.group), Date.now());
     this.#setup.onFound(found);
   }
 
-  #remove(participant: RemoteParticipant, why: "goodbye" | "expired" | "moved"): void {
+  /** The oldest who never answered makes place; false if all have. */
+  #crowdOut(): boolean {
+    for (const each of this.#known.values()) {
+      if (this.#setup.hasAnswered(each)) continue;
+      this.#setup.limit("participants crowded out");
+      this.#remove(each, "crowded_out");
+      return true;
+    }
+    return false;
+  }
+
+  #remove(participant: RemoteParticipant, why: WhyLost): void {
     participant.lease.disarm();
     if (!this.#known.delete(participant.data.prefix)) return;
     this.#setup.onLost(participant, why);

@@ -208,7 +208,7 @@ export function readEndpoint(
         addLocator(unicast, value);
         break;
       case Pid.dataRepresentation: {
-        const count = Math.min(valueUint32(value) ?? 0, (value.length - 4) >> 1);
+        const count = Math.min(valueUint32(value) ?? 0, (value.length - 4) >> 1, 16);
         for (let i = 0; i < count; i++) {
           representations.push(value.view.getInt16(value.at + 4 + 2 * i, value.little));
         }

@@ -24,8 +24,12 @@ export interface EndpointDiscoverySetup {
   readonly wheel: TimerWheel;
   readonly windowBytes: number;
   readonly maxEndpoints: number;
+  /** How many endpoints are known at most, of all participants together. */
+  readonly maxEndpointsInAll: number;
   readonly report: (error: unknown) => void;
   readonly count: (reason: string) => void;
+  /** Something was given up because of a limit. */
+  readonly limit: (reason: string) => void;
   readonly participant: (prefix: string) => RemoteParticipant | undefined;
   readonly onEndpoint: (participant: RemoteParticipant, endpoint: EndpointData) => void;
   readonly onEndpointGone: (participant: RemoteParticipant, endpoint: EndpointData) => void;
@@ -36,6 +40,14 @@ export interface EndpointDiscoverySetup {
 const BUILTIN_QOS: Qos = { ...DEFAULT_QOS, durability: "transient_local" };
 /** An announcement is far smaller; whoever sends more means harm. */
 const MAX_ANNOUNCEMENT_BYTES = 65_536;
+/** What an endpoint may say of itself in names and bytes. */
+const MAX_WORDS_BYTES = 8192;
+
+function wordsOf({ topic, type, userData, qos: { partition } }: EndpointData): number {
+  return partition.reduce((sum, name) => sum + name.length + 16, 0) +
+    topic.length + type.length + userData.length;
+}
+
 const LIMITS = { maxSamples: 100_000, maxBytes: 64 * 1024 * 1024 };
 
 /** Bits of a participant's set of built-in endpoints, and the pair each stands for. */
@@ -53,6 +65,7 @@ export class EndpointDiscovery {
   readonly #setup: EndpointDiscoverySetup;
   readonly #assertAlarm: Alarm;
   #assertMs = Infinity;
+  #known = 0;
   /** The built-in writers, by entity id. */
   readonly writers: Map<number, RtpsWriter> = new Map();
   /** The built-in readers, by entity id. */
@@ -129,17 +142,26 @@ export class EndpointDiscovery {
 
   /** Whether a participant has heard of all endpoints here, and has told of all of its own. */
   isAcquainted({ data: { prefix } }: RemoteParticipant): boolean {
-    for (const [entity, writer] of this.writers) {
-      if (entity !== Entity.messageWriter && !writer.isAcknowledgedBy(prefix)) return false;
-    }
-    for (const [entity, reader] of this.readers) {
-      if (entity !== Entity.messageReader && !reader.isCompleteFrom(prefix)) return false;
+    for (const { writer, reader, offers } of PAIRS) {
+      if (writer === Entity.messageWriter) continue;
+      const all = offers
+        ? this.readers.get(reader)!.isCompleteFrom(guidOf(prefix, writer))
+        : this.writers.get(writer)!.isAcknowledgedBy(guidOf(prefix, reader));
+      if (!all) return false;
     }
     return true;
   }
 
+  /** Whether a participant has ever answered. */
+  hasAnswered({ data: { prefix } }: RemoteParticipant): boolean {
+    return PAIRS.some(({ writer, reader, offers }) =>
+      !offers && this.writers.get(writer)!.wasAnsweredBy(guidOf(prefix, reader))
+    );
+  }
+
   /** Forgets a participant. */
-  unmatch({ data: { prefix } }: RemoteParticipant): void {
+  unmatch({ data: { prefix }, endpoints }: RemoteParticipant): void {
+    this.#known -= endpoints.size;
     for (const { writer, reader, offers } of PAIRS) {
       if (offers) this.readers.get(reader)!.unmatch(guidOf(prefix, writer));
       else this.writers.get(writer)!.unmatch(guidOf(prefix, reader));
@@ -171,6 +193,7 @@ export class EndpointDiscovery {
       const gone = guid === undefined ? undefined : participant.endpoints.get(guid);
       if (gone === undefined) return;
       participant.endpoints.delete(gone.guid);
+      this.#known--;
       return this.#setup.onEndpointGone(participant, gone);
     }
     const endpoint = readEndpoint(sample.payload, kind);
@@ -179,10 +202,14 @@ export class EndpointDiscovery {
     if (prefixOf(endpoint.guid) !== prefix) return this.#setup.count("endpoint of another");
     const isWriter = (entityOf(endpoint.guid) & 0x3f) <= 0x03;
     if (isWriter !== (kind === "writer")) return this.#setup.count("malformed endpoint");
-    if (
-      participant.endpoints.size >= this.#setup.maxEndpoints &&
-      !participant.endpoints.has(endpoint.guid)
-    ) return this.#setup.count("too many endpoints");
+    const { maxEndpoints, maxEndpointsInAll, limit } = this.#setup;
+    if (wordsOf(endpoint) > MAX_WORDS_BYTES) return limit("endpoint too large");
+    if (!participant.endpoints.has(endpoint.guid)) {
+      if (participant.endpoints.size >= maxEndpoints || this.#known >= maxEndpointsInAll) {
+        return limit("too many endpoints");
+      }
+      this.#known++;
+    }
     participant.endpoints.set(endpoint.guid, endpoint);
     this.#setup.onEndpoint(participant, endpoint);
   }

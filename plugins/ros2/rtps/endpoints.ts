@@ -60,6 +60,8 @@ export interface WriterStatistics {
   readonly expired: number;
   /** How many samples are kept: for readers that are behind, and for those that come late. */
   readonly kept: number;
+  /** How often a reader asked for more at once than it was sent again. */
+  readonly putOff: number;
 }
 
 /** What has become of an instance. */

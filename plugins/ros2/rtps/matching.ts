@@ -5,6 +5,7 @@
  */
 
 import type { EndpointData } from "./discovery_data.ts";
+import { prefixOf } from "./guid.ts";
 import { type Mismatch, mismatches } from "./qos.ts";
 
 /** The representation that is written here: XCDR version 1. */
@@ -13,6 +14,24 @@ const NAMES: Readonly<Record<number, string>> = { 0: "XCDR1", 1: "XML", 2: "XCDR
 
 function names(representations: readonly number[]): string {
   return representations.map((each) => NAMES[each] ?? String(each)).join(" or ");
+}
+
+/** How many endpoints of one participant one endpoint here is matched with. */
+const MAX_MATCHES = 256;
+
+/**
+ * Whether another endpoint of its participant can be matched: each of them costs a copy of all that
+ * is sent.
+ *
+ * @param guid The endpoint.
+ * @param matched Those that are matched.
+ */
+export function hasPlaceFor(guid: string, matched: ReadonlyMap<string, unknown>): boolean {
+  if (matched.size < MAX_MATCHES || matched.has(guid)) return true;
+  const prefix = prefixOf(guid);
+  let count = 0;
+  for (const other of matched.keys()) if (other.startsWith(prefix)) count++;
+  return count < MAX_MATCHES;
 }
 
 /**

@@ -48,6 +48,8 @@ export interface DataSubmessage {
 export interface MessageSink {
   /** The prefix that packets to this participant name, 12 bytes. */
   readonly prefix: Uint8Array;
+  /** Whether who sent the datagram may speak under this prefix; left out: everybody. */
+  accepts?(context: Incoming): boolean;
   data(context: Incoming, data: DataSubmessage): void;
   dataFrag(
     context: Incoming,
@@ -147,6 +149,9 @@ function readSequence(view: DataView, at: number, little: boolean): number {
 
 const bits = new Bits();
 
+/** Somebody speaks under the prefix of a participant that is elsewhere. */
+export const FOREIGN = "from elsewhere than its participant";
+
 /**
  * Reads one datagram.
  *
@@ -163,6 +168,7 @@ export function readMessage(context: Incoming, sink: MessageSink): string | unde
   context.vendor = view.getUint16(6);
   context.timestampMs = undefined;
   setPrefix(context, 8);
+  if (sink.accepts?.(context) === false) return FOREIGN;
   let mine = true;
   for (let at = 20; at + 4 <= length;) {
     const kind = bytes[at];
@@ -189,6 +195,7 @@ export function readMessage(context: Incoming, sink: MessageSink): string | unde
       if (size < 20) return "a short INFO_SRC";
       context.vendor = view.getUint16(at + 6);
       setPrefix(context, at + 8);
+      if (sink.accepts?.(context) === false) return FOREIGN;
       context.timestampMs = undefined;
     }
     at = end;
@@ -323,6 +330,9 @@ function readSubmessage(
   }
 }
 
+/** What goes with a sample are a few parameters, each of which costs an object. */
+const MAX_PARAMETERS = 64;
+
 /** Reads inline QoS; returns where it ended, or −1. */
 function readInline(
   context: Incoming,
@@ -331,9 +341,11 @@ function readInline(
   end: number,
   into: Map<number, Uint8Array>,
 ): number {
-  return readParameters(context.bytes, at, end, little, (pid, value) => {
-    into.set(pid, valueBytes(value).slice());
+  const after = readParameters(context.bytes, at, end, little, (pid, value) => {
+    // Those beyond are not worth a copy: the list is refused.
+    if (into.size <= MAX_PARAMETERS) into.set(pid, valueBytes(value).slice());
   });
+  return into.size > MAX_PARAMETERS ? -1 : after;
 }
 
 function statusOf(inline: ReadonlyMap<number, Uint8Array> | undefined): number {

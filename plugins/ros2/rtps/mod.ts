@@ -37,6 +37,7 @@ export type {
   WriterEvents,
   WriterStatistics,
 } from "./endpoints.ts";
+export type { WhyLost } from "./discovery.ts";
 export type { Address, Datagram, DatagramSocket, OpenSocket, SocketOptions } from "./socket.ts";
 export { openUdp, udpUnavailable } from "./socket.ts";
 export { hex, unhex } from "./guid.ts";

@@ -59,6 +59,12 @@ function isNear({ address, bits }: Interface, other: string): boolean {
   return Math.floor(a / size) === Math.floor(b / size);
 }
 
+/** Whether an address is one machine's: neither a group's nor everybody's (RFC 1122, 3.2.1.3). */
+function isUnicast(address: string): boolean {
+  const first = Math.floor((ipv4(address) ?? 0) / 2 ** 24);
+  return first > 0 && first < 224;
+}
+
 const isLoopback = (address: string) => address.startsWith("127.");
 
 /** The IPv4 interfaces of this machine. Needs `--allow-sys=networkInterfaces`. */
@@ -201,6 +207,7 @@ export class Network {
     const here = this.isHere(from);
     let best: { rank: number; address: Address; pair: Pair } | undefined;
     for (const address of addresses) {
+      if (!isUnicast(address.hostname)) continue;
       const loopback = isLoopback(address.hostname);
       if (loopback && !here) continue;
       for (const pair of this.#pairs) {

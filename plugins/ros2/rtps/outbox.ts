@@ -5,6 +5,7 @@
  * @module
  */
 
+import { Allowance } from "./allowance.ts";
 import { Status, Submessage, VENDOR_ID } from "./constants.ts";
 import { unhex } from "./guid.ts";
 import type { Bits } from "./message_reader.ts";
@@ -26,6 +27,10 @@ class Packet {
     this.view = new DataView(this.bytes.buffer);
   }
 }
+
+/** How many datagrams the system may be given before it has taken one. */
+const MAX_SENDING = 4096;
+const FULL = "too many under way";
 
 /** Buffers for datagrams, used again when they were sent. */
 class Buffers {
@@ -120,6 +125,11 @@ export class Outbox {
     length: number,
     to: Address,
   ): void {
+    if (this.#sending >= MAX_SENDING) {
+      // What the system does not take is lost like anything on its way, and asked for again.
+      this.failed.set(FULL, (this.failed.get(FULL) ?? 0) + 1);
+      return this.buffers.give(packet);
+    }
     this.datagrams++;
     this.#sending++;
     const done = () => {
@@ -162,6 +172,8 @@ export class Destination {
   readonly address: Address;
   /** The largest datagram that is sent there. */
   readonly maxBytes: number;
+  /** How much may be sent again there; shared by all destinations of one participant. */
+  repairs: Allowance = new Allowance();
 
   /**
    * @param outbox The participant's.

@@ -9,7 +9,7 @@ import { PatchbayError } from "@patchbay/core/errors";
 import { TimerWheel } from "@patchbay/core";
 import { Acquaintance } from "./acquaintance.ts";
 import { Entity, EntityKind, MAX_DOMAIN, VENDOR_ID } from "./constants.ts";
-import { Discovery } from "./discovery.ts";
+import { Discovery, type WhyLost } from "./discovery.ts";
 import type { EndpointData, ParticipantData } from "./discovery_data.ts";
 import { EndpointDiscovery } from "./endpoint_discovery.ts";
 import type { Reader, ReaderEvents, Writer, WriterEvents } from "./endpoints.ts";
@@ -29,8 +29,8 @@ import { RtpsWriter } from "./writer.ts";
 export interface ParticipantEvents {
   /** A participant was found. */
   onParticipant?(participant: ParticipantData): void;
-  /** One has gone: it said goodbye, its lease is over, or it is somewhere else now. */
-  onParticipantLost?(participant: ParticipantData, why: "goodbye" | "expired" | "moved"): void;
+  /** One has gone, or makes place for others. */
+  onParticipantLost?(participant: ParticipantData, why: WhyLost): void;
   /** An endpoint was announced, or announced again. */
   onEndpoint?(endpoint: EndpointData, participant: ParticipantData): void;
   /** An endpoint has gone. */
@@ -63,6 +63,8 @@ export interface ParticipantOptions extends ParticipantEvents {
   readonly maxParticipants?: number;
   /** How many endpoints of each are known at most. Default 4096. */
   readonly maxEndpoints?: number;
+  /** How many endpoints of all of them together are known at most. Default 32,768. */
+  readonly maxEndpointsInAll?: number;
   /** How many bytes may be under way to one reader. Default 192 KiB. */
   readonly windowBytes?: number;
   /** The largest sample that is taken, in bytes. Default 64 MiB. */
@@ -100,6 +102,11 @@ export interface WriterOptions extends EndpointOptions, WriterEvents, Partial<Hi
    * how many are kept for its sake. Default: all that history and depth keep.
    */
   readonly lateSamples?: number;
+  /**
+   * For how long a reliable reader that takes nothing may hold the others back, in milliseconds: when
+   * there is no room left, it loses what it has not taken. Default: as long as it is there.
+   */
+  readonly stallMs?: number;
 }
 
 /** How a reader is made. */
@@ -125,6 +132,8 @@ export interface ParticipantStatistics {
 }
 
 const NOTHING: Uint8Array = new Uint8Array(0);
+/** What is given up because of a limit is told as often as this. */
+const LIMIT_TOLD_MS = 60_000;
 const DEFAULT_WINDOW_BYTES = 192 * 1024;
 
 /** One participant. Made by {@link Participant.open}. */
@@ -140,6 +149,7 @@ export class Participant implements AsyncDisposable {
   readonly #readers = new Map<number, RtpsReader>();
   readonly #self: Destination | undefined;
   readonly #ignored = new Map<string, number>();
+  readonly #limitsTold = new Map<string, number>();
   readonly #loops: Promise<void>[] = [];
   readonly #prefixBytes: Uint8Array;
   #data: ParticipantData;
@@ -174,13 +184,16 @@ export class Participant implements AsyncDisposable {
     const own = network.unicast[0];
     this.#self = network.destination([own], own.hostname, prefix, "user");
     const count = (reason: string) => this.#ignore(reason);
+    const limit = (reason: string) => this.#limit(reason);
     this.#endpoints = new EndpointDiscovery({
       prefix,
       wheel: this.#wheel,
       windowBytes: options.windowBytes ?? DEFAULT_WINDOW_BYTES,
       maxEndpoints: options.maxEndpoints ?? 4096,
+      maxEndpointsInAll: options.maxEndpointsInAll ?? 32_768,
       report: this.#report,
       count,
+      limit,
       participant: (other) => this.#discovery.get(other),
       onEndpoint: (participant, endpoint) => this.#found(participant, endpoint),
       onEndpointGone: (participant, endpoint) => this.#gone(participant, endpoint),
@@ -202,13 +215,16 @@ export class Participant implements AsyncDisposable {
       peers: (options.peers ?? []).map(peer),
       announceMs: options.announceMs ?? 3000,
       maxParticipants: options.maxParticipants ?? 1024,
+      hasAnswered: (participant) => this.#endpoints.hasAnswered(participant),
       onFound: (participant) => {
+        this.#acceptedPrefix = "";
         this.#acquaintance.found(participant);
         this.#endpoints.match(participant);
         this.#tell(() => options.onParticipant?.(participant.data));
       },
       onChanged: (participant) => this.#tell(() => options.onParticipant?.(participant.data)),
       onLost: (participant, why) => {
+        this.#acceptedPrefix = "";
         this.#endpoints.unmatch(participant);
         for (const endpoint of participant.endpoints.values()) this.#gone(participant, endpoint);
         participant.endpoints.clear();
@@ -216,6 +232,7 @@ export class Participant implements AsyncDisposable {
         this.#tell(() => options.onParticipantLost?.(participant.data, why));
       },
       count,
+      limit,
     });
   }
 
@@ -275,6 +292,42 @@ export class Participant implements AsyncDisposable {
 
   #ignore(reason: string): void {
     this.#ignored.set(reason, (this.#ignored.get(reason) ?? 0) + 1);
+  }
+
+  /** Counts what a limit has cost, and tells of it once a minute. */
+  #limit(reason: string): void {
+    this.#ignore(reason);
+    const now = performance.now();
+    if (now < (this.#limitsTold.get(reason) ?? -Infinity) + LIMIT_TOLD_MS) return;
+    this.#limitsTold.set(reason, now);
+    const { maxParticipants = 1024, maxEndpoints = 4096, maxEndpointsInAll = 32_768 } =
+      this.#options;
+    this.#report(
+      new PatchbayError("overloaded", `domain ${this.domain}: ${reason}`, {
+        details: {
+          reason,
+          ignored: this.#ignored.get(reason),
+          maxParticipants,
+          maxEndpoints,
+          maxEndpointsInAll,
+        },
+        remedy: "somebody announces more than was reckoned with, or means harm: look who is " +
+          "there, keep strangers off this domain's ports, or raise the limit",
+      }),
+    );
+  }
+
+  #acceptedPrefix = "";
+  #acceptedFrom = "";
+
+  /** Nobody from elsewhere speaks for a participant of this machine. */
+  #accepts({ prefix, from: { hostname } }: Incoming): boolean {
+    if (prefix === this.#acceptedPrefix && hostname === this.#acceptedFrom) return true;
+    const participant = this.#discovery.get(prefix);
+    if (participant?.isHere === true && !participant.speaksFrom(hostname)) return false;
+    this.#acceptedPrefix = prefix;
+    this.#acceptedFrom = hostname;
+    return true;
   }
 
   /** What it says of itself. */
@@ -469,6 +522,7 @@ export class Participant implements AsyncDisposable {
       endpoint?.mismatched(remote, wrong);
       return;
     }
+    if (endpoint?.hasPlaceFor(remote.guid) === false) return this.#limit("too many matches");
     const destination = participant.destination(remote);
     if (destination === undefined) return this.#ignore("endpoint that cannot be reached");
     endpoint?.match(remote, participant.data.vendor, destination);
@@ -567,6 +621,9 @@ export class Participant implements AsyncDisposable {
   readonly #sink: MessageSink = ((participant: Participant): MessageSink => ({
     get prefix() {
       return participant.#prefixBytes;
+    },
+    accepts(context) {
+      return participant.#accepts(context);
     },
     data(context, data) {
       if (data.writer === Entity.spdpWriter) return participant.#discovery.receive(context, data);

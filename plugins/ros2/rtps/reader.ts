@@ -9,11 +9,12 @@ import type { TimerWheel } from "@patchbay/core";
 import { Pid, Status } from "./constants.ts";
 import type { EndpointData } from "./discovery_data.ts";
 import type { LossReason, Reader, ReaderEvents, ReaderStatistics, Sample } from "./endpoints.ts";
-import { hex } from "./guid.ts";
+import { hex, prefixOf } from "./guid.ts";
 import type { Bits, DataSubmessage, Incoming } from "./message_reader.ts";
 import type { Destination } from "./outbox.ts";
 import type { Mismatch } from "./qos.ts";
 import { FragmentMemory } from "./reassembly.ts";
+import { hasPlaceFor } from "./matching.ts";
 import { Alarm } from "./timers.ts";
 import { type Arrived, WriterProxy, type WriterProxyOwner } from "./writer_proxy.ts";
 
@@ -36,6 +37,9 @@ export interface ReaderSetup extends ReaderEvents {
 /** How many instances' deadlines are watched. */
 const MAX_DEADLINES = 4096;
 
+/** A writer that promises a sign of life more often is not watched more closely. */
+const LEAST_LEASE_MS = 50;
+
 /** One reader. */
 export class RtpsReader implements Reader, WriterProxyOwner {
   readonly #setup: ReaderSetup;
@@ -46,6 +50,7 @@ export class RtpsReader implements Reader, WriterProxyOwner {
   readonly #losses: Partial<Record<LossReason, number>> = {};
   readonly #leaseAlarm: Alarm;
   #received = 0;
+  #keptBytes = 0;
   #closed = false;
   /** What it says of itself. */
   readonly data: EndpointData;
@@ -96,6 +101,7 @@ export class RtpsReader implements Reader, WriterProxyOwner {
   take(): Sample | undefined {
     const sample = this.#kept.shift();
     if (sample === undefined) return undefined;
+    this.#keptBytes -= sample.payload.length;
     const left = (this.#perInstance.get(sample.key) as number) - 1;
     if (left === 0) this.#perInstance.delete(sample.key);
     else this.#perInstance.set(sample.key, left);
@@ -110,6 +116,28 @@ export class RtpsReader implements Reader, WriterProxyOwner {
   count(reason: LossReason, samples: number): void {
     this.#losses[reason] = (this.#losses[reason] ?? 0) + samples;
     this.#tell(() => this.#setup.onLost?.(reason, samples));
+  }
+
+  /** As `WriterProxyOwner`. */
+  makeRoom(proxy: WriterProxy, bytes: number): boolean {
+    // Beyond what may wait, what is next has a place: of one writer at least, whatever else waits.
+    const most = this.maxHeldBytes + 2 * this.maxSampleBytes - bytes;
+    while (this.heldBytes > most) {
+      const held = new Map<string, number>();
+      for (const { heldBytes, remote } of this.#proxies.values()) {
+        const prefix = prefixOf(remote.guid);
+        if (heldBytes > 0) held.set(prefix, (held.get(prefix) ?? 0) + heldBytes);
+      }
+      const [prefix] = [...held].reduce((a, b) => b[1] > a[1] ? b : a, ["", 0]);
+      let largest: WriterProxy | undefined;
+      for (const each of this.#proxies.values()) {
+        if (each === proxy || prefixOf(each.remote.guid) !== prefix) continue;
+        if (each.heldBytes > (largest?.heldBytes ?? 0)) largest = each;
+      }
+      if (largest === undefined) return false;
+      largest.yield();
+    }
+    return true;
   }
 
   /** As `WriterProxyOwner`. */
@@ -151,20 +179,28 @@ export class RtpsReader implements Reader, WriterProxyOwner {
 
   #hasRoom(): boolean {
     const { history } = this.data.qos;
-    return history === "keep_last" || this.#kept.length < this.#setup.maxSamples;
+    return history === "keep_last" ||
+      this.#kept.length < this.#setup.maxSamples && this.#keptBytes < this.maxHeldBytes;
   }
 
   #keep(sample: Sample): void {
     const { history, depth } = this.data.qos;
-    const kept = this.#perInstance.get(sample.key) ?? 0;
-    if (history === "keep_last" && (kept >= depth || this.#kept.length >= this.#setup.maxSamples)) {
+    const isFull = () =>
+      this.#kept.length > 0 &&
+      (this.#kept.length >= this.#setup.maxSamples ||
+        this.#keptBytes + sample.payload.length > this.maxHeldBytes);
+    let kept = this.#perInstance.get(sample.key) ?? 0;
+    while (history === "keep_last" && (kept >= depth || isFull())) {
       const oldest = kept >= depth ? this.#kept.findIndex((each) => each.key === sample.key) : 0;
       const [dropped] = this.#kept.splice(oldest, 1);
+      this.#keptBytes -= dropped.payload.length;
       const left = (this.#perInstance.get(dropped.key) as number) - 1;
       if (left === 0) this.#perInstance.delete(dropped.key);
       else this.#perInstance.set(dropped.key, left);
+      kept = this.#perInstance.get(sample.key) ?? 0;
       this.count("overflow", 1);
     }
+    this.#keptBytes += sample.payload.length;
     this.#perInstance.set(sample.key, (this.#perInstance.get(sample.key) ?? 0) + 1);
     this.#kept.push({ ...sample, payload: sample.payload.slice() });
     this.#tell(() => this.#setup.onAvailable?.());
@@ -224,12 +260,14 @@ export class RtpsReader implements Reader, WriterProxyOwner {
     this.#tell(() => this.#setup.onMatched?.(remote));
   }
 
-  /** Whether everything has come that the writers of a participant have spoken of. */
-  isCompleteFrom(prefix: string): boolean {
-    for (const [guid, proxy] of this.#proxies) {
-      if (guid.startsWith(prefix) && !proxy.complete) return false;
-    }
-    return true;
+  /** Whether everything has come that a writer, if it is matched, has spoken of. */
+  isCompleteFrom(guid: string): boolean {
+    return this.#proxies.get(guid)?.complete ?? true;
+  }
+
+  /** Whether a writer can be matched beside those of the same participant. */
+  hasPlaceFor(guid: string): boolean {
+    return hasPlaceFor(guid, this.#proxies);
   }
 
   /** A matched writer has gone. */
@@ -261,8 +299,8 @@ export class RtpsReader implements Reader, WriterProxyOwner {
     proxy.aliveMs = performance.now();
     if (proxy.alive) return;
     proxy.alive = true;
-    this.#checkLeases();
     this.#tell(() => this.#setup.onLiveliness?.(proxy.remote, true));
+    this.#checkLeases();
   }
 
   /** Takes writers for dead whose lease is over, and arms the alarm for the next. */
@@ -272,7 +310,7 @@ export class RtpsReader implements Reader, WriterProxyOwner {
     for (const proxy of this.#proxies.values()) {
       const { livelinessLeaseMs } = proxy.remote.qos;
       if (livelinessLeaseMs === Infinity || !proxy.alive) continue;
-      const left = proxy.aliveMs + livelinessLeaseMs - now;
+      const left = proxy.aliveMs + Math.max(LEAST_LEASE_MS, livelinessLeaseMs) - now;
       if (left > 0) soonest = Math.min(soonest, left);
       else {
         proxy.alive = false;

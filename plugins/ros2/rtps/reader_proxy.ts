@@ -16,10 +16,14 @@ import { SendWindow } from "./send_window.ts";
 export interface ProxyOwner {
   readonly entity: number;
   readonly history: History;
+  /** Whether it asks for how long a reader has taken nothing: to know that costs a look at the clock. */
+  readonly watchesStalls: boolean;
   /** The next number for a heartbeat. */
   nextCount(): number;
   /** A proxy has got further: what all have may be forgotten. */
   progressed(): void;
+  /** A reader asks for more at once than it is sent: it has to ask again. */
+  putOff(): void;
   /** Whether this is past its lifespan. */
   isExpired(change: Change): boolean;
 }
@@ -31,6 +35,17 @@ const NOTHING: Uint8Array = new Uint8Array(0);
  * leaves it out: so nothing is sent before it has answered a heartbeat, or for so long.
  */
 const CONFIRM_MS = 3000;
+
+/** What may be under way to a reliable reader that has not answered yet: perhaps nobody is there. */
+const UNCONFIRMED_BYTES = 64 * 1024;
+
+/** So often is asked without a longer pause each time: an answer gets lost now and then. */
+const PATIENT_REMINDERS = 16;
+/** Who never answers is asked as often as this, until it is lost. */
+const MAX_REMINDER_MS = 3000;
+
+/** What a sample that is sent again costs beside its bytes. */
+const REPAIR_OVERHEAD_BYTES = 64;
 
 /** Who answers to no window is given so long to take what was sent. */
 const PACE_MS = 1;
@@ -49,6 +64,7 @@ export class ReaderProxy implements Closing {
   /** Whether it asks for what was written before it came. */
   readonly #late: boolean;
   readonly #window: SendWindow;
+  readonly #windowBytes: number;
   readonly #fragmentBytes: number;
   #pacing: ReturnType<typeof setTimeout> | undefined;
   #closing = false;
@@ -58,6 +74,11 @@ export class ReaderProxy implements Closing {
   #lastCount = -1;
   #lastNackFragCount = -1;
   #closed = false;
+  /** How often it was reminded since it last answered, and when. */
+  #reminded = 0;
+  #remindedMs = 0;
+  /** When it last got further, or began to lack something. */
+  #progressMs = performance.now();
   /** What the reader said of itself. */
   readonly remote: EndpointData;
   /** Whether what it lacks is sent again. */
@@ -97,7 +118,10 @@ export class ReaderProxy implements Closing {
     this.#answers = reliable && vendor === VENDOR_ID;
     // Fast DDS 2.9 copies up to 16 bytes of it over the hash, header and all.
     this.#misreadsKeys = vendor === EPROSIMA;
-    this.#window = new SendWindow(windowBytes);
+    this.#windowBytes = windowBytes;
+    this.#window = new SendWindow(
+      reliable ? Math.min(windowBytes, UNCONFIRMED_BYTES) : windowBytes,
+    );
     // Of a size that is a multiple of eight, and of 16 bits on the wire.
     this.#fragmentBytes = Math.min(destination.payloadRoom(256), 0xfff8) & ~7;
     this.#vendor = vendor;
@@ -116,6 +140,27 @@ export class ReaderProxy implements Closing {
     return this.reliable ? this.acked : this.sent + 1;
   }
 
+  /** For how long it has lacked something without taking any of it, in milliseconds. */
+  stalledMs(nowMs: number): number {
+    return this.reliable && this.acked <= this.#owner.history.last ? nowMs - this.#progressMs : 0;
+  }
+
+  /** Nothing that was written so far is kept for it any longer; answers with how much that was. */
+  giveUp(): number {
+    const { history } = this.#owner;
+    let lost = 0;
+    for (
+      let change = history.after(this.acked - 1);
+      change !== undefined;
+      change = history.after(change.sequence)
+    ) if (this.#relevant(change)) lost++;
+    this.acked = history.last + 1;
+    this.sent = history.last;
+    this.#fragments = 0;
+    this.#window.acknowledge(this.acked);
+    return Math.max(1, lost);
+  }
+
   /** Whether it may know this writer: see {@link CONFIRM_MS}. */
   get #ready(): boolean {
     return this.confirmed || this.#late || !this.reliable ||
@@ -127,6 +172,12 @@ export class ReaderProxy implements Closing {
     const { history } = this.#owner;
     if (this.#closed) return;
     if (!this.#ready) return this.#close(true);
+    if (
+      this.#owner.watchesStalls && this.acked > this.sent && this.sent < history.last &&
+      this.#fragments === 0
+    ) {
+      this.#progressMs = performance.now();
+    }
     const before = this.sent;
     for (;;) {
       const change = history.after(this.sent);
@@ -225,8 +276,8 @@ export class ReaderProxy implements Closing {
 
   /** The window is full: who does not answer is given time. */
   #hold(): void {
-    // Who answers has been asked when a quarter was full.
-    if (this.#answers) return;
+    // Who answers has been asked when a quarter was full; who never has may not be there at all.
+    if (this.#answers || this.reliable && !this.confirmed) return;
     this.#pacing ??= setTimeout(() => {
       this.#pacing = undefined;
       this.#window.presumeArrived();
@@ -276,15 +327,17 @@ export class ReaderProxy implements Closing {
 
   /** The reader says what it has, and what it lacks. */
   acknowledge(base: number, bits: Bits, count: number, final: boolean): void {
+    this.#reminded = 0;
     if (count <= this.#lastCount && this.#lastCount - count < 0x80000000) return;
     this.#lastCount = count;
     const { history } = this.#owner;
     if (base > history.last + 1) return;
     const confirmed = this.confirmed;
-    this.confirmed ||= this.#confirms(base, bits, final);
+    if (!confirmed && this.#confirms(base, bits, final)) this.#confirm();
     let progressed = this.confirmed !== confirmed;
     if (base > this.acked && base <= this.sent + 1) {
       this.acked = base;
+      if (this.#owner.watchesStalls) this.#progressMs = performance.now();
       this.#window.acknowledge(base);
       progressed = true;
     }
@@ -305,14 +358,28 @@ export class ReaderProxy implements Closing {
     return this.#vendor === EPROSIMA && base === 1;
   }
 
-  /** Sends again what is asked for, no more than a window of it: it asks again for the rest. */
+  #confirm(): void {
+    this.confirmed = true;
+    this.#window.maxBytes = this.#windowBytes;
+  }
+
+  /**
+   * Sends again what is asked for, no more than a window of it, and than its participant may have:
+   * it asks again for the rest.
+   */
   #repair(base: number, bits: Bits): boolean {
     const { history } = this.#owner;
-    let budget = this.#window.maxBytes;
+    const { repairs } = this.#destination;
+    let budget = this.#windowBytes;
     let any = false;
     for (let i = 0; i < bits.length && budget > 0; i++) {
       const sequence = base + i;
-      if (!bits.has(i) || sequence > this.sent) continue;
+      if (!bits.has(i)) continue;
+      if (sequence > this.sent) break;
+      if (!repairs.take(REPAIR_OVERHEAD_BYTES)) {
+        this.#owner.putOff();
+        break;
+      }
       any = true;
       const change = history.get(sequence);
       if (change === undefined || sequence < this.start || !this.#relevant(change)) {
@@ -323,10 +390,12 @@ export class ReaderProxy implements Closing {
       const { length } = change.payload;
       if (length <= this.#destination.payloadRoom(change.inline?.length ?? 0)) {
         this.#data(change);
-        budget -= length + 64;
+        repairs.take(length);
+        budget -= length + REPAIR_OVERHEAD_BYTES;
         continue;
       }
       for (let n = 1; n <= Math.ceil(length / this.#fragmentBytes) && budget > 0; n++) {
+        if (!repairs.take(this.#fragmentBytes)) break;
         this.#dataFrag(change, n);
         budget -= this.#fragmentBytes;
       }
@@ -336,12 +405,14 @@ export class ReaderProxy implements Closing {
 
   /** The reader says which fragments it lacks, or with no bits, up to where it has them. */
   acknowledgeFragments(sequence: number, base: number, bits: Bits, count: number): void {
+    this.#reminded = 0;
     if (count <= this.#lastNackFragCount && this.#lastNackFragCount - count < 0x80000000) return;
     this.#lastNackFragCount = count;
-    this.confirmed = true;
+    this.#confirm();
     const change = this.#owner.history.get(sequence);
+    const { repairs } = this.#destination;
     if (change === undefined || !this.#relevant(change)) {
-      if (sequence <= this.sent) {
+      if (sequence <= this.sent && repairs.take(REPAIR_OVERHEAD_BYTES)) {
         this.#gap(sequence, sequence + 1);
         this.#close(true);
       }
@@ -355,10 +426,15 @@ export class ReaderProxy implements Closing {
     if (sequence === Math.max(this.acked, this.start)) {
       progressed = this.#window.acknowledgePart((base - 1) * (this.#fragmentBytes + 512));
     }
-    let budget = this.#window.maxBytes;
+    if (progressed && this.#owner.watchesStalls) this.#progressMs = performance.now();
+    let budget = this.#windowBytes;
     let repaired = false;
     for (let i = 0; i < bits.length && budget > 0; i++) {
       if (!bits.has(i) || base + i > known) continue;
+      if (!repairs.take(this.#fragmentBytes)) {
+        this.#owner.putOff();
+        break;
+      }
       this.#dataFrag(change, base + i);
       budget -= this.#fragmentBytes;
       repaired = true;
@@ -379,8 +455,17 @@ export class ReaderProxy implements Closing {
     if (progressed || repaired) this.#owner.progressed();
   }
 
+  /** Whether to ask again: who has not answered for long is asked ever more seldom. */
+  isDue(nowMs: number): boolean {
+    const beyond = this.#reminded - PATIENT_REMINDERS;
+    if (beyond < 0) return true;
+    return nowMs - this.#remindedMs >= Math.min(MAX_REMINDER_MS, 100 * 2 ** Math.min(beyond, 10));
+  }
+
   /** Asks again where an answer is overdue, also in the middle of a large sample. */
-  remind(liveliness: boolean): void {
+  remind(nowMs: number): void {
+    this.#reminded++;
+    this.#remindedMs = nowMs;
     if (!this.confirmed && this.sent < this.#owner.history.last) this.pump();
     const change = this.#fragments > 0 ? this.#owner.history.get(this.sent + 1) : undefined;
     if (change !== undefined && this.#answers) {
@@ -392,7 +477,7 @@ export class ReaderProxy implements Closing {
         this.#owner.nextCount(),
       );
     }
-    this.heartbeat(false, liveliness);
+    this.heartbeat(false);
   }
 
   /** Nothing more is sent to it. */

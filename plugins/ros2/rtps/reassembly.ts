@@ -7,6 +7,16 @@
 
 import type { Bits } from "./message_reader.ts";
 
+/** Smaller fragments cost more than they bring; implementations send 1,000 bytes and more. */
+const LEAST_FRAGMENT_BYTES = 256;
+/** So many of them are no harm. */
+const FEW_FRAGMENTS = 64;
+
+/** Whether a sample is cut into more fragments than anybody has reason to. */
+export function isShredded(sampleBytes: number, fragmentBytes: number): boolean {
+  return sampleBytes > FEW_FRAGMENTS * fragmentBytes && fragmentBytes < LEAST_FRAGMENT_BYTES;
+}
+
 /** What a fragment costs beside its bytes. */
 const FRAGMENT_OVERHEAD_BYTES = 128;
 

@@ -4,17 +4,22 @@
  * @module
  */
 
+import { Allowance } from "./allowance.ts";
 import type { EndpointData, ParticipantData } from "./discovery_data.ts";
 import type { Network } from "./network.ts";
 import type { Destination } from "./outbox.ts";
 import type { Address } from "./socket.ts";
 import type { Alarm } from "./timers.ts";
 
+/** How many places of one participant are remembered. */
+const MAX_DESTINATIONS = 64;
+
 /** One participant that was found. */
 export class RemoteParticipant {
   readonly #network: Network;
   readonly #from: string;
   readonly #destinations = new Map<string, Destination>();
+  readonly #repairs = new Allowance();
   /** What it says of itself. */
   data: ParticipantData;
   /** Where discovery reaches it. */
@@ -42,7 +47,21 @@ export class RemoteParticipant {
     this.data = data;
     this.#from = from;
     this.metatraffic = metatraffic;
+    metatraffic.repairs = this.#repairs;
     this.lease = lease;
+  }
+
+  /** Whether it is on this machine. */
+  get isHere(): boolean {
+    return this.#network.isHere(this.#from);
+  }
+
+  /** Whether an address is one it speaks from: where it was heard first, or those it names. */
+  speaksFrom(hostname: string): boolean {
+    if (hostname === this.#from || this.isHere && this.#network.isHere(hostname)) return true;
+    const { metatraffic, unicast } = this.data;
+    const names = (each: Address) => each.hostname === hostname;
+    return metatraffic.some(names) || unicast.some(names);
   }
 
   /** Whether another announcement says that it is somewhere else. */
@@ -58,7 +77,14 @@ export class RemoteParticipant {
     const known = this.#destinations.get(key);
     if (known !== undefined) return known;
     const found = this.#network.destination(addresses, this.#from, this.data.prefix, "user");
-    if (found !== undefined) this.#destinations.set(key, found);
+    if (found === undefined) return undefined;
+    found.repairs = this.#repairs;
+    // An endpoint that is announced anew, at another place each time, must not fill it.
+    for (const oldest of this.#destinations.keys()) {
+      if (this.#destinations.size < MAX_DESTINATIONS) break;
+      this.#destinations.delete(oldest);
+    }
+    this.#destinations.set(key, found);
     return found;
   }
 }

@@ -21,7 +21,7 @@ export class SendWindow {
   /** Of the sample that is under way in fragments: how much of it has arrived. */
   #partly = 0;
   /** How many bytes may be under way. */
-  readonly maxBytes: number;
+  maxBytes: number;
 
   /** @param maxBytes How many bytes may be under way. */
   constructor(maxBytes: number) {

@@ -17,6 +17,7 @@ import { type Destination, statusInfo } from "./outbox.ts";
 import { ParameterWriter } from "./parameters.ts";
 import type { Mismatch } from "./qos.ts";
 import { type ProxyOwner, ReaderProxy } from "./reader_proxy.ts";
+import { hasPlaceFor } from "./matching.ts";
 import { Alarm } from "./timers.ts";
 
 /** What a writer is made with. */
@@ -28,6 +29,8 @@ export interface WriterSetup extends WriterEvents {
   readonly windowBytes: number;
   /** How many of the samples that are kept a late reader gets; undefined: all. */
   readonly lateSamples?: number;
+  /** For how long a reader that takes nothing may hold the others back; undefined: for ever. */
+  readonly stallMs?: number;
   readonly wheel: TimerWheel;
   readonly report: (error: unknown) => void;
   /** Called when it is closed. */
@@ -53,18 +56,22 @@ export class RtpsWriter implements Writer, ProxyOwner {
   #written = 0;
   #overwritten = 0;
   #expired = 0;
+  #putOff = 0;
   /** What it says of itself. */
   readonly data: EndpointData;
   /** Its entity id. */
   readonly entity: number;
   /** What it keeps. */
   readonly history: History;
+  /** As `ProxyOwner`. */
+  readonly watchesStalls: boolean;
 
   /** @param setup By the participant. */
   constructor(setup: WriterSetup) {
     this.#setup = setup;
     this.data = setup.data;
     this.entity = setup.entity;
+    this.watchesStalls = setup.stallMs !== undefined;
     this.history = new History(setup.data.qos, setup.keyed, setup.limits);
     this.#heartbeatAlarm = new Alarm(setup.wheel, () => this.#heartbeat());
   }
@@ -86,6 +93,7 @@ export class RtpsWriter implements Writer, ProxyOwner {
       overwritten: this.#overwritten,
       expired: this.#expired,
       kept: this.history.size,
+      putOff: this.#putOff,
     };
   }
 
@@ -155,7 +163,8 @@ export class RtpsWriter implements Writer, ProxyOwner {
       timestampMs,
       only,
     };
-    const given = history.add(change);
+    let given = history.add(change);
+    if (given === undefined && this.#giveUpStalled()) given = history.add(change);
     if (given === undefined) {
       throw new PatchbayError(
         "overloaded",
@@ -191,6 +200,21 @@ export class RtpsWriter implements Writer, ProxyOwner {
       this.#heartbeatSoon();
     } else this.#trim();
     return change.sequence;
+  }
+
+  /** Readers that have taken nothing for long lose what is kept for them; false if there is none. */
+  #giveUpStalled(): boolean {
+    const { stallMs = Infinity } = this.#setup;
+    const now = performance.now();
+    let given = 0;
+    for (const proxy of this.#proxies.values()) {
+      if (proxy.stalledMs(now) >= stallMs) given += proxy.giveUp();
+    }
+    if (given === 0) return false;
+    this.#overwritten += given;
+    this.#tell(() => this.#setup.onOverwritten?.(given));
+    this.#trim();
+    return true;
   }
 
   /** As `Writer`. */
@@ -248,6 +272,11 @@ export class RtpsWriter implements Writer, ProxyOwner {
   }
 
   /** As `ProxyOwner`. */
+  putOff(): void {
+    this.#putOff++;
+  }
+
+  /** As `ProxyOwner`. */
   isExpired(change: Change): boolean {
     const { lifespanMs } = this.data.qos;
     return lifespanMs !== Infinity && Date.now() > change.timestampMs + lifespanMs;
@@ -294,9 +323,10 @@ export class RtpsWriter implements Writer, ProxyOwner {
 
   #heartbeat(): void {
     let any = false;
+    const now = performance.now();
     for (const proxy of this.#proxies.values()) {
       if (proxy.satisfied) continue;
-      proxy.remind(false);
+      if (proxy.isDue(now)) proxy.remind(now);
       any = true;
     }
     if (any) this.#armHeartbeat(Math.min(2 * this.#heartbeatMs, HEARTBEAT_MAX_MS));
@@ -346,13 +376,21 @@ export class RtpsWriter implements Writer, ProxyOwner {
     this.#tell(() => this.#setup.onMatched?.(remote));
   }
 
-  /** Whether the readers of a participant, if there are any, have everything that was written. */
-  isAcknowledgedBy(prefix: string): boolean {
-    for (const [guid, proxy] of this.#proxies) {
-      if (!guid.startsWith(prefix) || !proxy.reliable) continue;
-      if (!proxy.confirmed || proxy.acked <= this.history.last) return false;
-    }
-    return true;
+  /** Whether a reader, if it is matched, has everything that was written. */
+  isAcknowledgedBy(guid: string): boolean {
+    const proxy = this.#proxies.get(guid);
+    if (proxy === undefined || !proxy.reliable) return true;
+    return proxy.confirmed && proxy.acked > this.history.last;
+  }
+
+  /** Whether a reader has ever answered. */
+  wasAnsweredBy(guid: string): boolean {
+    return this.#proxies.get(guid)?.confirmed ?? false;
+  }
+
+  /** Whether a reader can be matched beside those of the same participant. */
+  hasPlaceFor(guid: string): boolean {
+    return hasPlaceFor(guid, this.#proxies);
   }
 
   /** A matched reader has gone. */

@@ -11,7 +11,7 @@ import type { LossReason } from "./endpoints.ts";
 import { entityOf } from "./guid.ts";
 import { Bits, type DataSubmessage, type Incoming } from "./message_reader.ts";
 import type { Destination } from "./outbox.ts";
-import { type FragmentMemory, Reassembly } from "./reassembly.ts";
+import { type FragmentMemory, isShredded, Reassembly } from "./reassembly.ts";
 import { Alarm } from "./timers.ts";
 
 /** A sample on its way to the user. */
@@ -35,6 +35,12 @@ export interface WriterProxyOwner {
   /** How many bytes may wait for what is missing, for all writers together. */
   readonly maxHeldBytes: number;
   heldBytes: number;
+  /**
+   * Makes room for what a writer's order waits for: whose participant holds most gives way.
+   *
+   * @returns Whether there is room now.
+   */
+  makeRoom(proxy: WriterProxy, bytes: number): boolean;
   /** Takes a sample; false if it has no room and the sample is to be offered again. */
   deliver(proxy: WriterProxy, arrived: Arrived): boolean;
   count(reason: LossReason, samples: number): void;
@@ -58,6 +64,19 @@ const ASK_BYTES = 128 * 1024;
 
 const bits = new Bits();
 
+/** What a parameter costs beside its bytes. */
+const PARAMETER_OVERHEAD_BYTES = 64;
+
+function parameterBytes(inline: ReadonlyMap<number, Uint8Array> | undefined): number {
+  let bytes = 0;
+  for (const value of inline?.values() ?? []) bytes += value.length + PARAMETER_OVERHEAD_BYTES;
+  return bytes;
+}
+
+function bytesOf({ payload, inline }: Arrived): number {
+  return payload.length + parameterBytes(inline);
+}
+
 /** One matched writer. */
 export class WriterProxy {
   readonly #owner: WriterProxyOwner;
@@ -72,6 +91,7 @@ export class WriterProxy {
   #lastHeartbeat = -1;
   #nackedMs = -Infinity;
   #nackedBase = 0;
+  #fragmentsNackedMs = -Infinity;
   /** The highest number that is known to exist. */
   #known = 0;
   /** The highest number of which the writer has said that it was written. */
@@ -95,6 +115,8 @@ export class WriterProxy {
   aliveMs: number = performance.now();
   /** Whether it is taken for alive. */
   alive = true;
+  /** How many bytes of it wait for what is missing. */
+  heldBytes = 0;
 
   /**
    * @param owner The reader.
@@ -191,13 +213,39 @@ export class WriterProxy {
       this.drain();
       return;
     }
-    const { length } = arrived.payload;
-    const full = this.#held.size >= MAX_HELD ||
-      this.#owner.heldBytes + length > this.#owner.maxHeldBytes;
-    // The one that everybody waits for must have a place.
-    if (full && sequence !== this.next) return this.#owner.count("no_room", 1);
-    this.#owner.heldBytes += length;
+    const bytes = bytesOf(arrived);
+    if (sequence !== this.next && this.#held.size >= MAX_HELD || !this.#hasRoom(sequence, bytes)) {
+      return this.#owner.count("no_room", 1);
+    }
+    this.#hold(bytes);
     this.#held.set(sequence, { ...arrived, payload: arrived.payload.slice() });
+  }
+
+  #hold(bytes: number): void {
+    this.heldBytes += bytes;
+    this.#owner.heldBytes += bytes;
+  }
+
+  /** Whether so many bytes can be held; the one that everybody waits for must have a place. */
+  #hasRoom(sequence: number, bytes: number): boolean {
+    const { heldBytes, maxHeldBytes } = this.#owner;
+    return heldBytes + bytes <= maxHeldBytes ||
+      sequence === this.next && this.#owner.makeRoom(this, bytes);
+  }
+
+  /** Gives up what waits here, for others; a reliable writer is asked for it again. */
+  yield(): void {
+    const { size } = this.#held;
+    const partial = this.#partial.size;
+    this.#free();
+    this.#owner.count(this.reliable ? "no_room" : "lost", size + partial);
+  }
+
+  #free(): void {
+    this.#hold(-this.heldBytes);
+    for (const partial of this.#partial.values()) partial.release();
+    this.#held.clear();
+    this.#partial.clear();
   }
 
   /** Delivers what has waited for its turn, as long as there is room. */
@@ -207,7 +255,7 @@ export class WriterProxy {
       if (arrived !== undefined) {
         if (!this.#owner.deliver(this, arrived)) return;
         this.#held.delete(this.next);
-        this.#owner.heldBytes -= arrived.payload.length;
+        this.#hold(-bytesOf(arrived));
         this.next++;
         continue;
       }
@@ -225,10 +273,11 @@ export class WriterProxy {
   /** Gives up what comes before a number. */
   #skipTo(next: number): void {
     if (next <= this.next) return;
-    for (const [sequence, arrived] of this.#held) {
-      if (sequence >= next) continue;
+    const left = Array.from(this.#held.keys()).filter((sequence) => sequence < next);
+    for (const sequence of left.sort((a, b) => a - b)) {
+      const arrived = this.#held.get(sequence) as Arrived;
       this.#held.delete(sequence);
-      this.#owner.heldBytes -= arrived.payload.length;
+      this.#hold(-bytesOf(arrived));
       // It has come, if not those before it: what is left of the order is kept.
       if (!this.#owner.deliver(this, arrived)) this.#owner.count("overflow", 1);
     }
@@ -245,7 +294,7 @@ export class WriterProxy {
     const partial = this.#partial.get(sequence);
     if (partial === undefined) return;
     this.#partial.delete(sequence);
-    this.#owner.heldBytes -= partial.heldBytes;
+    this.#hold(-partial.heldBytes);
     partial.release();
   }
 
@@ -269,6 +318,7 @@ export class WriterProxy {
     }
     let partial = this.#partial.get(sequence);
     if (partial === undefined) {
+      if (isShredded(sampleBytes, fragmentBytes)) return owner.count("malformed", 1);
       if (this.#partial.size >= MAX_PARTIAL) {
         const [oldest] = this.#partial.keys();
         if (this.reliable && sequence > oldest) return owner.count("no_room", 1);
@@ -282,13 +332,18 @@ export class WriterProxy {
       return owner.count("malformed", 1);
     }
     const bytes = context.bytes.subarray(data.at, data.end);
-    if (owner.heldBytes + bytes.length > owner.maxHeldBytes && sequence !== this.next) {
+    if (!this.#hasRoom(sequence, bytes.length)) {
       this.#dropPartial(sequence);
       return owner.count("no_room", 1);
     }
-    partial.inline ??= data.inline;
-    const grown = partial.add(first, fragments, bytes);
-    owner.heldBytes += grown;
+    let grown = partial.add(first, fragments, bytes);
+    if (partial.inline === undefined && data.inline !== undefined) {
+      partial.inline = data.inline;
+      const more = parameterBytes(data.inline);
+      partial.heldBytes += more;
+      grown += more;
+    }
+    this.#hold(grown);
     if (grown > 0) {
       partial.touchedMs = performance.now();
       this.#alarmMs = NACK_MIN_MS;
@@ -352,7 +407,9 @@ export class WriterProxy {
   /** Answers a heartbeat: what has come, and what is missing. */
   #acknowledge(last: number, final: boolean): void {
     const now = performance.now();
-    const length = Math.max(0, Math.min(256, last - this.next + 1));
+    const suppressed = this.#nackedBase === this.next &&
+      now - this.#nackedMs < NACK_SUPPRESSION_MS;
+    const length = suppressed ? 0 : Math.max(0, Math.min(256, last - this.next + 1));
     bits.reset(length);
     let missing = false;
     let budget = Math.max(1, ASK_BYTES / this.#meanBytes);
@@ -362,9 +419,6 @@ export class WriterProxy {
       bits.set(i);
       missing = true;
       budget--;
-    }
-    if (missing && this.#nackedBase === this.next && now - this.#nackedMs < NACK_SUPPRESSION_MS) {
-      missing = false;
     }
     if (missing) {
       this.#nackedMs = now;
@@ -408,6 +462,9 @@ export class WriterProxy {
     if (partial === undefined) {
       if (this.#isKnown(sequence)) return this.#acknowledge(this.next - 1, false);
       // Not one fragment has come.
+      const now = performance.now();
+      if (now - this.#fragmentsNackedMs < NACK_SUPPRESSION_MS) return;
+      this.#fragmentsNackedMs = now;
       bits.reset(Math.min(256, lastFragment));
       for (let i = 0; i < bits.length; i++) bits.set(i);
       if (bits.length > 0) this.#sendNackFrag(sequence, 1);
@@ -446,12 +503,6 @@ export class WriterProxy {
   /** Frees what it holds. */
   close(): void {
     this.#alarm.disarm();
-    for (const arrived of this.#held.values()) this.#owner.heldBytes -= arrived.payload.length;
-    for (const partial of this.#partial.values()) {
-      this.#owner.heldBytes -= partial.heldBytes;
-      partial.release();
-    }
-    this.#held.clear();
-    this.#partial.clear();
+    this.#free();
   }
 }
