@@ -9,7 +9,6 @@ import {
   type ConfigFields,
   HUB_FIELDS,
   type HubConfig,
-  isLoopback,
   LINK_FIELDS,
 } from "@patchbay/core";
 import type { AuthenticateHandshake } from "./admission.ts";
@@ -111,20 +110,26 @@ export const FIELDS: ConfigFields = {
   windowBytes: { ...linkFields.windowBytes, default: 256 * 1024 },
 };
 
-const no = (reason: string, remedy: string): Availability => ({ available: false, reason, remedy });
+/** A reason and what to do about it. */
+export const no = (reason: string, remedy: string): Availability => ({
+  available: false,
+  reason,
+  remedy,
+});
 
 /**
  * What is wrong with a configuration; `undefined` if nothing is.
  *
  * @param config The configuration.
- * @param page Whether this is a page: it cannot listen, nor send headers.
+ * @param aboutHub What is wrong with a hub; absent in a page, which cannot listen, nor send headers.
  * @param npmWs Whether `npm:ws` may be used.
  */
 export function complaint(
   config: WebSocketConfig,
-  page: boolean,
+  aboutHub: ((config: WebSocketConfig) => Availability | undefined) | undefined,
   npmWs: boolean,
 ): Availability | undefined {
+  const page = aboutHub === undefined;
   const { url, listen } = config;
   if (url === undefined && listen === undefined) {
     return no(
@@ -144,8 +149,7 @@ export function complaint(
     );
   }
   if (url !== undefined) return aboutClient(config, url, page);
-  if (page) return no("a page cannot listen", "give `url` instead");
-  return aboutHub(config, listen as ListenAddress);
+  return page ? no("a page cannot listen", "give `url` instead") : aboutHub(config);
 }
 
 function aboutClient(
@@ -165,36 +169,6 @@ function aboutClient(
   }
   if ((tls?.certFile === undefined) !== (tls?.keyFile === undefined)) {
     return no("`tls` has a certFile or a keyFile, and lacks the other", "give both");
-  }
-  return undefined;
-}
-
-function aboutHub(config: WebSocketConfig, listen: ListenAddress): Availability | undefined {
-  const { hostname = "127.0.0.1", port, path, listener, certFile, keyFile, clientCaFile } = listen;
-  if (path !== undefined && !path.startsWith("/")) {
-    return no(`\`listen.path\` ${JSON.stringify(path)} is no path`, 'write path: "/arm"');
-  }
-  if (listener === undefined) {
-    const good = typeof port === "number" && Number.isInteger(port) && port >= 0 && port <= 65_535;
-    if (typeof hostname !== "string" || !good) {
-      return no("`listen` has no hostname and port", 'write { hostname: "127.0.0.1", port: 4000 }');
-    }
-  } else if (port !== undefined || certFile !== undefined) {
-    return no("`listen` has a listener and a port", "a shared listener brings its own address");
-  }
-  if ((certFile === undefined) !== (keyFile === undefined)) {
-    return no("`listen` has a certFile or a keyFile, and lacks the other", "give both");
-  }
-  if (clientCaFile !== undefined && certFile === undefined) {
-    return no("`listen.clientCaFile` without TLS", "give listen.certFile and listen.keyFile");
-  }
-  const guarded = config.token !== undefined || config.authenticate !== undefined ||
-    clientCaFile !== undefined || listener?.asksForCertificates === true;
-  if (!guarded && !isLoopback(listener?.hostname ?? hostname)) {
-    return no(
-      `\`listen\` on ${listener?.hostname ?? hostname} lets the network in, and there is no token`,
-      "set config.websocket.token on both sides, or listen on 127.0.0.1",
-    );
   }
   return undefined;
 }

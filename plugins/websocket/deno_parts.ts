@@ -7,6 +7,7 @@
 import { hubTransport } from "@patchbay/core";
 import { DenoDialler, type DialNode } from "./deno_dial.ts";
 import { type ServeNode, WebSocketListener } from "./listener.ts";
+import { aboutHub, hubDriver } from "./hub.ts";
 import type { WebSocketParts } from "./plugin.ts";
 
 /**
@@ -18,9 +19,14 @@ export function denoParts(
   npmWs?: { readonly serve: ServeNode; readonly dial: DialNode },
 ): WebSocketParts {
   return {
-    transport: hubTransport,
+    hub: {
+      transport: hubTransport,
+      complaint: aboutHub,
+      driver: hubDriver(({ port = 0, ...rest }) =>
+        WebSocketListener.open({ port, ...rest }, npmWs?.serve)
+      ),
+    },
     npmWs: npmWs !== undefined,
-    listen: ({ port = 0, ...rest }) => WebSocketListener.open({ port, ...rest }, npmWs?.serve),
     dialler: ({ headers, token, tls, perMessageDeflate, compressionThreshold }) =>
       new DenoDialler({
         // A proxy in front of the hub sees this; the hub itself would believe the hello.

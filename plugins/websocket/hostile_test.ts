@@ -234,12 +234,16 @@ Deno.test("hub: a bay that asks after too many addresses hears it, and believes 
 /** A bay whose transport the test has in hand. */
 async function transportAt(url: string, reports: PatchbayError[] = []) {
   const { promise, resolve } = Promise.withResolvers<Transport>();
+  const parts = denoParts();
   const plugin = createWebSocket({
-    ...denoParts(),
-    transport: async (...args) => {
-      const made = await hubTransport(...args);
-      resolve(made);
-      return made;
+    ...parts,
+    hub: {
+      ...parts.hub!,
+      transport: async (...args) => {
+        const made = await hubTransport(...args);
+        resolve(made);
+        return made;
+      },
     },
   });
   const near = await open({

@@ -6,19 +6,17 @@
  */
 
 import {
+  type Availability,
   configSchema,
   hubClientTransport,
   type HubDriver,
   type hubTransport,
   PatchbayError,
   type Plugin,
-  sameSecret,
   type TransportContext,
 } from "@patchbay/core";
-import type { Door } from "./admission.ts";
-import { complaint, FIELDS, type ListenAddress, type WebSocketConfig } from "./config.ts";
+import { complaint, FIELDS, type WebSocketConfig } from "./config.ts";
 import { type Dialler, pageDialler } from "./dial.ts";
-import type { Listening } from "./listening.ts";
 
 export type { ListenAddress, TlsConfig, WebSocketConfig } from "./config.ts";
 
@@ -30,12 +28,25 @@ export interface WebSocketExtras {
   readonly hub: boolean;
 }
 
+/** What a bay needs that is the hub. */
+export interface HubParts {
+  /** What makes a transport of either driver. */
+  readonly transport: typeof hubTransport;
+  /** What is wrong with where it is to listen; `undefined` if nothing is. */
+  readonly complaint: (config: WebSocketConfig) => Availability | undefined;
+  /** How it listens, and whom it lets in. */
+  readonly driver: (
+    context: TransportContext,
+    config: WebSocketConfig,
+    parts: Pick<WebSocketParts, "onLink">,
+    listening: (url: string) => void,
+  ) => HubDriver;
+}
+
 /** What the plugin is made with. */
 export interface WebSocketParts {
-  /** How to listen; absent where nothing can: in a page. */
-  readonly listen?: (address: ListenAddress) => Promise<Listening>;
-  /** How to be a hub; absent where nothing can listen. */
-  readonly transport?: typeof hubTransport;
+  /** How to be a hub; absent where nothing can listen: in a page. */
+  readonly hub?: HubParts;
   /** Whether `npm:ws` may be used. */
   readonly npmWs?: boolean;
   /** How to dial; default: as a page does. */
@@ -51,98 +62,6 @@ export type WebSocketPlugin = Plugin<
   WebSocketConfig,
   WebSocketExtras
 >;
-
-/** What of an accepted link the hub looks at. */
-interface Accepted {
-  readonly authorized: boolean;
-  readonly gone: Promise<void>;
-}
-
-function doorOf(
-  context: TransportContext,
-  config: WebSocketConfig,
-  accept: Door["accept"],
-): Door {
-  const { token, origins, authenticate, pingIntervalMs, pingTimeoutMs, maxQueueBytes } = config;
-  const { maxMessageBytes = context.maxMessageBytes } = config;
-  return {
-    path: config.listen?.path,
-    origins,
-    token,
-    authenticate,
-    json: { codecs: context.codecs, maxMessageBytes, maxQueueBytes },
-    pingIntervalMs,
-    pingTimeoutMs,
-    accept,
-    onRefusal: (status) =>
-      context.statistics.countError(
-        status === 401
-          ? "unauthenticated"
-          : status === 403
-          ? "forbidden"
-          : status === 404
-          ? "not_found"
-          : status === 408
-          ? "deadline_exceeded"
-          : "protocol",
-      ),
-    onError: (error) => context.report(PatchbayError.fromThrown(error)),
-  };
-}
-
-function hub(
-  context: TransportContext,
-  config: WebSocketConfig,
-  parts: WebSocketParts,
-  listening: (url: string) => void,
-): HubDriver {
-  const { token, authenticate } = config;
-  const address = config.listen as ListenAddress;
-  return {
-    role: "hub",
-    async listen(accept) {
-      const { maxMessageBytes = context.maxMessageBytes, compressionThreshold } = config;
-      const own = address.listener === undefined;
-      const listener = address.listener ?? await parts.listen?.({
-        // A text may need two bytes for each of the message, and has a head.
-        maxPayloadBytes: 2 * maxMessageBytes + 64 * 1024,
-        perMessageDeflate: config.perMessageDeflate,
-        compressionThreshold,
-        handshakeMs: config.connectTimeoutMs,
-        ...address,
-      }) as Listening;
-      let remove: () => void;
-      try {
-        remove = listener.add(doorOf(context, config, (link) => {
-          parts.onLink?.(link as unknown as Accepted);
-          accept(link);
-        }));
-      } catch (error) {
-        if (own) await listener.close();
-        throw error;
-      }
-      const where = listener.url + (address.path ?? "");
-      listening(where);
-      return {
-        where,
-        close: async () => {
-          remove();
-          if (own) await listener.close();
-        },
-      };
-    },
-    authenticate(credentials, _bay, link) {
-      if (token === undefined && authenticate === undefined) return undefined;
-      if ((link as unknown as Accepted).authorized) return undefined;
-      if (token !== undefined && credentials !== undefined && sameSecret(credentials, token)) {
-        return undefined;
-      }
-      throw new PatchbayError("unauthenticated", "the token is missing or wrong", {
-        remedy: "set the hub's token in config.websocket.token",
-      });
-    },
-  };
-}
 
 function client(
   context: TransportContext,
@@ -211,7 +130,7 @@ export function createWebSocket(parts: WebSocketParts = {}): WebSocketPlugin {
       return parsed === null ? reads : [`--allow-net=${parsed.host}`, ...reads];
     },
     available: (config) =>
-      complaint(config, parts.listen === undefined, parts.npmWs === true) ?? { available: true },
+      complaint(config, parts.hub?.complaint, parts.npmWs === true) ?? { available: true },
     async open(context, config) {
       const extras = { url: config.url ?? "", hub: config.listen !== undefined };
       const full = {
@@ -219,10 +138,11 @@ export function createWebSocket(parts: WebSocketParts = {}): WebSocketPlugin {
         heartbeatMs: config.pingIntervalMs,
         heartbeatTimeoutMs: config.pingTimeoutMs,
       };
-      const driver: HubDriver = config.listen !== undefined
-        ? hub(context, config, parts, (where) => extras.url = where)
+      const { hub } = parts;
+      const driver: HubDriver = config.listen !== undefined && hub !== undefined
+        ? hub.driver(context, config, parts, (where) => extras.url = where)
         : client(context, config, parts);
-      return await (parts.transport ?? hubClientTransport)(context, driver, full, extras);
+      return await (hub?.transport ?? hubClientTransport)(context, driver, full, extras);
     },
   };
 }
