@@ -8,6 +8,7 @@ import { matches } from "./address.ts";
 import { BytesView, lender } from "./bytes_view.ts";
 import type { NativeNames, SpeakerContract } from "./contract.ts";
 import { PatchbayError } from "./errors.ts";
+import { runHook } from "./hook.ts";
 import type { BayIdentity, Peer, Registration } from "./plugin.ts";
 import { Fifo, Inbox, type Overflow } from "./queue.ts";
 import { applySchema } from "./schema.ts";
@@ -64,7 +65,7 @@ export interface ListenOptions {
   signal?: AbortSignal;
   /** Call `onSilent` when nothing came for so long, in milliseconds; default: the contract's. */
   maxSilenceMs?: number;
-  /** Called once for each silence. */
+  /** Called once for each silence. What it throws is reported. */
   onSilent?: () => void;
 }
 
@@ -229,11 +230,7 @@ class SilenceWatch extends TimerEntry {
   }
 
   override expire(): void {
-    try {
-      this.#onSilent();
-    } catch (error) {
-      this.#threw(error);
-    }
+    runHook(this.#onSilent, this.#threw);
   }
 }
 

@@ -38,6 +38,7 @@ export { deriveJobs } from "./derived_job.ts";
 export * from "./directory.ts";
 export * from "./errors.ts";
 export * from "./histogram.ts";
+export { guardReport, type Report, runHook } from "./hook.ts";
 export {
   type ExecuteOptions,
   type JobBinding,
