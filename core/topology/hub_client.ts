@@ -10,7 +10,7 @@ import type { DirectoryEntry } from "../directory.ts";
 import { PatchbayError, type Pattern, type WireError } from "../errors.ts";
 import type { JobEndpoint } from "../job_endpoint.ts";
 import type { LinkDriver } from "../link_plugin.ts";
-import type { ListenerEndpoint } from "../listener.ts";
+import type { ListenerEndpoint } from "../listener_endpoint.ts";
 import type {
   CallPort,
   Finding,

@@ -5,7 +5,7 @@
  */
 
 import type { Pattern, WireError } from "../errors.ts";
-import type { ListenerEndpoint } from "../listener.ts";
+import type { ListenerEndpoint } from "../listener_endpoint.ts";
 import type { Offer as Seen } from "../offers.ts";
 import { encodeControl, Kind } from "../session/envelope.ts";
 import type { Subscription } from "../session/outbound.ts";

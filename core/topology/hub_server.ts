@@ -13,7 +13,7 @@ import type { OutboundJob } from "../job.ts";
 import type { JobEndpoint } from "../job_endpoint.ts";
 import type { Link } from "../link.ts";
 import type { LinkListener } from "../link_plugin.ts";
-import type { ListenerEndpoint } from "../listener.ts";
+import type { ListenerEndpoint } from "../listener_endpoint.ts";
 import type {
   CallPort,
   Finding,

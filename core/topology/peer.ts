@@ -9,7 +9,7 @@ import type { DirectoryEntry } from "../directory.ts";
 import { PatchbayError } from "../errors.ts";
 import type { OutboundJob } from "../job.ts";
 import type { LinkConfig, LinkDriver } from "../link_plugin.ts";
-import type { ListenerEndpoint } from "../listener.ts";
+import type { ListenerEndpoint } from "../listener_endpoint.ts";
 import { TimerEntry, type TimerWheel } from "../timer_wheel.ts";
 import type { Subscription } from "../session/outbound.ts";
 import { Session, type SessionOptions } from "../session/session.ts";
