@@ -14,7 +14,7 @@ import { CodecTable } from "./codec.ts";
 import { checkConfig } from "./config.ts";
 import type { Directory } from "./directory.ts";
 import { PatchbayError } from "./errors.ts";
-import { guardReport, guardTelemetry } from "./hook.ts";
+import { guardReport } from "./hook.ts";
 import type { Layer } from "./layer.ts";
 import type {
   Authorize,
@@ -189,6 +189,7 @@ export async function open<const Plugins extends readonly Plugin[]>(
   if (options.telemetry !== undefined) {
     // Most pages go without, and need not load it.
     const { tracing } = await import("./layers/tracing.ts");
+    const { guardTelemetry } = await import("./guarded_telemetry.ts");
     layers.push(tracing(guardTelemetry(options.telemetry, report)));
   }
 
