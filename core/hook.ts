@@ -36,8 +36,7 @@ export function guardReport(onReport: Report | undefined): Report {
   if (onReport === undefined) return () => {};
   return (error) => {
     runHook(() => onReport(error), (thrown) => {
-      console.error(`patchbay: onReport threw; its report was ${error.code}: ${error.message}`);
-      console.error(thrown);
+      console.error(`patchbay: onReport threw at ${error.code}: ${error.message}:`, thrown);
     });
   };
 }

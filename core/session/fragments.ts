@@ -42,10 +42,8 @@ export class Reassembly {
   readonly #maxBytes: number;
   readonly #partial = new Map<number, Partial>();
   #bytes = 0;
-  /** The room of all bodies together. */
-  #roomBytes = 0;
-  /** How much of it is filled. */
-  #filledBytes = 0;
+  /** The room whose bytes have not come, of all bodies together. */
+  #unearned = 0;
   #spare: Uint8Array<ArrayBuffer> | undefined;
 
   /**
@@ -65,7 +63,7 @@ export class Reassembly {
    * for each whose size is not known the room of one fragment.
    */
   get roomBytes(): number {
-    return this.#roomBytes;
+    return this.#unearned + this.#bytes;
   }
 
   /** Whether a message has begun, and not ended. */
@@ -122,7 +120,7 @@ export class Reassembly {
         used: 0,
         announced,
       };
-      this.#roomBytes += room;
+      this.#unearned += room;
       this.#partial.set(id, partial);
     }
     this.#append(partial, isFirst && headBytes > 0 ? bytes.subarray(headBytes) : bytes);
@@ -130,8 +128,7 @@ export class Reassembly {
     if (!last) return undefined;
     this.#partial.delete(id);
     this.#bytes -= arrived + bytes.length;
-    this.#roomBytes -= partial.body.length;
-    this.#filledBytes -= partial.used;
+    this.#unearned -= partial.body.length - partial.used;
     const { body, used, announced } = partial;
     if (announced !== 0 && used !== announced) throw notAsAnnounced(used, announced);
     this.head = partial.head;
@@ -162,8 +159,7 @@ export class Reassembly {
    * @param unearned How much of the room that all have is its own, and empty.
    */
   #believed(announced: number, arrived: number, unearned: number): number {
-    const others = this.#roomBytes - this.#filledBytes - unearned;
-    const free = Math.max(0, MAX_UNEARNED_BYTES - others);
+    const free = MAX_UNEARNED_BYTES - this.#unearned + unearned;
     const hoped = Math.max(BELIEVED_BYTES, arrived * BELIEVED_FACTOR);
     return Math.min(announced, Math.max(arrived * 2, Math.min(hoped, arrived + free)));
   }
@@ -179,11 +175,11 @@ export class Reassembly {
         ? Math.max(used, had * 2)
         : Math.max(used, this.#believed(announced, used, had - partial.used));
       partial.body = new Uint8Array(partial.body.buffer.transfer(room));
-      this.#roomBytes += room - had;
+      this.#unearned += room - had;
     }
     partial.body.set(bytes, partial.used);
     partial.used = used;
-    this.#filledBytes += bytes.length;
+    this.#unearned -= bytes.length;
   }
 }
 

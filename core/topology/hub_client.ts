@@ -184,8 +184,7 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
   health(): Health {
     const { trouble } = this.#hub;
     if (trouble !== undefined) {
-      const does = this.#hub.trying ? "reconnecting to" : "given up on";
-      const reason = `${does} the hub at ${this.#where}: ${trouble.message}`;
+      const reason = `no connection to the hub at ${this.#where}: ${trouble.message}`;
       return { status: "degraded", reason };
     }
     if (this.#refusal === undefined) return { status: "healthy" };
@@ -485,7 +484,7 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
     }
     for (const withdrawn of this.#withdrawals.values()) withdrawn();
     this.#withdrawals.clear();
-    const reason = isRefusal(error) ? error.message : "the connection to the hub was lost";
+    const reason = "the connection to the hub was lost";
     for (const answer of this.#questions.values()) answer({ found: false, reason });
     this.#questions.clear();
     for (const { seen, complete, changed } of this.#sightings.values()) {

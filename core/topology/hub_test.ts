@@ -150,7 +150,7 @@ Deno.test("hub client: one that is refused when it comes back ends its listeners
   await assert.rejects(settled("reading", reading), { code: "invalid", message: "not you" });
   assert.equal((await settled("a report", module.reported)).message, "not you");
   const [wire] = module.bay.wires();
-  assert.match(JSON.stringify(wire), /given up on the hub at memory: not you/);
+  assert.match(JSON.stringify(wire), /no connection to the hub at memory: not you/);
   assert.equal(again.bay.wires().length, 1);
 });
 

@@ -101,11 +101,6 @@ export class Peer {
     return this.needed && this.#session === undefined ? this.#lastError : undefined;
   }
 
-  /** Whether it is being connected again. */
-  get trying(): boolean {
-    return this.#trying;
-  }
-
   /** The session, dialled if need be. Concurrent callers share one attempt. */
   connect(): Promise<Session> {
     if (this.#session !== undefined) return Promise.resolve(this.#session);
@@ -335,17 +330,15 @@ export class Peer {
 
   /** The other side may have said that it will not have this one: then nothing more is tried. */
   #heed(error: PatchbayError): void {
-    const known = this.#refusalIn(error);
-    if (this.#host.gaveUp !== undefined && isRefusal(known)) this.#refused = known;
+    if (this.#host.gaveUp !== undefined && isRefusal(error)) this.#refused = error;
   }
 
   /** What waits when a connection ends fails with `closed`; the refusal that ended it says more. */
   #refusalIn(error: unknown): PatchbayError {
     const known = PatchbayError.fromThrown(error);
     const { cause } = known;
-    const refused = this.#host.gaveUp !== undefined && known.code === "closed" &&
-      cause instanceof PatchbayError && isRefusal(cause);
-    return refused ? cause : known;
+    if (this.#host.gaveUp === undefined || !(cause instanceof PatchbayError)) return known;
+    return isRefusal(cause) ? cause : known;
   }
 
   #exhausted(): PatchbayError {
