@@ -32,6 +32,7 @@ import {
 } from "./contract.ts";
 import type { Directory, DirectoryEndpoint } from "./directory.ts";
 import { PatchbayError, type Pattern } from "./errors.ts";
+import { runHook } from "./hook.ts";
 import type { ExecuteOptions, JobHandle } from "./job.ts";
 import type { JobEndpoint, JobHandler, PerformOptions } from "./job_endpoint.ts";
 import type { ListenCallback, Listener, ListenOptions, ViewOptions } from "./listener.ts";
@@ -594,7 +595,8 @@ export class Bay<Plugins extends readonly Plugin[] = readonly Plugin[]> implemen
     closings.push(...await Promise.allSettled([directory?.close()]));
     timers.close();
     this.#done = true;
-    this.#parts.onClose?.();
+    const { onClose, report } = this.#parts;
+    runHook(() => onClose?.(), (error) => report(PatchbayError.fromThrown(error)));
     const failure = closings.find((closing) => closing.status === "rejected");
     if (failure !== undefined) throw failure.reason;
   }

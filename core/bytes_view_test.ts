@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { BytesView } from "./bytes_view.ts";
-import { type EventContext, ListenerEndpoint } from "./listener.ts";
+import type { EventContext } from "./listener.ts";
+import { ListenerEndpoint } from "./listener_endpoint.ts";
 import { EndpointStatistics } from "./statistics.ts";
 import { TimerWheel } from "./timer_wheel.ts";
 

@@ -20,7 +20,7 @@ import {
 } from "./derived_job_messages.ts";
 import { PatchbayError } from "./errors.ts";
 import type { OutboundJob } from "./job.ts";
-import { ListenerEndpoint } from "./listener.ts";
+import { ListenerEndpoint } from "./listener_endpoint.ts";
 import type { JobPort, Registration, Transport, TransportContext } from "./plugin.ts";
 import { EndpointStatistics } from "./statistics.ts";
 

@@ -7,6 +7,7 @@
 import type { Headers } from "./callable.ts";
 import type { JobContract, NativeNames } from "./contract.ts";
 import { PatchbayError } from "./errors.ts";
+import { runHook } from "./hook.ts";
 import type { JobPort } from "./plugin.ts";
 import { Inbox, type Overflow } from "./queue.ts";
 import { applySchema } from "./schema.ts";
@@ -232,13 +233,11 @@ export class PendingJob extends TimerEntry implements OutboundJob {
   progressed(fraction: number, sequence: number): void {
     if (!this.#arrived(sequence)) return;
     this.progress = fraction;
-    try {
-      this.#options.onProgress?.(fraction);
-    } catch (error) {
+    runHook(() => this.#options.onProgress?.(fraction), (error) => {
       this.#binding.report?.(
         PatchbayError.fromThrown(error).with({ pattern: "job", address: this.address }),
       );
-    }
+    });
   }
 
   succeed(value: unknown): void {

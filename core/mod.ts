@@ -38,6 +38,7 @@ export { deriveJobs } from "./derived_job.ts";
 export * from "./directory.ts";
 export * from "./errors.ts";
 export * from "./histogram.ts";
+export { guardReport, type Report, runHook } from "./hook.ts";
 export {
   type ExecuteOptions,
   type JobBinding,
@@ -54,6 +55,8 @@ export * from "./layers/retry.ts";
 export * from "./layers/tracing.ts";
 export { slotBytes, type SlotPlace, SlotReader, SlotWriter } from "./latest_slot.ts";
 export * from "./listener.ts";
+export * from "./listener_endpoint.ts";
+export * from "./listener_source.ts";
 export { isLoopback } from "./loopback.ts";
 export * from "./offers.ts";
 export * from "./open.ts";

@@ -14,6 +14,7 @@ import { CodecTable } from "./codec.ts";
 import { checkConfig } from "./config.ts";
 import type { Directory } from "./directory.ts";
 import { PatchbayError } from "./errors.ts";
+import { guardReport } from "./hook.ts";
 import type { Layer } from "./layer.ts";
 import type {
   Authorize,
@@ -52,9 +53,12 @@ export interface OpenOptions<Plugins extends readonly Plugin[] = readonly Plugin
   telemetry?: Telemetry;
   /** The largest message, in bytes. Default 10 MiB, unless a wire has a default of its own. */
   maxMessageBytes?: number;
-  /** Called once when the bay has closed. */
+  /** Called once when the bay has closed. What it throws is reported. */
   onClose?: () => void;
-  /** Called with what nobody awaits: a listener that threw, an undecodable message. */
+  /**
+   * Called with what nobody awaits: a listener that threw, an undecodable message. What it
+   * throws itself is written to the console.
+   */
   onReport?: (error: PatchbayError) => void;
 }
 
@@ -178,14 +182,15 @@ export async function open<const Plugins extends readonly Plugin[]>(
   const timers = new TimerWheel();
   const statistics = new Statistics();
   const epoch = new Epoch();
-  const report = options.onReport ?? (() => {});
+  const report = guardReport(options.onReport);
   const directory = await options.directory?.(identity);
   const table = new CodecTable();
   const layers = [...options.layers ?? []];
   if (options.telemetry !== undefined) {
     // Most pages go without, and need not load it.
     const { tracing } = await import("./layers/tracing.ts");
-    layers.push(tracing(options.telemetry));
+    const { guardTelemetry } = await import("./guarded_telemetry.ts");
+    layers.push(tracing(guardTelemetry(options.telemetry, report)));
   }
 
   const openWire = async (plugin: Plugin, config: unknown): Promise<Wire> => {

@@ -5,11 +5,14 @@
  * @module
  */
 
+/** A listen: the handle that its user has, and the side that transports see. */
+type Listening = typeof import("./listener.ts") & typeof import("./listener_endpoint.ts");
+
 /** What has been loaded, each part once. */
 export class Parts {
   #serving: Promise<typeof import("./callable_endpoint.ts")> | undefined;
   #speaking: Promise<typeof import("./speaker.ts")> | undefined;
-  #listening: Promise<typeof import("./listener.ts")> | undefined;
+  #listening: Promise<Listening> | undefined;
   #performing: Promise<typeof import("./job_endpoint.ts")> | undefined;
   #executing: Promise<typeof import("./job.ts")> | undefined;
 
@@ -24,8 +27,11 @@ export class Parts {
   }
 
   /** For `listen`. */
-  listening(): Promise<typeof import("./listener.ts")> {
-    return this.#listening ??= import("./listener.ts");
+  listening(): Promise<Listening> {
+    return this.#listening ??= Promise.all([
+      import("./listener.ts"),
+      import("./listener_endpoint.ts"),
+    ]).then(([handle, endpoint]) => ({ ...handle, ...endpoint }));
   }
 
   /** For `perform`. */

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { runHook } from "@patchbay/core";
 import type { Fleet, FleetModule } from "./fleet_file.ts";
 
 /** What a module does now. */
@@ -26,7 +27,7 @@ export interface FleetStatus {
   readonly lastEnd: string | undefined;
 }
 
-/** What a fleet tells. */
+/** What a fleet tells. What a hook throws is written to the console, and the fleet goes on. */
 export interface FleetOptions {
   /** A line that a module has written. */
   readonly onLine?: (module: string, stream: "stdout" | "stderr", line: string) => void;
@@ -248,17 +249,17 @@ class Member {
     signal: AbortSignal,
   ): Promise<void> {
     const { onLine } = this.#options;
+    const tell = (line: string) =>
+      this.#run("onLine", () => onLine?.(this.#module.name, name, line));
     let rest = "";
     for await (const text of stream.pipeThrough(new TextDecoderStream(), { signal })) {
       if (onLine === undefined) continue;
       const lines = (rest + text).split(/\r?\n/);
       rest = lines.pop() as string;
-      for (const line of lines) onLine(this.#module.name, name, line);
-      for (; rest.length > MAX_LINE; rest = rest.slice(MAX_LINE)) {
-        onLine(this.#module.name, name, rest.slice(0, MAX_LINE));
-      }
+      for (const line of lines) tell(line);
+      for (; rest.length > MAX_LINE; rest = rest.slice(MAX_LINE)) tell(rest.slice(0, MAX_LINE));
     }
-    if (rest !== "") onLine?.(this.#module.name, name, rest);
+    if (rest !== "") tell(rest);
   }
 
   #end(state: "ended" | "failed"): void {
@@ -270,7 +271,15 @@ class Member {
   #become(state: FleetState): void {
     if (this.#state === state && state !== "running") return;
     this.#state = state;
-    this.#options.onState?.(this.status);
+    this.#run("onState", () => this.#options.onState?.(this.status));
+  }
+
+  /** A hook that throws must not stop the reading, the restarting or the stopping of a module. */
+  #run(name: string, hook: () => unknown): void {
+    runHook(
+      hook,
+      (error) => console.error(`patchbay: ${name} of ${this.#module.name} threw:`, error),
+    );
   }
 }
 

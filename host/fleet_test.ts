@@ -112,6 +112,39 @@ Deno.test("fleet: modules are started in order, and stopped in reverse order", a
   assert.deepEqual(run.status.map(({ state }) => state), ["ended", "ended"]);
 });
 
+Deno.test("fleet: hooks that throw cost neither a line nor a restart, and are told", async () => {
+  await using at = await folder({
+    "fleet.json": JSON.stringify({ modules: { a: "a.ts" } }),
+    "a.ts": `console.log("first"); console.log("second"); Deno.exit(3);`,
+  });
+  const lines: string[] = [];
+  const told: string[] = [];
+  const again = Promise.withResolvers<void>();
+  const { error } = console;
+  console.error = (...words: unknown[]) => void told.push(words.map(String).join(" "));
+  try {
+    await using run = new FleetRun(await readFleet(`${at.path}/fleet.json`), {
+      restartMinMs: 5,
+      onLine(_module, _stream, line) {
+        lines.push(line);
+        if (lines.length === 4) again.resolve();
+        throw new Error(`no room for ${line}`);
+      },
+      onState() {
+        throw new Error("no state");
+      },
+    });
+    await run.start();
+    await again.promise;
+    await run.stop();
+  } finally {
+    console.error = error;
+  }
+  assert.deepEqual(lines.slice(0, 4), ["first", "second", "first", "second"]);
+  assert.ok(told.some((line) => /onLine of a threw: Error: no room for second/.test(line)));
+  assert.ok(told.some((line) => /onState of a threw: Error: no state/.test(line)));
+});
+
 Deno.test("fleet: the crashed is started again, by policy, and the others go on", async () => {
   await using at = await folder({
     "fleet.yaml": `

@@ -10,6 +10,7 @@ import {
   type Capabilities,
   checkConfig,
   type ConfigFields,
+  guardReport,
   PatchbayError,
   type Plugin,
   type Scope,
@@ -117,7 +118,7 @@ export async function inspect(
   const place = runtimeDirectory === undefined ? undefined : {
     runtimeDir: runtimeDirectory,
     plugins: found.plugins.map(({ plugin }) => plugin),
-    report: options.onReport,
+    report: guardReport(options.onReport),
   };
   const removed = place !== undefined && extras.clean === true ? await cleanStale(place) : [];
   const stale = place === undefined ? [] : await findStale(place);

@@ -11,6 +11,7 @@ import {
   type BayIdentity,
   type ConfigsOf,
   type Directory,
+  guardReport,
   nearest,
   open as openBay,
   type OpenOptions,
@@ -248,7 +249,7 @@ export async function open<
   options: HostOpenOptions<Builtins, Plugins, Discover> = {},
 ): Promise<Bay<Opened<Builtins, Plugins, Discover>>> {
   const { settings, found, config } = await prepare(options, true);
-  const report = options.onReport ?? reportOnStderr;
+  const report = guardReport(options.onReport ?? reportOnStderr);
   for (const { name, path, reason, remedy } of found.broken) {
     const message = `the plugin ${name} (${path}) is not loaded: ${reason}`;
     report(

@@ -6,7 +6,8 @@
 
 import type { DirectoryEndpoint } from "../directory.ts";
 import { PatchbayError } from "../errors.ts";
-import type { EventContext, ListenerSource } from "../listener.ts";
+import type { EventContext } from "../listener.ts";
+import type { ListenerSource } from "../listener_source.ts";
 import type { Bridged } from "../offers.ts";
 import type { SpeakerPort } from "../plugin.ts";
 import { Fifo } from "../queue.ts";

@@ -6,7 +6,8 @@
 
 import { isPattern, matches } from "../address.ts";
 import { PatchbayError, type Pattern } from "../errors.ts";
-import type { EventContext, ListenerSource } from "../listener.ts";
+import type { EventContext } from "../listener.ts";
+import type { ListenerSource } from "../listener_source.ts";
 import type { Offer } from "../offers.ts";
 import { Carrier } from "./carrier.ts";
 import { Ear } from "./ear.ts";

@@ -6,12 +6,9 @@
  */
 
 import type { DirectoryEndpoint } from "../directory.ts";
-import {
-  type EventContext,
-  type ListenCallback,
-  ListenerEndpoint,
-  type ListenerSource,
-} from "../listener.ts";
+import type { EventContext, ListenCallback } from "../listener.ts";
+import { ListenerEndpoint } from "../listener_endpoint.ts";
+import type { ListenerSource } from "../listener_source.ts";
 import type { Registration } from "../plugin.ts";
 import type { EndpointStatistics } from "../statistics.ts";
 import type { Lane } from "./lane.ts";

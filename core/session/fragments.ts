@@ -16,6 +16,11 @@ const FIRST_BYTES = FRAGMENT_BYTES;
 /** What is announced is believed up to this size, and beyond it eight times what has arrived. */
 const BELIEVED_BYTES = 1024 * 1024;
 const BELIEVED_FACTOR = 8;
+/**
+ * So much may all messages of one connection have together in room whose bytes have not come: who has
+ * announced more gets room as the bytes come, twice what has arrived.
+ */
+export const MAX_UNEARNED_BYTES = 8 * 1024 * 1024;
 /** The largest body that is kept for the next one. */
 const MAX_SPARE_BYTES = 4 * 1024 * 1024;
 
@@ -37,6 +42,8 @@ export class Reassembly {
   readonly #maxBytes: number;
   readonly #partial = new Map<number, Partial>();
   #bytes = 0;
+  /** The room whose bytes have not come, of all bodies together. */
+  #unearned = 0;
   #spare: Uint8Array<ArrayBuffer> | undefined;
 
   /**
@@ -49,6 +56,14 @@ export class Reassembly {
   /** How many bytes wait for the rest of their message. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /**
+   * How much memory is held for them: at most {@link MAX_UNEARNED_BYTES} over twice what waits, and
+   * for each whose size is not known the room of one fragment.
+   */
+  get roomBytes(): number {
+    return this.#unearned + this.#bytes;
   }
 
   /** Whether a message has begun, and not ended. */
@@ -98,20 +113,22 @@ export class Reassembly {
         throw new PatchbayError("protocol", "a first fragment is too short");
       }
       const announced = total === 0 ? 0 : total - headBytes;
-      const room = announced === 0 ? FIRST_BYTES : believed(announced, bytes.length);
+      const room = announced === 0 ? FIRST_BYTES : this.#believed(announced, bytes.length, 0);
       partial = {
         head: bytes.slice(0, headBytes),
         body: this.#room(room),
         used: 0,
         announced,
       };
+      this.#unearned += room;
       this.#partial.set(id, partial);
     }
-    append(partial, isFirst && headBytes > 0 ? bytes.subarray(headBytes) : bytes);
+    this.#append(partial, isFirst && headBytes > 0 ? bytes.subarray(headBytes) : bytes);
     this.#bytes += bytes.length;
     if (!last) return undefined;
     this.#partial.delete(id);
     this.#bytes -= arrived + bytes.length;
+    this.#unearned -= partial.body.length - partial.used;
     const { body, used, announced } = partial;
     if (announced !== 0 && used !== announced) throw notAsAnnounced(used, announced);
     this.head = partial.head;
@@ -133,29 +150,41 @@ export class Reassembly {
     this.#spare = undefined;
     return spare?.length === bytes ? spare : new Uint8Array(bytes);
   }
-}
 
-function believed(announced: number, arrived: number): number {
-  return Math.min(announced, Math.max(BELIEVED_BYTES, arrived * BELIEVED_FACTOR));
+  /**
+   * How much room a message gets.
+   *
+   * @param announced How large it will be.
+   * @param arrived How much of it has come.
+   * @param unearned How much of the room that all have is its own, and empty.
+   */
+  #believed(announced: number, arrived: number, unearned: number): number {
+    const free = MAX_UNEARNED_BYTES - this.#unearned + unearned;
+    const hoped = Math.max(BELIEVED_BYTES, arrived * BELIEVED_FACTOR);
+    return Math.min(announced, Math.max(arrived * 2, Math.min(hoped, arrived + free)));
+  }
+
+  /** Adds a piece; tiny ones must not cost an object each, nor all be copied again. */
+  #append(partial: Partial, bytes: Uint8Array): void {
+    const used = partial.used + bytes.length;
+    const { announced } = partial;
+    const had = partial.body.length;
+    if (used > had) {
+      if (announced !== 0 && used > announced) throw notAsAnnounced(used, announced);
+      const room = announced === 0
+        ? Math.max(used, had * 2)
+        : Math.max(used, this.#believed(announced, used, had - partial.used));
+      partial.body = new Uint8Array(partial.body.buffer.transfer(room));
+      this.#unearned += room - had;
+    }
+    partial.body.set(bytes, partial.used);
+    partial.used = used;
+    this.#unearned -= bytes.length;
+  }
 }
 
 function notAsAnnounced(found: number, expected: number): PatchbayError {
   return new PatchbayError("protocol", "a message in fragments has not the size it announced", {
     details: { found, expected },
   });
-}
-
-/** Adds a piece; tiny ones must not cost an object each, nor all be copied again. */
-function append(partial: Partial, bytes: Uint8Array): void {
-  const used = partial.used + bytes.length;
-  const { announced } = partial;
-  if (used > partial.body.length) {
-    if (announced !== 0 && used > announced) throw notAsAnnounced(used, announced);
-    const room = announced === 0
-      ? Math.max(used, partial.body.length * 2)
-      : Math.max(used, believed(announced, used));
-    partial.body = new Uint8Array(partial.body.buffer.transfer(room));
-  }
-  partial.body.set(bytes, partial.used);
-  partial.used = used;
 }

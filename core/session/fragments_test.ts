@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { PatchbayError } from "../errors.ts";
-import { MAX_PARTIAL, Reassembly } from "./fragments.ts";
+import { MAX_PARTIAL, MAX_UNEARNED_BYTES, Reassembly } from "./fragments.ts";
 
 Deno.test("fragments: messages in pieces of any size, interleaved, come back whole", () => {
   const message = fc.tuple(fc.uint8Array({ maxLength: 3000 }), fc.integer({ min: 1, max: 700 }));
@@ -74,6 +74,43 @@ Deno.test("fragments: pieces of one byte take no more memory than large ones", (
   // An object for each would be 100 MB and more; garbage of the growing may still be there.
   assert.ok(taken < 32 * 1024 * 1024, `${taken} bytes for one mebibyte`);
   assert.equal(reassembly.add(1, piece, true)?.length, 1024 * 1024 + 1);
+});
+
+Deno.test("fragments: who announces much in many messages and sends little gets little room", () => {
+  const { external: before } = Deno.memoryUsage();
+  const reassembly = new Reassembly(10 * 1024 * 1024);
+  const piece = new Uint8Array(1);
+  for (let id = 0; id < MAX_PARTIAL; id++) reassembly.add(id, piece, false, 10 * 1024 * 1024);
+  const taken = Deno.memoryUsage().external - before;
+  assert.ok(taken < 2 * MAX_UNEARNED_BYTES, `${taken} bytes for ${MAX_PARTIAL} that came`);
+  // Each still comes whole, the last one as well as the first.
+  for (const id of [0, MAX_PARTIAL - 1]) {
+    const half = new Uint8Array(5 * 1024 * 1024 - 1).fill(id);
+    reassembly.add(id, half, false);
+    assert.equal(reassembly.add(id, new Uint8Array(half.length + 1), true)?.length, 10485760);
+  }
+});
+
+Deno.test("fragments: room is bounded by what has come, whatever is announced", () => {
+  const step = fc.tuple(fc.nat(9), fc.integer({ min: 1, max: 200_000 }), fc.boolean(), fc.nat(1));
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      const maxBytes = 16 * 1024 * 1024;
+      const reassembly = new Reassembly(maxBytes);
+      try {
+        for (const [id, size, last, known] of steps) {
+          reassembly.add(id, new Uint8Array(size), last, known * maxBytes);
+          const bound = 2 * reassembly.bytes + MAX_UNEARNED_BYTES + 10 * 65_536;
+          assert.ok(reassembly.roomBytes <= bound, `${reassembly.roomBytes} over ${bound}`);
+        }
+      } catch (error) {
+        assert.ok(error instanceof PatchbayError, String(error));
+        // It ended before it was as large as announced.
+        assert.equal(error.code, "protocol");
+      }
+    }),
+    { numRuns: 100 },
+  );
 });
 
 Deno.test("fragments: whatever comes, the budget holds", () => {

@@ -298,11 +298,20 @@ export class Inbound {
       sender.control(Kind.subscribeAck, id, 0);
       host.subscribed(publication);
     };
-    const join = () => {
+    const begin = () => {
       if (this.#ended || this.#publications.get(id) !== publication) return;
       const joining = host.joining?.(publication);
       if (joining === undefined) accept();
       else joining.then(accept);
+    };
+    const { slots } = this.#session;
+    const join = slots === undefined || !publication.terms.latest ? begin : async () => {
+      // Few links have slots: a page need not load what fills them.
+      const { LatestSlots } = await import("./latest.ts");
+      if (this.#publications.get(id) === publication) {
+        publication.slots = new LatestSlots(slots, sender);
+      }
+      begin();
     };
     if (this.#session.authorize === undefined) return join();
     this.#verdicts.of(publication.terms.pattern, "listen", this.#session.peer).then(

@@ -12,7 +12,7 @@ import type { LinkSlots } from "../link.ts";
 import { Fifo, type Overflow } from "../queue.ts";
 import type { EndpointStatistics } from "../statistics.ts";
 import { Flag, Kind, laneOf, LANES } from "./envelope.ts";
-import { LatestSlots } from "./latest.ts";
+import type { LatestSlots } from "./latest.ts";
 import type { FrameSource } from "./outbox.ts";
 import type { Origin } from "./passing.ts";
 import type { FrameHead, Sender } from "./sender.ts";
@@ -103,8 +103,8 @@ export class Publication implements FrameSource {
   #credit: number;
   #room: PromiseWithResolvers<void> | undefined;
   #ended = false;
-  /** For newest values, where memory is shared. */
-  readonly #slots: LatestSlots | undefined;
+  /** For newest values, where memory is shared; set before anything is published. */
+  slots: LatestSlots | undefined = undefined;
   /** With overflow `block`: the most messages that wait here; more where several are relayed. */
   maxHeld: number;
   /** Called with each credit of the listener: who relays returns it to the speaker. */
@@ -128,9 +128,6 @@ export class Publication implements FrameSource {
     this.terms = terms;
     this.maxHeld = terms.maxQueue;
     this.#head.id = id;
-    if (terms.latest === true && session.slots !== undefined) {
-      this.#slots = new LatestSlots(session.slots, session.sender);
-    }
     this.#credit = terms.overflow === "block" ? terms.maxQueue : Infinity;
   }
 
@@ -175,7 +172,7 @@ export class Publication implements FrameSource {
     head.number = context.sequence;
     head.route = speaker === this.#lastSpeaker ? this.#lastRoute : this.#route(speaker);
     const codec = sender.codecFor(speaker.contract.codec, value);
-    if (this.#slots !== undefined && this.#slots.publish(speaker, head, codec, value)) return;
+    if (this.slots !== undefined && this.slots.publish(speaker, head, codec, value)) return;
     const lane = laneOf(head.priority);
     if (
       this.#queues[lane].length === 0 && this.#credit > 0 && !sender.outbox.full &&
@@ -193,7 +190,7 @@ export class Publication implements FrameSource {
 
   /** A speaker has gone: nothing more of it comes. */
   leave(speaker: SpeakerSource): void {
-    this.#slots?.leave(speaker);
+    this.slots?.leave(speaker);
   }
 
   /** The listener can queue so many more. */
@@ -216,7 +213,7 @@ export class Publication implements FrameSource {
   /** The subscription is over: what waits is dropped, who waits goes on. */
   end(): void {
     this.#ended = true;
-    this.#slots?.end();
+    this.slots?.end();
     const { sender } = this.#session;
     for (const fifo of [...this.#queues, ...this.#held]) {
       for (let frame = fifo.shift(); frame !== undefined; frame = fifo.shift()) {

@@ -11,7 +11,7 @@ import type { Directory, DirectoryEntry } from "../directory.ts";
 import { PatchbayError, type Pattern } from "../errors.ts";
 import type { JobEndpoint } from "../job_endpoint.ts";
 import type { LinkConfig, LinkDriver, LinkListener } from "../link_plugin.ts";
-import type { ListenerEndpoint } from "../listener.ts";
+import type { ListenerEndpoint } from "../listener_endpoint.ts";
 import type {
   CallPort,
   Finding,

@@ -10,7 +10,7 @@ import type { DirectoryEntry } from "../directory.ts";
 import { PatchbayError, type Pattern, type WireError } from "../errors.ts";
 import type { JobEndpoint } from "../job_endpoint.ts";
 import type { LinkDriver } from "../link_plugin.ts";
-import type { ListenerEndpoint } from "../listener.ts";
+import type { ListenerEndpoint } from "../listener_endpoint.ts";
 import type {
   CallPort,
   Finding,
@@ -30,7 +30,7 @@ import type { HubConfig, HubDriver } from "./hub_driver.ts";
 import type { Offer as Seen, Watching } from "../offers.ts";
 import { RESUME } from "./hub_claims.ts";
 import { keyOf, type Offer, readPresence, readRefusal, readSight } from "./hub_frames.ts";
-import { Peer, type PeerHost } from "./peer.ts";
+import { isRefusal, Peer, type PeerHost } from "./peer.ts";
 import { CallWay, JobWay, SpeakWay } from "./ways.ts";
 
 /** A timer that does nothing but keep the process alive: as long as timers go, 24.8 days. */
@@ -184,7 +184,7 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
   health(): Health {
     const { trouble } = this.#hub;
     if (trouble !== undefined) {
-      const reason = `reconnecting to the hub at ${this.#where}: ${trouble.message}`;
+      const reason = `no connection to the hub at ${this.#where}: ${trouble.message}`;
       return { status: "degraded", reason };
     }
     if (this.#refusal === undefined) return { status: "healthy" };
@@ -365,6 +365,11 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
     this.#context.routesChanged();
   }
 
+  /** As {@link PeerHost.gaveUp}: what is served, spoken and watched here has nobody else to tell it. */
+  gaveUp(error: PatchbayError): void {
+    if (this.holds) this.#context.report(error.with({ transport: this.#context.name }));
+  }
+
   /**
    * What a further connection is made with. It has an id of its own, as the hub takes a second
    * connection of one bay for the first that has come back.
@@ -422,7 +427,7 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
       await this.#announce(session, offered);
     } catch (error) {
       const known = PatchbayError.fromThrown(error);
-      if (refusal(known)) {
+      if (isRefusal(known)) {
         this.#offers.delete(offered.id);
         this.#keepAlive();
         throw known;
@@ -473,7 +478,8 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
   #over(session: Session, error: PatchbayError): void {
     for (const offered of this.#offers.values()) {
       if (offered.session === session) {
-        offered.answer.reject(new PatchbayError("closed", error.message));
+        const lost = isRefusal(error) ? error : new PatchbayError("closed", error.message);
+        offered.answer.reject(lost);
       }
     }
     for (const withdrawn of this.#withdrawals.values()) withdrawn();
@@ -581,12 +587,6 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
       this.#alive = undefined;
     }
   }
-}
-
-/** Whether the hub has said no, instead of not having been reached. */
-function refusal(error: PatchbayError): boolean {
-  return error.code === "forbidden" || error.code === "invalid" ||
-    error.code === "unauthenticated" || error.details?.taken === true;
 }
 
 function randomHex(bytes: number): string {

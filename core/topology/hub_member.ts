@@ -5,13 +5,16 @@
  */
 
 import type { Pattern, WireError } from "../errors.ts";
-import type { ListenerEndpoint } from "../listener.ts";
+import type { ListenerEndpoint } from "../listener_endpoint.ts";
 import type { Offer as Seen } from "../offers.ts";
 import { encodeControl, Kind } from "../session/envelope.ts";
 import type { Subscription } from "../session/outbound.ts";
 import type { Session } from "../session/session.ts";
+import type { TimerWheel } from "../timer_wheel.ts";
 import type { Offer, Presence } from "./hub_frames.ts";
 import type { Errand } from "./hub_jobs.ts";
+import type { KeptBytes } from "./hub_kept.ts";
+import { HubLooks } from "./hub_looks.ts";
 import type { RelayedSpeaker } from "./hub_speaker.ts";
 
 /** What a client has asked after. */
@@ -84,9 +87,26 @@ export class HubMember {
   /** The patterns of which it wants to hear everything, by the number it has given them. */
   readonly sights: Table<number, string> = new Table();
 
-  /** @param session Its connection. */
-  constructor(session: Session) {
+  /** The room for its retained values. */
+  readonly kept: KeptBytes;
+  /** The looks at everything that it has asked for. */
+  readonly looks: HubLooks;
+
+  /**
+   * @param session Its connection.
+   * @param kept The room for its retained values.
+   * @param timers The bay's timer.
+   * @param look Shows it all there is of a pattern, by the number it has given that.
+   */
+  constructor(
+    session: Session,
+    kept: KeptBytes,
+    timers: TimerWheel,
+    look: (client: HubMember, id: number) => number,
+  ) {
     this.session = session;
+    this.kept = kept;
+    this.looks = new HubLooks(timers, (id) => look(this, id));
   }
 
   /**

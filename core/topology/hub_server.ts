@@ -13,7 +13,7 @@ import type { OutboundJob } from "../job.ts";
 import type { JobEndpoint } from "../job_endpoint.ts";
 import type { Link } from "../link.ts";
 import type { LinkListener } from "../link_plugin.ts";
-import type { ListenerEndpoint } from "../listener.ts";
+import type { ListenerEndpoint } from "../listener_endpoint.ts";
 import type {
   CallPort,
   Finding,
@@ -36,6 +36,7 @@ import type { HubListenerView, HubMemberView, HubView } from "./hub_view.ts";
 import type { Offer as Seen, Watching } from "../offers.ts";
 import { HubClaims, RESUME } from "./hub_claims.ts";
 import { keyOf, MAX_SEEN, type Offer, type Presence, readOffer, readWatch } from "./hub_frames.ts";
+import { KeptBytes } from "./hub_kept.ts";
 import { HubMember } from "./hub_member.ts";
 import { HubRegistry, MAX_OF_CLIENT } from "./hub_registry.ts";
 import { Errand, RelayJob } from "./hub_jobs.ts";
@@ -407,7 +408,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   #client(session: Session): HubMember {
     const known = this.#clients.get(session);
     if (known !== undefined) return known;
-    const client = new HubMember(session);
+    const client = this.#member(session);
     const { id } = session.bay;
     const before = this.#byBay.get(id);
     if (before !== undefined) {
@@ -429,10 +430,23 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     return client;
   }
 
+  #member(session: Session): HubMember {
+    const { maxQueueBytes: max } = this.#config;
+    const kept = new KeptBytes(max, (address) => {
+      const { module } = session.bay;
+      const what = `${address}: the retained values of ${module} have over ${max} bytes in all; ` +
+        "late listeners get this one from the module itself";
+      const remedy = "retain less, or smaller values; or raise maxQueueBytes of the hub";
+      this.#context.report(this.#tooMuch(what, remedy).with({ address }));
+    });
+    return new HubMember(session, kept, this.timers, (client, id) => this.#lookAll(client, id));
+  }
+
   #drop(session: Session): void {
     const client = this.#clients.get(session);
     if (client === undefined) return;
     this.#clients.delete(session);
+    client.looks.close();
     this.#dropped.add(session);
     if (this.#gone.size >= MAX_GONE) this.#gone.clear();
     this.#gone.add(session.bay.id);
@@ -527,12 +541,13 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     if (known !== undefined) {
       known.count++;
       known.retain ||= retain;
+      this.#changed("speaker", address);
       return known.tell();
     }
     const { session } = client;
     const { id: bay, module } = session.bay;
     const origin = { id: bay, module, identity: session.peer.identity };
-    const speaker = new RelayedSpeaker(session, origin, address, retain, this.#lines);
+    const speaker = new RelayedSpeaker(session, origin, address, retain, this.#lines, client.kept);
     client.speakers.set(address, speaker);
     this.#countHere(speaker);
     const joins: Promise<void>[] = [];
@@ -607,13 +622,23 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   }
 
   #watch(client: HubMember, id: number, match: string | undefined): void {
-    if (match === undefined) return void client.sights.delete(id);
+    if (match === undefined) {
+      client.looks.forget(id);
+      return void client.sights.delete(id);
+    }
     if (client.sights.size >= MAX_SIGHTS && !client.sights.has(id)) {
       const what = `over ${MAX_SIGHTS} patterns are watched over one connection`;
       const error = this.#tooMuch(what, "watch fewer and wider patterns");
       return client.show(id, { offers: [], error: error.toWire() });
     }
     client.sights.set(id, match);
+    client.looks.ask(id);
+  }
+
+  /** Shows a client all there is of a pattern; answers how many offers it had to look at. */
+  #lookAll(client: HubMember, id: number): number {
+    const match = client.sights.get(id);
+    if (match === undefined) return 0;
     const seen = new Map<string, Seen[]>();
     for (const one of this.#sights(match, client)) {
       const key = keyOf(one.pattern, one.address);
@@ -627,6 +652,9 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     }
     // All has been told.
     client.show(id, { offers: [] });
+    let offers = this.#callables.size + this.#jobs.size + this.#ways.size;
+    for (const { offers: own } of this.#byBay.values()) offers += own.size;
+    return offers;
   }
 
   #sight(pattern: Pattern, address: string, asker: HubMember) {

@@ -15,6 +15,7 @@ import type { Session } from "../session/session.ts";
 import { EndpointStatistics } from "../statistics.ts";
 import { encodeControl, Kind } from "../session/envelope.ts";
 import { UNKEPT_HEADER } from "../speaker.ts";
+import { type KeptBytes, sizeOfKept } from "./hub_kept.ts";
 
 /** Counts what is dropped here for the speaker that is told of it. */
 class RelayedStatistics extends EndpointStatistics {
@@ -73,6 +74,10 @@ class Group implements Subscriber {
   readonly #credit: CreditLine | undefined;
   #source: SubscriberSource | undefined;
   #last: { readonly value: Passing; readonly context: EventContext } | undefined;
+  /** What the last value takes of the client's room for retained ones; 0: it is not kept. */
+  #keptBytes = 0;
+  /** Whether its last value had no room: who comes later has to ask the speaker itself. */
+  unkept = false;
   #subscription: Subscription | undefined;
   #joined: Promise<void> | undefined;
   #ended = false;
@@ -105,9 +110,27 @@ class Group implements Subscriber {
   }
 
   end(): void {
+    this.#forget();
     if (this.#ended) return;
     this.#ended = true;
     this.#subscription?.close();
+  }
+
+  /** Keeps the last value, if others can join and there is room. */
+  #keep(value: Passing, context: EventContext): void {
+    if (this.#credit !== undefined || this.#ended) return;
+    const bytes = sizeOfKept(value.body, context.headers);
+    const { kept, address } = this.#speaker;
+    this.unkept = !kept.replace(address, this.#keptBytes, bytes);
+    this.#keptBytes = this.unkept ? 0 : bytes;
+    // It came lent, until its delivery is over.
+    this.#last = this.unkept ? undefined : { value: value.kept(), context };
+  }
+
+  #forget(): void {
+    if (this.#keptBytes > 0) this.#speaker.kept.replace(this.pattern, this.#keptBytes, 0);
+    this.#keptBytes = 0;
+    this.#last = undefined;
   }
 
   /** The listener has taken up messages: the speaker may send as many more. */
@@ -125,6 +148,7 @@ class Group implements Subscriber {
 
   fail(error: PatchbayError): void {
     this.#ended = true;
+    this.#forget();
     for (const publication of [...this.members]) publication.fail(error);
   }
 
@@ -146,7 +170,7 @@ class Group implements Subscriber {
     // What comes as a retained value is one, whatever the speaker said when it registered.
     const kept = context.headers?.[UNKEPT_HEADER] === undefined;
     if (kept && this.retained && (this.#speaker.retain || context.retained)) {
-      this.#last = { value: value.kept(), context };
+      this.#keep(value, context);
     }
     if (!context.retained) {
       for (const publication of this.members) this.#send(publication, value, context);
@@ -184,6 +208,8 @@ export class RelayedSpeaker implements SpeakerSource {
   readonly relayedFrom: Origin;
   /** The client's connection. */
   readonly session: Session;
+  /** The room for retained values that the client has here. */
+  readonly kept: KeptBytes;
   /** Whether one of the client's speakers at this address keeps its last value. */
   retain: boolean;
   /** How many speakers of the client have this address. */
@@ -202,6 +228,7 @@ export class RelayedSpeaker implements SpeakerSource {
    * @param address The speaker's address.
    * @param retain Whether it keeps its last value.
    * @param lines Credit lines by listener.
+   * @param kept The client's room for retained values.
    */
   constructor(
     session: Session,
@@ -209,8 +236,10 @@ export class RelayedSpeaker implements SpeakerSource {
     address: string,
     retain: boolean,
     lines: CreditLines,
+    kept: KeptBytes,
   ) {
     this.session = session;
+    this.kept = kept;
     this.relayedFrom = origin;
     this.address = address;
     this.retain = retain;
@@ -238,7 +267,9 @@ export class RelayedSpeaker implements SpeakerSource {
       group = new Group(this, terms, line);
     } else {
       const key = `${terms.overflow} ${terms.maxQueue} ${terms.retained}`;
-      group = this.#groups.get(key) ?? new Group(this, terms);
+      const joined = this.#groups.get(key);
+      // Who joins those whose last value is not kept would miss it: the next group has it anew.
+      group = joined === undefined || joined.unkept ? new Group(this, terms) : joined;
       this.#groups.set(key, group);
     }
     this.#groupOf.set(publication, group);

@@ -9,7 +9,7 @@ import type { DirectoryEntry } from "../directory.ts";
 import { PatchbayError } from "../errors.ts";
 import type { OutboundJob } from "../job.ts";
 import type { LinkConfig, LinkDriver } from "../link_plugin.ts";
-import type { ListenerEndpoint } from "../listener.ts";
+import type { ListenerEndpoint } from "../listener_endpoint.ts";
 import { TimerEntry, type TimerWheel } from "../timer_wheel.ts";
 import type { Subscription } from "../session/outbound.ts";
 import { Session, type SessionOptions } from "../session/session.ts";
@@ -34,6 +34,11 @@ export interface PeerHost {
   readonly holds?: boolean;
   /** So many failures in a row, and nothing more is tried until somebody calls. Default: no end. */
   readonly maxAttempts?: number;
+  /**
+   * Nothing more is tried: too many failures, or a refusal of the whole connection. Where this is not
+   * given, as one listener has many peers, a connection that was refused is made again.
+   */
+  gaveUp?(error: PatchbayError): void;
 }
 
 class Pause extends TimerEntry {
@@ -67,6 +72,8 @@ export class Peer {
   #connectedBefore = false;
   #failures = 0;
   #lastError: PatchbayError | undefined;
+  /** Why the other side will not have this one, if it has said so since the last connection. */
+  #refused: PatchbayError | undefined;
 
   /**
    * @param entry The bay.
@@ -103,6 +110,7 @@ export class Peer {
 
   /** Connects again, with back-off, as long as somebody needs it. */
   keep(): void {
+    this.#refused = undefined;
     void this.#keepTrying();
   }
 
@@ -123,8 +131,8 @@ export class Peer {
     try {
       await this.#subscribe(await this.connect(), listener);
     } catch (error) {
-      const known = PatchbayError.fromThrown(error);
-      if (final(known)) {
+      const known = this.#refusalIn(error);
+      if (isRefusal(known)) {
         this.#listeners.delete(listener);
         this.#joins.delete(listener);
         throw known;
@@ -252,6 +260,7 @@ export class Peer {
     if (this.#connectedBefore) statistics.reconnections++;
     this.#connectedBefore = true;
     this.#failures = 0;
+    this.#refused = undefined;
     this.#session = session;
     const opened = session;
     opened.ended.then((error) => this.#lost(opened, error));
@@ -263,6 +272,7 @@ export class Peer {
     if (this.#session !== session) return;
     this.#session = undefined;
     this.#lastError = error;
+    this.#heed(error);
     for (const listener of this.#listeners.keys()) this.#listeners.set(listener, undefined);
     for (const job of this.#jobs) {
       if (job.ended) this.#jobs.delete(job);
@@ -284,8 +294,9 @@ export class Peer {
     this.#trying = false;
     // Somebody may have come to need it in the very moment the last attempt ended.
     if (this.#session !== undefined || this.#stop.signal.aborted) return;
+    if (this.#refused !== undefined) return this.#giveUp(this.#refused);
     const { maxAttempts = Infinity } = this.#host;
-    if (this.#failures >= maxAttempts) return this.#giveUp();
+    if (this.#failures >= maxAttempts) return this.#giveUp(this.#exhausted());
     if (this.needed) {
       void this.#keepTrying();
     }
@@ -294,7 +305,8 @@ export class Peer {
   async #tryUntilRestored(): Promise<void> {
     const { config, timers } = this.#host;
     const { maxAttempts = Infinity } = this.#host;
-    while (this.needed && !this.#stop.signal.aborted && this.#failures < maxAttempts) {
+    const hopeful = () => this.#refused === undefined && this.#failures < maxAttempts;
+    while (this.needed && !this.#stop.signal.aborted && hopeful()) {
       const pause = this.#pause = new Pause();
       const ceiling = Math.min(
         config.reconnectMaxMs,
@@ -310,20 +322,37 @@ export class Peer {
         return;
       } catch (error) {
         this.#lastError = PatchbayError.fromThrown(error);
+        this.#heed(this.#lastError);
         this.#host.peerLost();
       }
     }
   }
 
-  /** Nothing more is tried: who waits for the connection is told. */
-  #giveUp(): void {
+  /** The other side may have said that it will not have this one: then nothing more is tried. */
+  #heed(error: PatchbayError): void {
+    if (this.#host.gaveUp !== undefined && isRefusal(error)) this.#refused = error;
+  }
+
+  /** What waits when a connection ends fails with `closed`; the refusal that ended it says more. */
+  #refusalIn(error: unknown): PatchbayError {
+    const known = PatchbayError.fromThrown(error);
+    const { cause } = known;
+    if (this.#host.gaveUp === undefined || !(cause instanceof PatchbayError)) return known;
+    return isRefusal(cause) ? cause : known;
+  }
+
+  #exhausted(): PatchbayError {
     const { module } = this.entry;
     const last = this.#lastError?.message ?? "it cannot be reached";
-    const error = new PatchbayError(
+    return new PatchbayError(
       "unavailable",
       `${module}: given up after ${this.#failures} attempts: ${last}`,
       { transport: this.#host.session.transport, remedy: "start it, or raise maxAttempts" },
     );
+  }
+
+  /** Nothing more is tried: who waits for the connection is told. */
+  #giveUp(error: PatchbayError): void {
     this.#lastError = error;
     const listeners = [...this.#listeners.keys()];
     const jobs = [...this.#jobs];
@@ -331,6 +360,7 @@ export class Peer {
     for (const listener of listeners) this.leave(listener);
     for (const listener of listeners) listener.fail(error);
     for (const job of jobs) job.fail(error);
+    this.#host.gaveUp?.(error);
   }
 
   /** The connection is back: listeners join again, jobs are attached again. */
@@ -353,8 +383,8 @@ export class Peer {
     try {
       await this.#subscribe(session, listener);
     } catch (error) {
-      const known = PatchbayError.fromThrown(error);
-      if (!final(known)) throw known;
+      const known = this.#refusalIn(error);
+      if (!isRefusal(known)) throw known;
       this.leave(listener);
       listener.fail(known);
     }
@@ -373,8 +403,8 @@ export class Peer {
   }
 }
 
-/** A refusal is final; anything else is tried again until the peer is gone. */
-function final(error: PatchbayError): boolean {
+/** Whether the other side has said no, which is final; anything else is tried again. */
+export function isRefusal(error: PatchbayError): boolean {
   return error.code === "forbidden" || error.code === "invalid" ||
     error.code === "unauthenticated" || error.details?.taken === true;
 }

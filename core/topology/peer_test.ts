@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { PatchbayError } from "../errors.ts";
 import { LINK_FIELDS, type LinkConfig, type LinkDriver } from "../link_plugin.ts";
-import { ListenerEndpoint } from "../listener.ts";
+import { ListenerEndpoint } from "../listener_endpoint.ts";
 import { Session } from "../session/session.ts";
 import { MemoryLink } from "../session/testing/memory_link.ts";
 import { settled, Side, turn, until } from "../session/testing/rig.ts";
