@@ -62,6 +62,11 @@ export interface Link {
    * nothing twice.
    */
   readonly shared?: boolean;
+  /**
+   * Whether each message of the peer comes in one frame, however large it is: where the link makes
+   * the frames out of something else.
+   */
+  readonly comesWhole?: boolean;
   /** Slots for newest values, where both sides share memory. */
   readonly slots?: LinkSlots;
   /** Who the peer has proved to be, where the wire can prove that. */

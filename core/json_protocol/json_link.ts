@@ -70,6 +70,8 @@ export class JsonLink implements Link, TextHandler {
   readonly detectsClose: boolean;
   /** As {@link Link.maxFrameBytes}. */
   readonly maxFrameBytes: number = MAX_FRAME_BYTES;
+  /** As {@link Link.comesWhole}: a text is a message. */
+  readonly comesWhole = true;
   /** As {@link Link.buffer}. */
   readonly buffer: Uint8Array;
   /** As {@link Link.view}. */

@@ -162,7 +162,9 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
     this.#creditStepBytes = Math.min(windowBytes / 4, windowBytes - heldFree);
     const whole = wholeBytes(link.maxFrameBytes, windowBytes);
     const message = options.maxMessageBytes + LARGEST_WHOLE;
-    this.#largestFrame = Math.max(MAX_FRAME_BYTES, Math.min(whole, message));
+    this.#largestFrame = link.comesWhole === true
+      ? message
+      : Math.max(MAX_FRAME_BYTES, Math.min(whole, message));
     this.sender = new Sender(link, options);
     this.outbound = new Outbound(this);
     this.#inbound = new Inbound(this);
