@@ -28,6 +28,7 @@ const PROGRESS =
  */
 const RUN_TIME_IMPORTS: readonly RegExp[] = [
   /host\/loader\.ts:/, // the plugin loader: what the user dropped in
+  /cli\/commands\/broker\.ts:/, // the plugin of MQTT: by the user's imports, or from ./plugins
   /bus\/frames\/load\.ts:/, // definitions that the user has generated
   /core\/conformance\/process_main\.ts:/, // the child process of a conformance case: the fixture
 ];
