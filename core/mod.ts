@@ -37,6 +37,7 @@ export * from "./contract.ts";
 export { deriveJobs } from "./derived_job.ts";
 export * from "./directory.ts";
 export * from "./errors.ts";
+export { type CallNotes, HandledCall } from "./handled_call.ts";
 export * from "./histogram.ts";
 export { guardReport, type Report, runHook } from "./hook.ts";
 export {
@@ -60,6 +61,12 @@ export * from "./listener_source.ts";
 export { isLoopback } from "./loopback.ts";
 export * from "./offers.ts";
 export * from "./open.ts";
+export {
+  contentTypeOf,
+  type PayloadForm,
+  type PlainPayload,
+  PlainPayloads,
+} from "./plain_payloads.ts";
 export * from "./plugin.ts";
 export * from "./prometheus.ts";
 export { Fifo, type Overflow, OVERFLOWS } from "./queue.ts";

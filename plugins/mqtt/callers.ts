@@ -8,6 +8,7 @@
 import { Buffer } from "node:buffer";
 import {
   type CallPort,
+  contentTypeOf,
   type OutboundCall,
   PatchbayError,
   type TransportContext,
@@ -15,7 +16,7 @@ import {
 import type { Connection, Packet, Properties } from "./connection.ts";
 import type { ResolvedConfig } from "./config.ts";
 import { nativeTopic } from "./native.ts";
-import { type Payload, type Payloads, typeOf } from "./payload.ts";
+import type { Payload, Payloads } from "./payload.ts";
 import type { Presence } from "./presence.ts";
 import { addHeaders, type Marks, type Topics } from "./topics.ts";
 
@@ -253,13 +254,13 @@ export class Callers {
       topic = this.#topics.callOf(server, desk.address);
     }
     if (five) return { topic, properties: this.#properties(pending, payload, marks) };
-    const type = typeOf(payload);
+    const type = contentTypeOf(payload);
     if (type !== undefined) marks["pb-type"] = type;
     return { topic: this.#topics.withTail(topic, id, pending.id, marks) };
   }
 
   #properties({ id }: Pending, payload: Payload, marks: Marks): Properties {
-    const type = typeOf(payload);
+    const type = contentTypeOf(payload);
     const properties: Properties = {
       responseTopic: this.#topics.replies,
       correlationData: Buffer.from(id, "latin1"),

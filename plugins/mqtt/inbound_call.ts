@@ -4,12 +4,14 @@
  * @module
  */
 
-import type { CallableEndpoint, CallSink, HandlerContext, Headers, Peer } from "@patchbay/core";
-import { PatchbayError } from "@patchbay/core";
+import {
+  type CallableEndpoint,
+  type CallNotes,
+  HandledCall,
+  type PatchbayError,
+} from "@patchbay/core";
 import type { QoS } from "./config.ts";
 import type { Sharing } from "./presence.ts";
-
-const NO_HEADERS: Headers = Object.freeze({});
 
 /** Where answers go. */
 export interface Answers {
@@ -34,66 +36,32 @@ export interface Return {
 }
 
 /** What is known of a call besides its value. */
-export interface Told {
+export interface Told extends CallNotes {
   readonly to: Return;
-  readonly headers: Headers | undefined;
-  readonly peer: Peer;
-  readonly timeoutMs: number;
 }
 
 /** One call that came. */
-export class InboundCall implements HandlerContext, CallSink {
-  abandoned = false;
-  running = false;
-  settled = false;
+export class InboundCall extends HandledCall {
   readonly desk: ServedAddress;
   readonly endpoint: CallableEndpoint;
   readonly to: Return;
-  readonly headers: Headers;
-  readonly peer: Peer;
   readonly #answers: Answers;
-  readonly #timeoutMs: number;
-  readonly #startedMs: number;
-  #abort: AbortController | undefined = undefined;
-  #gone = false;
 
   constructor(answers: Answers, desk: ServedAddress, told: Told) {
+    super(told);
     this.#answers = answers;
     this.desk = desk;
     this.endpoint = desk.next();
     this.to = told.to;
-    this.headers = told.headers ?? NO_HEADERS;
-    this.peer = told.peer;
-    this.#timeoutMs = told.timeoutMs;
-    this.#startedMs = told.timeoutMs === Infinity ? 0 : performance.now();
   }
 
   get address(): string {
     return this.desk.address;
   }
 
-  get remainingMs(): number {
-    if (this.#timeoutMs === Infinity) return Infinity;
-    return Math.max(0, this.#timeoutMs - (performance.now() - this.#startedMs));
-  }
-
-  get signal(): AbortSignal {
-    this.#abort ??= new AbortController();
-    if (this.#gone) this.abort();
-    return this.#abort.signal;
-  }
-
-  abort(): void {
-    this.#gone = true;
-    this.#abort?.abort(new DOMException("the caller has given up", "AbortError"));
-  }
-
-  succeed(value: unknown): void {
-    if (!this.settled) this.#answers.succeed(this, value);
-  }
-
-  fail(error: unknown): void {
-    if (!this.settled) this.#answers.fail(this, PatchbayError.fromThrown(error));
+  protected answer(value: unknown, error: PatchbayError | undefined): void {
+    if (error === undefined) this.#answers.succeed(this, value);
+    else this.#answers.fail(this, error);
   }
 }
 

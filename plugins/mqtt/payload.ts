@@ -1,117 +1,33 @@
 /**
- * Values as the payloads of messages: the plain encoded value, written and read here.
+ * Values as MQTT.js takes them: text, or a Buffer.
  *
  * @module
  */
 
 import { Buffer } from "node:buffer";
-import { type Codec, type CodecTable, json, PatchbayError } from "@patchbay/core";
+import { type CodecTable, type PlainPayload, PlainPayloads } from "@patchbay/core";
 
 /** An encoded value. */
-export interface Payload {
-  /** The bytes, or the text. */
-  readonly data: Buffer | string;
-  /** The codec. */
-  readonly codec: Codec;
-  /** Its size in bytes. */
-  readonly bytes: number;
-}
+export type Payload = PlainPayload<Buffer>;
 
 /** Encodes and decodes the values of one bay. */
-export class Payloads {
-  readonly #codecs: CodecTable;
-  readonly #preferred: Codec;
-  readonly #msgpack: Codec;
-  readonly #raw: Codec;
-  readonly #byType = new Map<string, Codec>();
-  /** The largest payload, in bytes. */
-  readonly max: number;
+export type Payloads = PlainPayloads<Buffer>;
 
-  private constructor(codecs: CodecTable, preferred: string, max: number) {
-    this.#codecs = codecs;
-    this.#preferred = codecs.get(preferred);
-    this.#msgpack = codecs.get("msgpack");
-    this.#raw = codecs.get("raw");
-    this.max = max;
-  }
-
-  /**
-   * Loads what is needed.
-   *
-   * @param codecs The codecs of the bay.
-   * @param preferred The codec of contracts that name none.
-   * @param max The largest payload, in bytes.
-   */
-  static async load(codecs: CodecTable, preferred: string, max: number): Promise<Payloads> {
-    for (const name of codecs.names) await codecs.load(name);
-    return new Payloads(codecs, preferred, max);
-  }
-
-  /**
-   * Encodes a value.
-   *
-   * @param value The value.
-   * @param name The codec that the contract names.
-   * @throws {PatchbayError} `invalid`, naming the path; `too_large`.
-   */
-  encode(value: unknown, name: string | undefined): Payload {
-    if (name !== undefined) return this.#with(this.#codecs.get(name), value);
-    if (value instanceof Uint8Array) return this.#with(this.#raw, value);
-    if (this.#preferred !== json) return this.#with(this.#preferred, value);
-    try {
-      return this.#with(json, value);
-    } catch (error) {
-      if ((error as PatchbayError).code !== "invalid") throw error;
-      // Bytes and bigint inside: what no codec can carry is refused once more, naming its path.
-      return this.#with(this.#msgpack, value);
-    }
-  }
-
-  /**
-   * Decodes a payload.
-   *
-   * @param bytes The payload.
-   * @param type Its content type or codec; `undefined`: JSON.
-   * @throws {PatchbayError} `protocol`; `too_large`.
-   */
-  decode(bytes: Uint8Array, type: string | undefined): unknown {
-    if (bytes.length > this.max) throw this.#tooLarge(bytes.length);
-    if (type === undefined) return json.decode(bytes);
-    let codec = this.#byType.get(type);
-    if (codec === undefined) {
-      if (!this.#codecs.has(type)) {
-        throw new PatchbayError("protocol", `the type ${JSON.stringify(type)} is unknown`, {
-          remedy: `known are ${this.#codecs.names.join(", ")}`,
-        });
-      }
-      this.#byType.set(type, codec = this.#codecs.get(type));
-    }
-    return codec.decode(bytes);
-  }
-
-  #with(codec: Codec, value: unknown): Payload {
-    if (codec.encodeText !== undefined) {
-      const data = codec.encodeText(value);
-      // Three bytes a code unit at most: only long ones are measured.
-      const bytes = data.length * 3 > this.max ? Buffer.byteLength(data) : data.length;
-      if (bytes > this.max) throw this.#tooLarge(bytes);
-      return { data, codec, bytes };
-    }
-    const bytes = codec.encode(value);
-    if (bytes.length > this.max) throw this.#tooLarge(bytes.length);
-    const data = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    return { data, codec, bytes: bytes.length };
-  }
-
-  #tooLarge(size: number): PatchbayError {
-    return new PatchbayError("too_large", `the message has ${size} bytes, the limit ${this.max}`, {
-      details: { size, max: this.max },
-      remedy: "raise maxMessageBytes on both sides, or send less",
-    });
-  }
-}
-
-/** The content type that a message tells; `undefined` for JSON, which needs no telling. */
-export function typeOf({ codec }: Payload): string | undefined {
-  return codec === json ? undefined : codec.contentType;
+/**
+ * Loads what is needed to encode and decode.
+ *
+ * @param codecs The codecs of the bay.
+ * @param preferred The codec of contracts that name none.
+ * @param max The largest payload, in bytes.
+ */
+export function loadPayloads(
+  codecs: CodecTable,
+  preferred: string,
+  max: number,
+): Promise<Payloads> {
+  return PlainPayloads.load<Buffer>(codecs, preferred, max, {
+    wrap: (bytes) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength),
+    // Three bytes a code unit at most: only long ones are measured.
+    byteLength: (text) => text.length * 3 > max ? Buffer.byteLength(text) : text.length,
+  });
 }

@@ -8,6 +8,7 @@
 import type { Buffer } from "node:buffer";
 import {
   type CallableEndpoint,
+  contentTypeOf,
   PatchbayError,
   type Registration,
   type TransportContext,
@@ -21,7 +22,7 @@ import {
   type Told,
 } from "./inbound_call.ts";
 import { nativeTopic } from "./native.ts";
-import { type Payloads, typeOf } from "./payload.ts";
+import type { Payloads } from "./payload.ts";
 import type { Presence } from "./presence.ts";
 import { headersOf, topicMatches, type Topics } from "./topics.ts";
 
@@ -205,7 +206,7 @@ export class Servers implements Answers {
       const payload = this.#payloads.encode(value, contract.codec);
       this.#over(call);
       statistics.bytesOut += payload.bytes;
-      this.#answer(call.to, payload.data, typeOf(payload), false);
+      this.#answer(call.to, payload.data, contentTypeOf(payload), false);
     } catch (error) {
       const known = PatchbayError.fromThrown(error);
       statistics.countError(known.code);

@@ -6,6 +6,7 @@
  */
 
 import {
+  contentTypeOf,
   type EventContext,
   PatchbayError,
   type SpeakerEndpoint,
@@ -15,7 +16,7 @@ import {
 import { badTopic, type QoS, qosOf, type ResolvedConfig } from "./config.ts";
 import type { Connection, Properties, PublishOptions } from "./connection.ts";
 import { nativeTopic } from "./native.ts";
-import { type Payload, type Payloads, typeOf } from "./payload.ts";
+import type { Payload, Payloads } from "./payload.ts";
 import type { Presence } from "./presence.ts";
 import { addHeaders, type Marks, type Topics } from "./topics.ts";
 
@@ -162,7 +163,7 @@ export class Speaking {
   ): { topic: string; options: PublishOptions } {
     const { endpoint, qos, expiryS } = desk;
     const { origin, sequence, headers, priority } = event;
-    const type = typeOf(payload);
+    const type = contentTypeOf(payload);
     const retain = endpoint.retain;
     const marks: Marks = {};
     if (priority !== NORMAL) marks["pb-priority"] = String(priority);

@@ -26,7 +26,7 @@ import type { ResolvedConfig } from "./config.ts";
 import { Connection, type Packet } from "./connection.ts";
 import { Extras, type MqttExtras } from "./extras.ts";
 import { Hearing } from "./hearing.ts";
-import { Payloads } from "./payload.ts";
+import { loadPayloads, type Payloads } from "./payload.ts";
 import { type BayNote, Presence } from "./presence.ts";
 import { Servers } from "./servers.ts";
 import { Speaking } from "./speaking.ts";
@@ -99,7 +99,7 @@ export class MqttTransport implements Transport<MqttExtras> {
    */
   static async open(context: TransportContext, config: ResolvedConfig): Promise<MqttTransport> {
     const max = config.maxMessageBytes ?? context.maxMessageBytes;
-    const payloads = await Payloads.load(context.codecs, config.codec, max);
+    const payloads = await loadPayloads(context.codecs, config.codec, max);
     const transport = new MqttTransport(context, config, payloads);
     await transport.#connection.open();
     try {

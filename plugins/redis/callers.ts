@@ -15,7 +15,7 @@ import type { Connections } from "./connections.ts";
 import type { RedisConfig } from "./config.ts";
 import { isLoss } from "./errors.ts";
 import type { Names } from "./names.ts";
-import { type Payloads, type Read, readFields, textField, textOf } from "./payload.ts";
+import { type Payloads, type Read, readFields, textField, textOf, valueFields } from "./payload.ts";
 import type { Dependent, Presence } from "./presence.ts";
 import { ReadLoop } from "./read_loop.ts";
 import type { Sender } from "./sender.ts";
@@ -286,7 +286,7 @@ export class Callers implements Dependent {
     statistics.bytesOut += bytes;
     this.#queuedBytes += bytes;
     const { module } = this.#context.identity;
-    const args = [desk.key, "NOMKSTREAM", "*", ...this.#payloads.fields(payload)];
+    const args = [desk.key, "NOMKSTREAM", "*", ...valueFields(payload)];
     args.push("id", id, "reply", this.#repliesKey, "from", module);
     const { remainingMs } = call;
     if (remainingMs !== Infinity) args.push("timeout", String(Math.ceil(remainingMs)));

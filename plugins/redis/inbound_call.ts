@@ -4,10 +4,12 @@
  * @module
  */
 
-import type { CallableEndpoint, CallSink, HandlerContext, Headers, Peer } from "@patchbay/core";
-import { PatchbayError } from "@patchbay/core";
-
-const NO_HEADERS: Headers = Object.freeze({});
+import {
+  type CallableEndpoint,
+  type CallNotes,
+  HandledCall,
+  type PatchbayError,
+} from "@patchbay/core";
 
 /** Where answers go. */
 export interface Answers {
@@ -17,41 +19,31 @@ export interface Answers {
   fail(call: InboundCall, error: PatchbayError): void;
 }
 
-/** One call that came. */
-export class InboundCall implements HandlerContext, CallSink {
-  abandoned = false;
-  running = false;
-  settled = false;
-  readonly desk: ServedAddress;
-  readonly endpoint: CallableEndpoint;
-  readonly entry: string;
+/** What is known of a call besides its value. */
+export interface Told extends CallNotes {
   /** The caller's number for it. */
   readonly id: string;
   /** The stream that takes the reply. */
   readonly reply: string | undefined;
   /** The caller's bay; `undefined`: a foreign program. */
   readonly origin: string | undefined;
-  readonly headers: Headers;
-  readonly peer: Peer;
-  readonly #answers: Answers;
-  readonly #timeoutMs: number;
-  readonly #startedMs: number;
-  #abort: AbortController | undefined = undefined;
-  #gone = false;
+}
 
-  constructor(
-    answers: Answers,
-    desk: ServedAddress,
-    entry: string,
-    told: {
-      readonly id: string;
-      readonly reply: string | undefined;
-      readonly origin: string | undefined;
-      readonly headers: Headers | undefined;
-      readonly peer: Peer;
-      readonly timeoutMs: number;
-    },
-  ) {
+/** One call that came. */
+export class InboundCall extends HandledCall {
+  readonly desk: ServedAddress;
+  readonly endpoint: CallableEndpoint;
+  readonly entry: string;
+  /** As {@link Told.id}. */
+  readonly id: string;
+  /** As {@link Told.reply}. */
+  readonly reply: string | undefined;
+  /** As {@link Told.origin}. */
+  readonly origin: string | undefined;
+  readonly #answers: Answers;
+
+  constructor(answers: Answers, desk: ServedAddress, entry: string, told: Told) {
+    super(told);
     this.#answers = answers;
     this.desk = desk;
     this.endpoint = desk.next();
@@ -59,38 +51,15 @@ export class InboundCall implements HandlerContext, CallSink {
     this.id = told.id;
     this.reply = told.reply;
     this.origin = told.origin;
-    this.headers = told.headers ?? NO_HEADERS;
-    this.peer = told.peer;
-    this.#timeoutMs = told.timeoutMs;
-    this.#startedMs = told.timeoutMs === Infinity ? 0 : performance.now();
   }
 
   get address(): string {
     return this.desk.address;
   }
 
-  get remainingMs(): number {
-    if (this.#timeoutMs === Infinity) return Infinity;
-    return Math.max(0, this.#timeoutMs - (performance.now() - this.#startedMs));
-  }
-
-  get signal(): AbortSignal {
-    this.#abort ??= new AbortController();
-    if (this.#gone) this.abort();
-    return this.#abort.signal;
-  }
-
-  abort(): void {
-    this.#gone = true;
-    this.#abort?.abort(new DOMException("the caller has given up", "AbortError"));
-  }
-
-  succeed(value: unknown): void {
-    if (!this.settled) this.#answers.succeed(this, value);
-  }
-
-  fail(error: unknown): void {
-    if (!this.settled) this.#answers.fail(this, PatchbayError.fromThrown(error));
+  protected answer(value: unknown, error: PatchbayError | undefined): void {
+    if (error === undefined) this.#answers.succeed(this, value);
+    else this.#answers.fail(this, error);
   }
 }
 

@@ -16,7 +16,7 @@ import type { Connections } from "./connections.ts";
 import type { RedisConfig } from "./config.ts";
 import type { Listening } from "./listening.ts";
 import type { Names } from "./names.ts";
-import type { Payloads } from "./payload.ts";
+import { addType, type Payloads } from "./payload.ts";
 import type { Presence } from "./presence.ts";
 import type { Retained } from "./retained.ts";
 import type { Sender } from "./sender.ts";
@@ -128,7 +128,7 @@ export class LogSpeakers {
           "value",
           payload.data,
         ];
-        this.#payloads.addType(args, payload);
+        addType(args, payload);
         args.push("origin", event.origin, "seq", String(event.sequence), "from", module);
         if (event.priority !== 128) args.push("priority", String(event.priority));
         if (event.headers !== undefined) args.push("headers", JSON.stringify(event.headers));

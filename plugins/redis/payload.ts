@@ -8,18 +8,20 @@
  */
 
 import { Buffer } from "node:buffer";
-import { type Codec, type CodecTable, json, PatchbayError } from "@patchbay/core";
+import {
+  type CodecTable,
+  contentTypeOf,
+  PatchbayError,
+  type PlainPayload,
+  PlainPayloads,
+} from "@patchbay/core";
 import { asBuffer } from "./connections.ts";
 
 /** An encoded value. */
-export interface Payload {
-  /** The bytes, or the text. */
-  readonly data: Buffer | string;
-  /** The codec. */
-  readonly codec: Codec;
-  /** Its size in bytes. */
-  readonly bytes: number;
-}
+export type Payload = PlainPayload<Buffer>;
+
+/** Encodes and decodes the values of one bay. */
+export type Payloads = PlainPayloads<Buffer>;
 
 /** The fields of an entry that mean something. */
 export interface Fields {
@@ -84,107 +86,32 @@ function byteLength(text: string): number {
   return text.length;
 }
 
-/** Encodes and decodes the values of one bay. */
-export class Payloads {
-  readonly #codecs: CodecTable;
-  readonly #preferred: Codec;
-  readonly #msgpack: Codec;
-  readonly #raw: Codec;
-  readonly #byType = new Map<string, Codec>();
-  /** The largest payload, in bytes. */
-  readonly max: number;
+/**
+ * Loads what is needed to encode and decode.
+ *
+ * @param codecs The codecs of the bay.
+ * @param preferred The codec of contracts that name none.
+ * @param max The largest payload, in bytes.
+ */
+export function loadPayloads(
+  codecs: CodecTable,
+  preferred: string,
+  max: number,
+): Promise<Payloads> {
+  return PlainPayloads.load<Buffer>(codecs, preferred, max, { wrap: asBuffer, byteLength });
+}
 
-  private constructor(codecs: CodecTable, preferred: string, max: number) {
-    this.#codecs = codecs;
-    this.#preferred = codecs.get(preferred);
-    this.#msgpack = codecs.get("msgpack");
-    this.#raw = codecs.get("raw");
-    this.max = max;
-  }
+/** The fields of a value: `value`, and `type` unless it is JSON. */
+export function valueFields(payload: Payload): (string | Buffer)[] {
+  const fields = ["value", payload.data];
+  addType(fields, payload);
+  return fields;
+}
 
-  /**
-   * Loads what is needed.
-   *
-   * @param codecs The codecs of the bay.
-   * @param preferred The codec of contracts that name none.
-   * @param max The largest payload, in bytes.
-   */
-  static async load(codecs: CodecTable, preferred: string, max: number): Promise<Payloads> {
-    for (const name of codecs.names) await codecs.load(name);
-    return new Payloads(codecs, preferred, max);
-  }
-
-  /**
-   * Encodes a value.
-   *
-   * @param value The value.
-   * @param name The codec that the contract names.
-   * @throws {PatchbayError} `invalid`, naming the path; `too_large`.
-   */
-  encode(value: unknown, name: string | undefined): Payload {
-    if (name !== undefined) return this.#with(this.#codecs.get(name), value);
-    if (value instanceof Uint8Array) return this.#with(this.#raw, value);
-    if (this.#preferred !== json) return this.#with(this.#preferred, value);
-    try {
-      return this.#with(json, value);
-    } catch (error) {
-      if ((error as PatchbayError).code !== "invalid") throw error;
-      // Bytes and bigint inside: what no codec can carry is refused once more, naming its path.
-      return this.#with(this.#msgpack, value);
-    }
-  }
-
-  /**
-   * Decodes a payload.
-   *
-   * @param bytes The payload.
-   * @param type Its content type or codec; `undefined`: what the contract names, or JSON.
-   * @throws {PatchbayError} `protocol`; `too_large`.
-   */
-  decode(bytes: Uint8Array, type: string | undefined): unknown {
-    if (bytes.length > this.max) throw this.#tooLarge(bytes.length);
-    if (type === undefined) return json.decode(bytes);
-    let codec = this.#byType.get(type);
-    if (codec === undefined) {
-      if (!this.#codecs.has(type)) {
-        throw new PatchbayError("protocol", `the type ${JSON.stringify(type)} is unknown`, {
-          remedy: `known are ${this.#codecs.names.join(", ")}`,
-        });
-      }
-      this.#byType.set(type, codec = this.#codecs.get(type));
-    }
-    return codec.decode(bytes);
-  }
-
-  /** The fields of a value: `value`, and `type` unless it is JSON. */
-  fields(payload: Payload): (string | Buffer)[] {
-    if (payload.codec === json) return ["value", payload.data];
-    return ["value", payload.data, "type", payload.codec.contentType];
-  }
-
-  /** Adds the field `type`, unless the value is JSON. */
-  addType(args: (string | Buffer)[], payload: Payload): void {
-    if (payload.codec !== json) args.push("type", payload.codec.contentType);
-  }
-
-  #with(codec: Codec, value: unknown): Payload {
-    if (codec.encodeText !== undefined) {
-      const text = codec.encodeText(value);
-      const size = byteLength(text);
-      if (size > this.max) throw this.#tooLarge(size);
-      return { data: text, codec, bytes: size };
-    }
-    const bytes = codec.encode(value);
-    if (bytes.length > this.max) throw this.#tooLarge(bytes.length);
-    return { data: asBuffer(bytes), codec, bytes: bytes.length };
-  }
-
-  #tooLarge(size: number): PatchbayError {
-    return new PatchbayError("too_large", `the message has ${size} bytes, the limit ${this.max}`, {
-      details: { size, max: this.max },
-      remedy: "raise maxMessageBytes on both sides, or send less",
-    });
-  }
+/** Adds the field `type`, unless the value is JSON. */
+export function addType(args: (string | Buffer)[], payload: Payload): void {
+  const type = contentTypeOf(payload);
+  if (type !== undefined) args.push("type", type);
 }
 
 /** The fields of an entry as it was read. */

@@ -15,7 +15,7 @@ import {
 import type { Connections } from "./connections.ts";
 import type { RedisConfig } from "./config.ts";
 import type { Names } from "./names.ts";
-import { type Fields, type Payload, type Payloads, readHeaders } from "./payload.ts";
+import { type Fields, type Payload, type Payloads, readHeaders, valueFields } from "./payload.ts";
 
 /** Forgets the last value if it is of this bay, and no newer one of another. */
 const FORGET = `
@@ -69,7 +69,7 @@ export class Retained {
   keep(address: string, payload: Payload, event: EventContext): void {
     const { main } = this.#connections;
     const key = this.#names.last(address);
-    const args = this.#payloads.fields(payload);
+    const args = valueFields(payload);
     if (args.length === 2) args.push("type", "application/json");
     args.push("origin", event.origin, "seq", String(event.sequence));
     args.push("priority", String(event.priority));

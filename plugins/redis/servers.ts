@@ -16,7 +16,15 @@ import { type Client, type Connections, inBytes } from "./connections.ts";
 import { isLoss } from "./errors.ts";
 import { type Answers, InboundCall, ServedAddress } from "./inbound_call.ts";
 import { moduleOf, type Names } from "./names.ts";
-import { type Payloads, type Read, readFields, readHeaders, textField, textOf } from "./payload.ts";
+import {
+  type Payloads,
+  type Read,
+  readFields,
+  readHeaders,
+  textField,
+  textOf,
+  valueFields,
+} from "./payload.ts";
 import { type Dependent, type Presence, readerOf, SERVERS_GROUP } from "./presence.ts";
 import { ReadLoop } from "./read_loop.ts";
 import type { Arg, Sender } from "./sender.ts";
@@ -197,7 +205,7 @@ export class Servers implements Answers, Dependent {
     try {
       const payload = this.#payloads.encode(value, contract.codec);
       statistics.bytesOut += payload.bytes;
-      this.#answer(call, this.#payloads.fields(payload));
+      this.#answer(call, valueFields(payload));
     } catch (error) {
       const known = PatchbayError.fromThrown(error);
       statistics.countError(known.code);

@@ -29,7 +29,7 @@ import { Listening } from "./listening.ts";
 import { LogSpeakers } from "./log_speakers.ts";
 import { Logs } from "./logs.ts";
 import { Names } from "./names.ts";
-import { Payloads } from "./payload.ts";
+import { loadPayloads, type Payloads } from "./payload.ts";
 import { Presence } from "./presence.ts";
 import { Retained } from "./retained.ts";
 import { Sender } from "./sender.ts";
@@ -154,7 +154,7 @@ export class RedisTransport implements Transport<RedisExtras> {
    */
   static async open(context: TransportContext, config: ResolvedConfig): Promise<RedisTransport> {
     const max = config.maxMessageBytes ?? context.maxMessageBytes;
-    const payloads = await Payloads.load(context.codecs, config.codec, max);
+    const payloads = await loadPayloads(context.codecs, config.codec, max);
     const connections: Connections = new Connections(config, context, {
       lost: (reason) => transport.#lost(reason),
       back: () => transport.#back(),
