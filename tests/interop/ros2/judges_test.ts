@@ -304,6 +304,9 @@ async function judge(stack: Stack): Promise<void> {
     const writer = bytesWriter(place, us, "rt/there", RELIABLE);
     const { got, reader } = bytesReader(place, us, "rt/back", RELIABLE);
     await place.until(() => writer.matched.length + reader.matched.length === 2, "a match");
+    // It echoes only to whom it knows, and news of our reader gets lost like anything else.
+    await peer.until((line) => line === "matched r 1");
+    await peer.until((line) => line === "matched w 1");
     const sizes = Array.from({ length: 60 }, (_, n) => n % 20 === 19 ? 200_000 : 10 * n);
     for (const [n, size] of sizes.entries()) {
       await writer.writable(size);
