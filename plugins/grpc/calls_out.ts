@@ -15,7 +15,7 @@ import {
   type TransportStatistics,
 } from "@patchbay/core";
 import { type Bodies, sizeOf } from "./bodies.ts";
-import type { Channel, RawCall } from "./channels.ts";
+import { type Channel, deadlineAfter, type RawCall } from "./channels.ts";
 import { messages, PATH } from "./messages.ts";
 import { addHeaders, FROM, PRIORITY } from "./metadata.ts";
 import { errorOf } from "./statuses.ts";
@@ -216,7 +216,7 @@ export class CallWay implements CallPort {
     const { statistics } = this.#host;
     const { call, message } = sent;
     const left = call.remainingMs;
-    const deadline = left === Infinity ? Infinity : Date.now() + left;
+    const deadline = left === Infinity ? Infinity : deadlineAfter(left);
     try {
       const raw = sent.raw = this.#host.channelTo(sent.urls[0]).call(`${PATH}Call`, deadline);
       raw.start(sent.metadata, sent);

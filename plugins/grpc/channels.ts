@@ -51,6 +51,16 @@ const same = (bytes: Buffer): Buffer => bytes;
 /** The window of a connection and of each stream: enough for a large message not to wait. */
 const WINDOW_BYTES = 4 * 1024 * 1024;
 
+/**
+ * A deadline as grpc-js takes it: on a clock of whole milliseconds, and so never too early. The
+ * caller's own timer goes first.
+ *
+ * @param leftMs How long is left, in milliseconds.
+ */
+export function deadlineAfter(leftMs: number): number {
+  return Date.now() + Math.ceil(leftMs) + 1;
+}
+
 /** One channel, to one place or to several that are equals. */
 export class Channel {
   /** Where it leads, for messages. */

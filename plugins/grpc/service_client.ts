@@ -8,7 +8,7 @@ import type { Buffer } from "node:buffer";
 import { Metadata, status, type StatusObject } from "npm:@grpc/grpc-js@1.14.7";
 import { type Headers, nearest, PatchbayError } from "@patchbay/core";
 import { locateRuntimeDir, socketPath } from "@patchbay/host";
-import { Channel } from "./channels.ts";
+import { Channel, deadlineAfter } from "./channels.ts";
 import { addHeaders } from "./metadata.ts";
 import { loadProto, type ProtoFile, type ProtoMethod, type ProtoService } from "./proto_file.ts";
 import { errorOf } from "./statuses.ts";
@@ -232,7 +232,7 @@ export class ServiceClient<Service extends ServiceShape<Service> = AnyService>
   }
 
   #deadline({ timeoutMs = this.#options.timeoutMs ?? DEFAULT_TIMEOUT_MS }: MethodOptions): number {
-    return timeoutMs === Infinity ? Infinity : Date.now() + timeoutMs;
+    return timeoutMs === Infinity ? Infinity : deadlineAfter(timeoutMs);
   }
 
   #unary(method: ProtoMethod, request: unknown, options: MethodOptions): Promise<unknown> {
