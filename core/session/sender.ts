@@ -24,6 +24,14 @@ import { type Origin, Passing } from "./passing.ts";
 
 /** Most bodies are smaller: while there is credit for so much, they are encoded in place. */
 const LIKELY_BYTES = 4 * 1024;
+/**
+ * What {@link Sender} does with a value: nothing, it encodes it, or something was sent meanwhile.
+ * Numbers, and no `finally`: with words and one a call took 0.4 to 1.1 µs longer.
+ */
+const IDLE = 0;
+const ENCODING = 1;
+const DISTURBED = 2;
+
 /** The longest error message that is sent, in UTF-16 code units. */
 const MAX_MESSAGE_LENGTH = 4096;
 
@@ -81,7 +89,7 @@ export class Sender {
   /** The size of the last body that was not encoded in place: after a large one, few are small. */
   #lastBytes = 0;
   /** Whether a value is being encoded, and whether its own code has sent something meanwhile. */
-  #encoding: "no" | "yes" | "disturbed" = "no";
+  #encoding: number = IDLE;
 
   /**
    * @param link Where frames go.
@@ -174,16 +182,17 @@ export class Sender {
    *   something over this connection: that would lie where the value is being written.
    */
   encodeInto(codec: Codec, value: unknown, target: Uint8Array, at: number): number {
-    this.#encoding = "yes";
-    let disturbed: boolean;
+    this.#encoding = ENCODING;
     let bytes: number;
     try {
       bytes = codec.encodeInto(value, target, at);
-    } finally {
-      disturbed = this.#isDisturbed;
-      this.#encoding = "no";
+    } catch (error) {
+      this.#encoding = IDLE;
+      throw error;
     }
-    if (disturbed) throw sentMeanwhile();
+    const after = this.#encoding;
+    this.#encoding = IDLE;
+    if (after !== ENCODING) throw sentMeanwhile();
     return bytes;
   }
 
@@ -193,26 +202,22 @@ export class Sender {
    * @throws {PatchbayError} `invalid`: another value is being encoded, whose own code sends this one.
    */
   checkIdle(): void {
-    if (this.#encoding !== "no") throw sentMeanwhile();
+    if (this.#encoding !== IDLE) throw sentMeanwhile();
   }
 
   /** Encodes into memory of its own: what is sent meanwhile lies elsewhere, but is in its place. */
   #apart(encode: () => Uint8Array): Uint8Array {
-    this.#encoding = "yes";
+    this.#encoding = ENCODING;
     try {
       return encode();
     } finally {
-      this.#encoding = "no";
+      this.#encoding = IDLE;
     }
-  }
-
-  get #isDisturbed(): boolean {
-    return this.#encoding === "disturbed";
   }
 
   /** Something is sent that cannot be refused. */
   #disturb(): void {
-    if (this.#encoding === "yes") this.#encoding = "disturbed";
+    if (this.#encoding === ENCODING) this.#encoding = DISTURBED;
   }
 
   /** Whether bytes are the whole of a frame's body, as they are. */
