@@ -38,7 +38,11 @@ export abstract class HandledCall implements HandlerContext, CallSink {
   #abort: AbortController | undefined = undefined;
   #gone = false;
 
-  /** @param notes What is known of it. */
+  /**
+   * A call that has come.
+   *
+   * @param notes What is known of it.
+   */
   constructor({ peer, headers, timeoutMs }: CallNotes) {
     this.headers = headers ?? NO_HEADERS;
     this.peer = peer;
