@@ -277,11 +277,16 @@ class PerformedAction implements Performing {
       return refuse(PatchbayError.fromThrown(error));
     }
     const sent = () => {
-      if (isBay) return goal.told();
       // Written is not there yet: the client may not know the writer of answers by now.
-      void this.#services[2].settled(FEEDBACK_MS).then(() => goal.told());
+      const arrived = isBay ? undefined : this.#services[2].settled(FEEDBACK_MS);
+      void Promise.all([arrived, this.#isHeardBy(guid)]).then(() => goal.told());
     };
     return { payload: response.encode({ accepted: true, stamp }), sent };
+  }
+
+  /** What is written before its reader is known is lost: that is another announcement. */
+  #isHeardBy(guid: string): Promise<boolean> {
+    return this.#feedback.untilMatchedBy(guid.slice(0, 24), FEEDBACK_MS);
   }
 
   async #getResult(payload: Uint8Array, { writer }: Request): Promise<Answer> {
@@ -290,6 +295,7 @@ class PerformedAction implements Performing {
     const goal = this.#goals.get(idOf(goal_id));
     if (goal !== undefined) {
       // Who asks for the result knows that the goal is accepted.
+      await this.#isHeardBy(writer.guid);
       goal.told();
       const { payload, parameters } = await goal.outcome;
       if (this.#node.isBay(writer.guid)) return { payload, parameters };

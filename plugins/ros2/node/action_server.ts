@@ -21,7 +21,7 @@ import {
   uuidOf,
 } from "./action_messages.ts";
 import { QOS_PROFILES } from "./qos_profiles.ts";
-import { ServiceServer } from "./service.ts";
+import { type Request, ServiceServer } from "./service.ts";
 
 /** A goal that was accepted, for who works on it. */
 export interface AcceptedGoal {
@@ -59,6 +59,11 @@ interface Goal {
 
 /** How many goals that have ended are remembered, so that late questions find their results. */
 const MAX_ENDED = 256;
+/**
+ * How long work waits for the reader of its feedback to be known, and a result for the feedback
+ * before it to arrive, in milliseconds.
+ */
+const FEEDBACK_MS = 250;
 /** How many goals are worked on at once. */
 const MAX_ACTIVE = 1024;
 
@@ -95,7 +100,7 @@ export class ActionServer implements Disposable {
       qos: QOS_PROFILES.action_status,
     });
     this.#services = [
-      new ServiceServer(participant, parts.sendGoal, (request) => this.#sendGoal(request)),
+      new ServiceServer(participant, parts.sendGoal, (goal, by) => this.#sendGoal(goal, by)),
       new ServiceServer(participant, parts.getResult, (request) => this.#getResult(request)),
       new ServiceServer(participant, parts.cancelGoal, (request) => this.#cancelGoal(request)),
     ];
@@ -124,7 +129,7 @@ export class ActionServer implements Disposable {
     }));
   }
 
-  async #sendGoal(request: Uint8Array): Promise<Uint8Array> {
+  async #sendGoal(request: Uint8Array, { writer }: Request): Promise<Uint8Array> {
     const { sendGoal } = this.#options.type;
     const { goal_id, goal } = sendGoal.request.decode(request) as { goal_id: Uuid; goal: unknown };
     const id = idOf(goal_id);
@@ -132,11 +137,11 @@ export class ActionServer implements Disposable {
     // An id that is known is no new goal. While this one is decided on, others may have come.
     const hasPlace = () => !this.#closed && !this.#goals.has(id) && this.active < MAX_ACTIVE;
     const accepted = hasPlace() && await (this.#options.accept?.(goal, id) ?? true) && hasPlace();
-    if (accepted) this.#begin(id, stamp, goal);
+    if (accepted) this.#begin(id, stamp, goal, writer.guid.slice(0, 24));
     return sendGoal.response.encode({ accepted, stamp });
   }
 
-  #begin(id: string, stamp: Stamp, value: unknown): void {
+  #begin(id: string, stamp: Stamp, value: unknown, client: string): void {
     const goal: Goal = {
       id,
       stamp,
@@ -147,13 +152,15 @@ export class ActionServer implements Disposable {
     };
     this.#goals.set(id, goal);
     this.#publish();
-    void this.#work(goal, value);
+    void this.#work(goal, value, client);
   }
 
-  async #work(goal: Goal, value: unknown): Promise<void> {
+  async #work(goal: Goal, value: unknown, client: string): Promise<void> {
     const { id, controller } = goal;
     // Its answer leaves before its first feedback.
     await new Promise((resolve) => setTimeout(resolve, 0));
+    // What is written before its reader is known is lost: that is another announcement.
+    await this.#feedback.untilMatchedBy(client, FEEDBACK_MS);
     if (goal.status === GoalStatus.accepted) goal.status = GoalStatus.executing;
     this.#publish();
     const { type, execute, onReport } = this.#options;
@@ -189,6 +196,8 @@ export class ActionServer implements Disposable {
     const goal = this.#goals.get(idOf(goal_id));
     if (goal === undefined) return getResult.response.encode({ status: GoalStatus.unknown });
     await goal.done.promise;
+    // It is another topic: the result would overtake what is sent again.
+    await this.#feedback.untilAcknowledged(FEEDBACK_MS);
     return getResult.response.encode({ status: goal.status, result: goal.result });
   }
 

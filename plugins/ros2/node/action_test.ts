@@ -8,7 +8,15 @@
 import assert from "node:assert/strict";
 import { Types } from "../types/mod.ts";
 import { type Faults, Place } from "../rtps/testdata/place.ts";
-import { type AcceptedGoal, ActionClient, ActionServer, type ActionServerOptions } from "./mod.ts";
+import { actionParts, uuidOf } from "./action_messages.ts";
+import {
+  type AcceptedGoal,
+  ActionClient,
+  ActionServer,
+  type ActionServerOptions,
+  QOS_PROFILES,
+  ServiceClient,
+} from "./mod.ts";
 
 const types = new Types();
 const type = types.action("example_interfaces/Fibonacci");
@@ -70,6 +78,46 @@ for (const loss of [0, 0.25]) {
     assert.deepEqual(reports, []);
   });
 }
+
+Deno.test("action: feedback waits for its reader, and the result for the feedback", async () => {
+  await using place = new Place();
+  const faults: Faults = {};
+  const a = await place.participant({}, faults);
+  const b = await place.participant();
+  const reports: unknown[] = [];
+  const common = {
+    name: "/fibonacci",
+    type,
+    types,
+    onReport: (error: unknown) => reports.push(error),
+  };
+  const parts = actionParts(common);
+  using _server = new ActionServer(a, { ...common, execute: fibonacci });
+  using goals = new ServiceClient(b, parts.sendGoal);
+  using results = new ServiceClient(b, parts.getResult);
+  const signal = AbortSignal.timeout(20_000);
+  await goals.untilServed(signal);
+  await results.untilServed(signal);
+  const goal_id = uuidOf("ab".repeat(16));
+  await goals.call(type.sendGoal.request.encode({ goal_id, goal: { order: 5 } }), signal);
+  const told: string[] = [];
+  // It is made only now, so the server knows of it later than of the goal.
+  using _feedback = b.createReader({
+    topic: parts.feedbackTopic,
+    type: type.feedbackMessage.ddsName,
+    qos: QOS_PROFILES.default,
+    onMatched: () => {
+      // The first copies get lost; those that are sent again come later than a result could.
+      faults.loss = 1;
+      setTimeout(() => faults.loss = 0, 50);
+    },
+    onSample: () => void told.push("feedback"),
+  });
+  await results.call(type.getResult.request.encode({ goal_id }), signal);
+  told.push("result");
+  assert.deepEqual(told, ["feedback", "feedback", "feedback", "feedback", "result"]);
+  assert.deepEqual(reports, []);
+});
 
 Deno.test("action: several goals at once, one refused, one aborted, one unknown", async () => {
   await using place = new Place();

@@ -177,6 +177,14 @@ export interface Writer extends Disposable {
    * @param timeoutMs How long to wait, in milliseconds.
    */
   untilAcknowledged(timeoutMs: number): Promise<boolean>;
+  /**
+   * Resolves when a reader of a participant is matched: true; false after `timeoutMs` or once the
+   * writer is closed. What a participant has asked may be here before its readers are known.
+   *
+   * @param participant Its prefix, 24 hexadecimal digits.
+   * @param timeoutMs How long to wait, in milliseconds.
+   */
+  untilMatchedBy(participant: string, timeoutMs: number): Promise<boolean>;
   /** Says that the writer lives, where that is done by hand. */
   assertLiveliness(): void;
   /** Ends it, and tells the readers. Idempotent. What is not yet delivered is given up. */

@@ -240,7 +240,22 @@ export class RtpsWriter implements Writer, ProxyOwner {
 
   /** As `Writer`. */
   untilAcknowledged(timeoutMs: number): Promise<boolean> {
-    if (this.acknowledged) return Promise.resolve(true);
+    const acknowledged = this.#until(() => this.acknowledged, timeoutMs);
+    for (const proxy of this.#proxies.values()) if (!proxy.satisfied) proxy.askForAnswer();
+    return acknowledged;
+  }
+
+  /** As `Writer`. */
+  untilMatchedBy(participant: string, timeoutMs: number): Promise<boolean> {
+    const isKnown = () => {
+      for (const guid of this.#proxies.keys()) if (guid.startsWith(participant)) return true;
+      return false;
+    };
+    return this.#until(isKnown, timeoutMs);
+  }
+
+  #until(condition: () => boolean, timeoutMs: number): Promise<boolean> {
+    if (condition()) return Promise.resolve(true);
     return new Promise<boolean>((resolve) => {
       const end = (value: boolean) => {
         alarm.disarm();
@@ -249,10 +264,9 @@ export class RtpsWriter implements Writer, ProxyOwner {
       const alarm = new Alarm(this.#setup.wheel, () => end(false));
       alarm.arm(timeoutMs);
       const look = () => {
-        if (this.acknowledged || this.#closed) end(!this.#closed);
+        if (this.#closed || condition()) end(!this.#closed);
         else this.#waiting.push(look);
       };
-      for (const proxy of this.#proxies.values()) proxy.askForAnswer();
       look();
     });
   }
@@ -373,6 +387,7 @@ export class RtpsWriter implements Writer, ProxyOwner {
     if (reliable) proxy.askForAnswer();
     proxy.pump();
     if (reliable) this.#armHeartbeat(HEARTBEAT_MIN_MS);
+    for (const resolve of this.#waiting.splice(0)) resolve();
     this.#tell(() => this.#setup.onMatched?.(remote));
   }
 
