@@ -110,6 +110,7 @@ Deno.test("hostile: goals that never end are few, also when they are decided on 
   const decision = Promise.withResolvers<boolean>();
   let begun = 0;
   const asked = Promise.withResolvers<void>();
+  const working = Promise.withResolvers<void>();
   let questions = 0;
   using server = new ActionServer(lonely.participant, {
     name: "/f",
@@ -121,7 +122,7 @@ Deno.test("hostile: goals that never end are few, also when they are decided on 
       return decision.promise;
     },
     execute: () => {
-      begun++;
+      if (++begun === 1024) working.resolve();
       return new Promise(() => {});
     },
   });
@@ -147,8 +148,9 @@ Deno.test("hostile: goals that never end are few, also when they are decided on 
   }
   await asked.promise;
   decision.resolve(true);
-  // Each begins a turn after it was accepted.
-  for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setTimeout(resolve, 0));
+  // Each begins when its owner's reader of feedback, which never comes, has been waited for.
+  await working.promise;
+  await new Promise((resolve) => setTimeout(resolve, 0));
   assert.equal(begun, 1024);
   assert.equal(server.active, 1024);
 });
