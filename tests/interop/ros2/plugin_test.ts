@@ -10,7 +10,7 @@ import { defineCallable, defineJob, defineSpeaker, open, type PatchbayError } fr
 import ros2 from "@patchbay/ros2";
 import type { Ros2Config } from "@patchbay/ros2";
 import type { RosActions, RosMessages, RosServices } from "@patchbay/ros2/common-types";
-import { freeDomain } from "../../../plugins/ros2/fixture.ts";
+import { OwnDomain } from "../../../plugins/ros2/fixture.ts";
 import { Waiter } from "../../../plugins/ros2/rtps/testdata/place.ts";
 import { requireOrIgnore } from "../../require.ts";
 import { checksum, Peer, probe, type Stack } from "./peers.ts";
@@ -71,7 +71,8 @@ for (const [i, stack] of STACKS.entries()) {
     name: name(`plugin: shouts to and from a program on ${stack}`),
     ignore,
     fn: async () => {
-      const domain = await freeDomain();
+      using own = new OwnDomain();
+      const domain = own.number;
       await using peer = await Peer.start(stack, domain);
       await using desk = await openBay(domain);
       const { bay, waiter } = desk;
@@ -107,7 +108,8 @@ for (const [i, stack] of STACKS.entries()) {
     name: name(`plugin: a retained shout is kept for a late reader on ${stack}, and the other way`),
     ignore,
     fn: async () => {
-      const domain = await freeDomain();
+      using own = new OwnDomain();
+      const domain = own.number;
       await using desk = await openBay(domain);
       const { bay, waiter } = desk;
       const speaker = await bay.speaker({ ...Chatter, address: "map" }, { retain: true });
@@ -139,7 +141,8 @@ for (const [i, stack] of STACKS.entries()) {
     name: name(`plugin: a policy that does not fit one on ${stack} is reported by its name`),
     ignore,
     fn: async () => {
-      const domain = await freeDomain();
+      using own = new OwnDomain();
+      const domain = own.number;
       await using peer = await Peer.start(stack, domain);
       await using desk = await openBay(domain);
       const { bay, reports, waiter } = desk;
@@ -170,7 +173,8 @@ for (const [i, stack] of STACKS.entries()) {
     name: name(`plugin: calls to and from a program on ${stack}`),
     ignore,
     fn: async () => {
-      const domain = await freeDomain();
+      using own = new OwnDomain();
+      const domain = own.number;
       await using peer = await Peer.start(stack, domain);
       await using desk = await openBay(domain);
       const { bay } = desk;
@@ -207,7 +211,8 @@ for (const [i, stack] of STACKS.entries()) {
     name: name(`plugin: a whole action that a program on ${stack} performs`),
     ignore,
     fn: async () => {
-      const domain = await freeDomain();
+      using own = new OwnDomain();
+      const domain = own.number;
       await using peer = await Peer.start(stack, domain, "actions");
       await using desk = await openBay(domain);
       const { bay } = desk;
@@ -237,7 +242,8 @@ for (const [i, stack] of STACKS.entries()) {
     name: name(`plugin: a whole action that a program on ${stack} asks for`),
     ignore,
     fn: async () => {
-      const domain = await freeDomain();
+      using own = new OwnDomain();
+      const domain = own.number;
       await using peer = await Peer.start(stack, domain, "actions");
       await using desk = await openBay(domain);
       const { bay } = desk;
@@ -293,7 +299,8 @@ Deno.test({
   name: needed[1].name("plugin: wide strings are what Fast DDS takes them for, and come back"),
   ignore: needed[1].ignore,
   fn: async () => {
-    const domain = await freeDomain();
+    using own = new OwnDomain();
+    const domain = own.number;
     await using peer = await Peer.start("fast", domain);
     const definitions = { "std_msgs/msg/WString": "wstring data" };
     await using desk = await openBay(domain, { definitions });
@@ -325,7 +332,8 @@ Deno.test({
   name: `plugin: one server answers both stacks and another bay at once${both}`,
   ignore: needed.some(({ ignore }) => ignore),
   fn: async () => {
-    const domain = await freeDomain();
+    using own = new OwnDomain();
+    const domain = own.number;
     await using desk = await openBay(domain);
     await desk.bay.serve(AddTwoInts, ({ a, b }) => ({ sum: a + b }));
     await using cyclone = await Peer.start("cyclone", domain);
