@@ -57,6 +57,13 @@ async function openBay(domain: number, config: Partial<Ros2Config> = {}) {
   return { bay, reports, waiter, [Symbol.asyncDispose]: () => bay.close() };
 }
 
+/** Waits until a speaker knows so many listeners: what is said before is for nobody. */
+async function joined(waiter: Waiter, speaker: { listeners: number }, count: number) {
+  const timer = setInterval(waiter.touch, 5);
+  await waiter.until(() => speaker.listeners === count, `${count} listeners`)
+    .finally(() => clearInterval(timer));
+}
+
 /** The first numbers of Fibonacci's, so many. */
 function fibonacci(count: number): number[] {
   const numbers = [0, 1];
@@ -89,10 +96,7 @@ for (const [i, stack] of STACKS.entries()) {
 
       await peer.make("reader", "r", "rt/answer", "string", RELIABLE);
       const speaker = await bay.speaker({ ...Chatter, address: "answer" });
-      await waiter.until(
-        () => speaker.listeners === 1 || (setTimeout(waiter.touch, 5), false),
-        "it",
-      );
+      await joined(waiter, speaker, 1);
       await speaker.shout({ data: "plain" });
       // What goes along for other bays must not disturb foreign programs.
       await speaker.shout({ data: "with more" }, { headers: { unit: "mm" }, priority: 200 });
@@ -246,7 +250,7 @@ for (const [i, stack] of STACKS.entries()) {
       const domain = own.number;
       await using peer = await Peer.start(stack, domain, "actions");
       await using desk = await openBay(domain);
-      const { bay } = desk;
+      const { bay, waiter } = desk;
       await bay.perform(Fibonacci, async ({ order }, { feedback, signal }) => {
         for (let n = 3; n <= Math.min(order, 6); n++) feedback({ sequence: fibonacci(n) });
         if (order === 20) throw new Error("the paper is out");
@@ -260,6 +264,10 @@ for (const [i, stack] of STACKS.entries()) {
       await peer.tell("client");
       // Three services and two topics, each with one endpoint of theirs; the requests are writers.
       await peer.until((line) => line.startsWith("matched "), 8);
+      const { graph, participant } = bay.transport(ros2);
+      const end = graph.watch(waiter.touch);
+      await waiter.until(() => participant.remoteEndpoints.length === 8, "its endpoints");
+      end();
       const goal = async (order: number) => {
         const sent = peer.lines.filter((line) => line.startsWith("sent ")).length;
         await peer.tell(`goal ${order}`);
@@ -319,6 +327,8 @@ Deno.test({
       waiter.touch();
     });
     const speaker = await bay.speaker(name("wide"));
+    // It echoes only to whom it knows, and hears only who knows it.
+    await joined(waiter, speaker, 2);
     await peer.until((line) => line === "matched w 1");
     const words = ["", "plain", "Grüße", "世界", "𝄞 clef"];
     for (const data of words) await speaker.shout({ data });
@@ -344,6 +354,7 @@ Deno.test({
       for (const each of ["cr", "cw"]) await peer.until((line) => line === `matched ${each} 1`);
     }
     await using other = await openBay(domain, { node: "other" });
+    await other.bay.transport(ros2).graph.untilServed("add_two_ints", TIMEOUT);
     for (let n = 1; n <= 10; n++) {
       await cyclone.tell(`write cw ${n} 1000`);
       await fast.tell(`write cw ${n} 2000`);
