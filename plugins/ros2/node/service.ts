@@ -572,6 +572,18 @@ export class ServiceServer implements Disposable {
     await this.#writer.untilAcknowledged(timeoutMs);
   }
 
+  /**
+   * Resolves when a client is known and has the replies to it, or after a time.
+   *
+   * @param client Its participant's prefix.
+   * @param timeoutMs How long to wait for either, in milliseconds.
+   */
+  async settledWith(client: string, timeoutMs: number): Promise<void> {
+    if (await this.#writer.untilMatchedBy(client, timeoutMs)) {
+      await this.#writer.untilAcknowledged(timeoutMs, client);
+    }
+  }
+
   /** Ends it. */
   close(): void {
     this.#reader.close();

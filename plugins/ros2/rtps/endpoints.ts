@@ -171,12 +171,13 @@ export interface Writer extends Disposable {
    */
   writable(bytes?: number, key?: string): Promise<void> | undefined;
   /**
-   * Resolves when every reliable reader has everything that was written: true; false after
+   * Resolves when every reliable reader has everything that was written before: true; false after
    * `timeoutMs` or once the writer is closed.
    *
    * @param timeoutMs How long to wait, in milliseconds.
+   * @param participant The prefix of the one participant whose readers count; default: all do.
    */
-  untilAcknowledged(timeoutMs: number): Promise<boolean>;
+  untilAcknowledged(timeoutMs: number, participant?: string): Promise<boolean>;
   /**
    * Resolves when a reader of a participant is matched: true; false after `timeoutMs` or once the
    * writer is closed. What a participant has asked may be here before its readers are known.
