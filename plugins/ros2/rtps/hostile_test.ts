@@ -18,7 +18,7 @@ import { RemoteParticipant } from "./remote_participant.ts";
 import type { OpenSocket } from "./socket.ts";
 import { payload } from "./testdata/place.ts";
 import { Lonely, prefixOfNumber, readerId, Stranger, writerId } from "./testdata/stranger.ts";
-import { Alarm } from "./timers.ts";
+import { Lease } from "./timers.ts";
 
 const RELIABLE = { reliability: "reliable", history: "keep_all" } as const;
 const KiB = 1024;
@@ -95,7 +95,7 @@ Deno.test("hostile: of an endpoint that is somewhere else each time, few places 
     data,
     "127.0.0.1",
     metatraffic!,
-    new Alarm(wheel, () => {}),
+    new Lease(wheel, () => {}),
   );
   const at = (port: number) =>
     remote.destination({ unicast: place(port) } as unknown as EndpointData);

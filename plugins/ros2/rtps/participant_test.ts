@@ -6,7 +6,9 @@
 
 import assert from "node:assert/strict";
 import type { Mismatch, Participant, Qos, ReaderOptions, Sample, WriterOptions } from "./mod.ts";
+import { openUdp } from "./mod.ts";
 import { type Faults, payload, Place } from "./testdata/place.ts";
+import { Stranger, writerId } from "./testdata/stranger.ts";
 
 const RELIABLE: Partial<Qos> = { reliability: "reliable", history: "keep_all" };
 const BEST_EFFORT: Partial<Qos> = { reliability: "best_effort", depth: 5 };
@@ -385,6 +387,37 @@ Deno.test("participant: who vanishes without a word is lost when its lease is ov
   await b.close();
   await place.until(() => lost.length === 2, "its goodbye");
   assert.deepEqual(lost, ["expired", "goodbye"]);
+});
+
+Deno.test("participant: who spoke while this process was busy is neither lost nor dead", async () => {
+  await using place = new Place();
+  const told: unknown[] = [];
+  const a = await place.participant({ onParticipantLost: (_, why) => told.push(why) });
+  reader(place, a, { onLiveliness: (_, alive) => told.push(alive) });
+  const stranger = new Stranger({ participant: a });
+  const socket = await openUdp({ hostname: "127.0.0.1", port: 0 });
+  const [to] = a.data.metatraffic;
+  const say = (datagrams: Uint8Array<ArrayBuffer>[]) =>
+    Promise.all(datagrams.map((bytes) => socket.send(bytes, to)));
+  const announce = () => say(stranger.announce({ leaseMs: 500 }));
+  await announce();
+  await place.until(() => a.participants.length === 1, "the other");
+  const qos: Partial<Qos> = { ...RELIABLE, livelinessLeaseMs: 500, liveliness: "manual_by_topic" };
+  await say(stranger.endpoint("writer", writerId(1), { topic: "pose", type: "Pose", qos }));
+  await place.until(() => a.remoteEndpoints.length === 1, "its writer");
+  const lives = (n: number) =>
+    say(stranger.say((to) => to.heartbeat(0, writerId(1), 1, 0, n, true, true)));
+  for (let n = 1; n <= 3; n++) {
+    const sent = [announce(), lives(n)];
+    const busyUntil = performance.now() + 700;
+    while (performance.now() < busyUntil);
+    await Promise.all(sent);
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  }
+  assert.deepEqual(told, []);
+  socket.close();
+  await place.until(() => told.length === 2, "its end");
+  assert.deepEqual(told, [false, "expired"]);
 });
 
 Deno.test("participant: an endpoint that is closed is unmatched, and its topic goes on", async () => {
