@@ -62,15 +62,16 @@ function doorOf(pattern: "callable" | "job", name: string): string {
   return requestName(pattern === "job" ? actionNames(name).sendGoal : name);
 }
 
-/** The services that a name needs to be whole. */
-function partsOf(pattern: "callable" | "job", name: string): string[] {
-  if (pattern === "callable") return [name];
-  const { sendGoal, getResult, cancelGoal } = actionNames(name);
-  return [sendGoal, getResult, cancelGoal];
+/** The services that a name needs to be whole, and the topics. */
+function partsOf(pattern: "callable" | "job", name: string): [string[], string[]] {
+  if (pattern === "callable") return [[name], []];
+  const { sendGoal, getResult, cancelGoal, feedback } = actionNames(name);
+  return [[sendGoal, getResult, cancelGoal], [topicName(feedback)]];
 }
 
 /**
- * The servers of others that can be asked: whose ends for requests and replies are both known.
+ * The servers of others that can be asked: whose ends for requests and replies are both known, and
+ * of an action that for feedback: what comes from who is not known yet would be passed over.
  *
  * @param node Whose view.
  * @param pattern The pattern.
@@ -85,13 +86,13 @@ export function serversOf(
     Array.from(node.remote(topic)).some((each) =>
       each.kind === kind && each.guid.startsWith(prefix)
     );
-  const parts = partsOf(pattern, name);
-  return claimantsOf(node, pattern, name).filter(({ guid }) =>
-    parts.every((part) =>
-      has(requestName(part), "reader", guid.slice(0, 24)) &&
-      has(replyName(part), "writer", guid.slice(0, 24))
-    )
-  );
+  const [services, topics] = partsOf(pattern, name);
+  return claimantsOf(node, pattern, name).filter(({ guid }) => {
+    const prefix = guid.slice(0, 24);
+    return services.every((part) =>
+      has(requestName(part), "reader", prefix) && has(replyName(part), "writer", prefix)
+    ) && topics.every((topic) => has(topic, "writer", prefix));
+  });
 }
 
 /** Everybody else who takes requests under a name, whether they can be asked yet or not. */

@@ -10,7 +10,7 @@ import {
 import type { RosActions, RosMessages, RosServices } from "./types/common_types.ts";
 import { OwnDomain } from "./fixture.ts";
 import ros2, { type Ros2Config } from "./mod.ts";
-import { DiscoveryInfo } from "./node/mod.ts";
+import { actionParts, DiscoveryInfo, QOS_PROFILES, ServiceServer } from "./node/mod.ts";
 import { Participant } from "./rtps/mod.ts";
 import { Waiter } from "./rtps/testdata/place.ts";
 
@@ -165,6 +165,34 @@ Deno.test("plugin: a typed action between bays, with progress and the worker's o
   assert.deepEqual(fractions, [0.25, 0.5, 0.75, 1]);
   const bad = await desk.execute(Fibonacci, { order: -1 });
   await assert.rejects(bad.result, { code: "remote", message: "backwards" });
+  assert.deepEqual(room.reports, []);
+});
+
+Deno.test("plugin: an action is served when its feedback can be heard, too", async () => {
+  await using room = new Room();
+  await using foreign = await Participant.open({
+    domain: room.domain,
+    interfaces: ["127.0.0.1"],
+  });
+  const desk = await room.bay("desk");
+  const { graph, types } = desk.transport(ros2);
+  const type = types.action("example_interfaces/action/Fibonacci");
+  const onReport = (error: unknown) => room.reports.push(error as PatchbayError);
+  const parts = actionParts({ name: "/fibonacci", type, types, onReport });
+  const services = [parts.sendGoal, parts.getResult, parts.cancelGoal];
+  const servers = services.map((each) => new ServiceServer(foreign, each, () => undefined));
+  await foreign.untilAcquainted(10_000);
+  await assert.rejects(graph.untilServed("fibonacci", { timeoutMs: 20 }), {
+    code: "deadline_exceeded",
+  });
+  await assert.rejects(desk.execute(Fibonacci, { order: 1 }), { code: "not_found" });
+  foreign.createWriter({
+    topic: parts.feedbackTopic,
+    type: type.feedbackMessage.ddsName,
+    qos: QOS_PROFILES.default,
+  });
+  await graph.untilServed("fibonacci");
+  for (const server of servers) server.close();
   assert.deepEqual(room.reports, []);
 });
 

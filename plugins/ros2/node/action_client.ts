@@ -46,6 +46,7 @@ export class ActionClient implements Disposable {
   readonly #cancelGoal: ServiceClient;
   readonly #feedback: Reader;
   readonly #listeners = new Map<string, (value: unknown) => void>();
+  #waiting: (() => void)[] = [];
 
   /**
    * Makes its endpoints.
@@ -64,6 +65,9 @@ export class ActionClient implements Disposable {
       type: options.type.feedbackMessage.ddsName,
       qos: QOS_PROFILES.default,
       onSample: (sample) => this.#heard(sample),
+      onMatched: () => {
+        for (const wake of this.#waiting.splice(0)) wake();
+      },
     });
   }
 
@@ -76,10 +80,18 @@ export class ActionClient implements Disposable {
     this.#listeners.get(idOf(goal_id))?.(feedback);
   }
 
-  /** Resolves when the action is served. */
+  /** Resolves when the action is served, and feedback of it would be heard. */
   async untilServed(signal?: AbortSignal): Promise<void> {
     for (const each of [this.#sendGoal, this.#getResult, this.#cancelGoal]) {
       await each.untilServed(signal);
+    }
+    while (this.#feedback.matched.length === 0) {
+      signal?.throwIfAborted();
+      const { promise, resolve, reject } = Promise.withResolvers<void>();
+      const abort = () => reject(signal?.reason);
+      signal?.addEventListener("abort", abort, { once: true });
+      this.#waiting.push(resolve);
+      await promise.finally(() => signal?.removeEventListener("abort", abort));
     }
   }
 
