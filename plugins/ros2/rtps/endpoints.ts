@@ -36,6 +36,8 @@ export interface WriterEvents {
   onOverwritten?(samples: number): void;
   /** Nothing was written to an instance for longer than the deadline that was offered. */
   onDeadlineMissed?(key: string): void;
+  /** A payload is no longer kept: it may be changed, and used again. */
+  onReleased?(payload: Uint8Array): void;
 }
 
 /** What goes with a sample. */
@@ -138,7 +140,7 @@ export interface Writer extends Disposable {
   /** Whether every reliable reader has everything that was written. */
   readonly acknowledged: boolean;
   /**
-   * Writes a sample. It is not copied: leave it as it is from now on.
+   * Writes a sample. It is not copied: leave it as it is until {@link WriterEvents.onReleased}.
    *
    * Nothing is pushed out that a reliable reader still needs if {@link writable} is heeded.
    *

@@ -53,10 +53,11 @@ async function pair(
   qos: Partial<Qos>,
   faults: [Faults?, Faults?] = [],
   more: Partial<ReaderOptions> = {},
+  moreOfWriter: Partial<WriterOptions> = {},
 ) {
   const a = await place.participant({ announceMs: 200 }, faults[0]);
   const b = await place.participant({ announceMs: 200 }, faults[1]);
-  const w = writer(place, a, { qos });
+  const w = writer(place, a, { qos, ...moreOfWriter });
   const r = reader(place, b, { qos, ...more });
   await place.until(() => w.matched.length === 1 && r.matched.length === 1, "a match");
   return { a, b, w, r };
@@ -124,6 +125,44 @@ Deno.test("participant: a quarter of all datagrams lost both ways, and nothing i
     assert.deepEqual(bytes.subarray(0, sent[i].length), sent[i]);
   }
   assert.equal(r.statistics.losses.lost, undefined);
+});
+
+Deno.test("participant: a payload is released once, when it is needed no more, and may be used again", async () => {
+  await using place = new Place();
+  const faults: [Faults, Faults] = [{ loss: 0.25 }, { loss: 0.25 }];
+  const released: number[] = [];
+  const onReleased = (bytes: Uint8Array) => {
+    released.push(bytes[4]);
+    bytes.fill(0xff);
+  };
+  const { w, r } = await pair(place, RELIABLE, faults, {}, { onReleased });
+  const sizes = Array.from({ length: 40 }, (_, n) => n % 10 === 9 ? 300_000 : 10 * n + 1);
+  for (const [n, size] of sizes.entries()) {
+    await w.writable(size);
+    w.write(payload(size, n));
+  }
+  await place.until(() => r.got.samples.length === sizes.length, "every sample", 60_000);
+  for (const [n, { payload: bytes }] of r.got.samples.entries()) {
+    assert.deepEqual(bytes.subarray(0, 4 + sizes[n]), payload(sizes[n], n));
+  }
+  assert.equal(await w.untilAcknowledged(30_000), true);
+  assert.deepEqual(released, sizes.map((size, n) => payload(size, n)[4]));
+});
+
+Deno.test("participant: in a large sample an answer is asked for by half a window, not by fragment", async () => {
+  await using place = new Place();
+  let asked = 0;
+  // HEARTBEAT_FRAG stands first behind the header and INFO_DST, or after the fragment before it.
+  const record = (bytes: Uint8Array) => {
+    for (let at = 20; at + 4 <= bytes.length;) {
+      if (bytes[at] === 0x13) asked++;
+      at += 4 + (bytes[at + 2] | bytes[at + 3] << 8);
+    }
+  };
+  const { w, r } = await pair(place, RELIABLE, [{ record }]);
+  w.write(payload(4_000_000, 1));
+  await place.until(() => r.got.samples.length === 1, "the sample");
+  assert.ok(asked > 10 && asked < 50, `${asked} times for 67 fragments`);
 });
 
 Deno.test("participant: who comes late gets what is kept, if it asks for that", async () => {

@@ -72,7 +72,11 @@ export class RtpsWriter implements Writer, ProxyOwner {
     this.data = setup.data;
     this.entity = setup.entity;
     this.watchesStalls = setup.stallMs !== undefined;
-    this.history = new History(setup.data.qos, setup.keyed, setup.limits);
+    const { data: { qos }, keyed, limits, onReleased } = setup;
+    const released = onReleased === undefined
+      ? undefined
+      : (payload: Uint8Array) => this.#tell(() => onReleased.call(setup, payload));
+    this.history = new History(qos, keyed, limits, released);
     this.#heartbeatAlarm = new Alarm(setup.wheel, () => this.#heartbeat());
   }
 
