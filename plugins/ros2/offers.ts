@@ -111,9 +111,18 @@ interface Closeable {
   close(): void;
 }
 
+/** What this bay serves. */
+interface Own {
+  readonly door: string;
+  readonly address: string;
+  readonly shared: boolean;
+}
+
 /** Who serves which name. */
 export class Claims {
   readonly #node: RosNode;
+  /** By the readers of their requests. */
+  readonly #own = new Map<string, Own>();
 
   constructor(node: RosNode) {
     this.#node = node;
@@ -136,7 +145,10 @@ export class Claims {
   ): Promise<T> {
     const before = claimantsOf(this.#node, pattern, name);
     this.#check(before, name, endpoint);
+    const door = doorOf(pattern, name);
+    this.#checkOwn(door, name, endpoint);
     const made = make();
+    this.#own.set(made.guid, { door, address: endpoint.address, shared: endpoint.shared });
     await this.#node.heard();
     // Two that came at once have seen each other by now: the lower id stays.
     const known = new Set(before.map(({ guid }) => guid));
@@ -147,9 +159,31 @@ export class Claims {
       this.#check(later, name, endpoint);
     } catch (error) {
       made.close();
+      // Who is told of it finds nobody calling this one any more.
+      await this.#node.heard();
       throw error;
     }
     return made;
+  }
+
+  /** Two addresses of this bay can be given one name. */
+  #checkOwn(
+    door: string,
+    name: string,
+    { address, shared }: { readonly address: string; readonly shared: boolean },
+  ): void {
+    const open = new Set(this.#node.ownEndpoints.map(({ guid }) => guid));
+    for (const [guid, own] of this.#own) {
+      if (!open.has(guid)) this.#own.delete(guid);
+      else if (own.door === door && own.address !== address && !(own.shared && shared)) {
+        throw new PatchbayError("unavailable", `${address} is ${name}, as ${own.address} is`, {
+          address,
+          retryable: false,
+          details: { name, by: own.address },
+          remedy: 'give each a name of its own, or serve both with sharing: "shared"',
+        });
+      }
+    }
   }
 
   #check(

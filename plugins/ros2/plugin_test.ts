@@ -1,18 +1,10 @@
 import assert from "node:assert/strict";
-import {
-  defineCallable,
-  defineJob,
-  defineSpeaker,
-  open,
-  type OpenOptions,
-  type PatchbayError,
-} from "@patchbay/core";
+import { defineCallable, defineJob, defineSpeaker, type PatchbayError } from "@patchbay/core";
 import type { RosActions, RosMessages, RosServices } from "./types/common_types.ts";
-import { OwnDomain } from "./fixture.ts";
-import ros2, { type Ros2Config } from "./mod.ts";
+import ros2 from "./mod.ts";
 import { actionParts, DiscoveryInfo, QOS_PROFILES, ServiceServer } from "./node/mod.ts";
 import { Participant } from "./rtps/mod.ts";
-import { Waiter } from "./rtps/testdata/place.ts";
+import { Room } from "./testdata/room.ts";
 
 type Pose = RosMessages["geometry_msgs/msg/PoseStamped"];
 type SetBool = RosServices["std_srvs/srv/SetBool"];
@@ -31,38 +23,6 @@ const Fibonacci = defineJob<Fib["goal"], Fib["feedback"], Fib["result"]>({
   address: "fibonacci",
   native: typed("example_interfaces/action/Fibonacci"),
 });
-
-/** Bays that meet in a domain of their own. */
-class Room extends Waiter implements AsyncDisposable {
-  readonly #open: AsyncDisposable[] = [];
-  readonly #domain = new OwnDomain();
-  readonly reports: PatchbayError[] = [];
-  readonly domain: number = this.#domain.number;
-
-  async bay(
-    module: string,
-    config: Partial<Ros2Config> = {},
-    more: Partial<OpenOptions> = {},
-  ) {
-    const bay = await open({
-      ...more,
-      module,
-      plugins: [ros2],
-      config: { ros2: { domain: this.domain, range: "localhost", ...config } },
-      onReport: (error) => {
-        this.reports.push(error);
-        this.touch();
-      },
-    });
-    this.#open.push(bay);
-    return bay;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const bay of this.#open) await bay[Symbol.asyncDispose]();
-    this.#domain[Symbol.dispose]();
-  }
-}
 
 Deno.test("plugin: typed shouts keep numbers, bytes and 64-bit integers; bad ones are refused by path", async () => {
   await using room = new Room();

@@ -47,6 +47,7 @@ export class ActionClient implements Disposable {
   readonly #feedback: Reader;
   readonly #listeners = new Map<string, (value: unknown) => void>();
   #waiting: (() => void)[] = [];
+  #closed = false;
 
   /**
    * Makes its endpoints.
@@ -87,6 +88,9 @@ export class ActionClient implements Disposable {
     }
     while (this.#feedback.matched.length === 0) {
       signal?.throwIfAborted();
+      if (this.#closed) {
+        throw new PatchbayError("closed", `the client of ${this.#options.name} is closed`);
+      }
       const { promise, resolve, reject } = Promise.withResolvers<void>();
       const abort = () => reject(signal?.reason);
       signal?.addEventListener("abort", abort, { once: true });
@@ -172,11 +176,13 @@ export class ActionClient implements Disposable {
     }
   }
 
-  /** Ends it. Goals go on. */
+  /** Ends it, and with it what is waited for. Goals go on. */
   close(): void {
+    this.#closed = true;
     for (const each of [this.#sendGoal, this.#getResult, this.#cancelGoal]) each.close();
     this.#feedback.close();
     this.#listeners.clear();
+    for (const wake of this.#waiting.splice(0)) wake();
   }
 
   /** As `close()`. */

@@ -56,6 +56,30 @@ Deno.test("hostile: only who was asked answers a call", async () => {
   assert.deepEqual([replies, reports], [[7], []]);
 });
 
+Deno.test("service: what waits for a server, or for a reply, ends when its client is closed", async () => {
+  await using lonely = await Lonely.open();
+  const client = new ServiceClient(lonely.participant, { ...OPTIONS, onReport: () => {} });
+  const waits = client.untilServed();
+  await stranger(lonely, 1, "server");
+  await waits;
+  const closed = { code: "closed", message: /the client of \/s is closed/ };
+  const ends = [assert.rejects(client.call(BODY), closed)];
+  client.close();
+  client.close();
+  ends.push(
+    assert.rejects(client.untilServed(), closed),
+    assert.rejects(client.call(BODY), closed),
+  );
+  const other = new ServiceClient(lonely.participant, {
+    ...OPTIONS,
+    name: "/nobody",
+    onReport: () => {},
+  });
+  ends.push(assert.rejects(other.untilServed(), { code: "closed" }));
+  other.close();
+  await Promise.all(ends);
+});
+
 Deno.test("hostile: one client's flood of requests leaves room for others, and is told once", async () => {
   await using lonely = await Lonely.open();
   const reports: unknown[] = [];
