@@ -4,8 +4,10 @@
  * @module
  */
 
-import { PatchbayError, type Peer, type TransportContext } from "@patchbay/core";
+import { PatchbayError, type Pattern, type Peer, type TransportContext } from "@patchbay/core";
 import type { Ros2Config, Settings } from "./config.ts";
+import { Meeting } from "./meeting.ts";
+import { Misfits } from "./misfits.ts";
 import { DiscoveryInfo, type GidBytes, type NodeEntry } from "./node/mod.ts";
 import { Naming } from "./ros_name.ts";
 import {
@@ -32,12 +34,8 @@ export type EndpointWatch = (endpoint: EndpointData, here: boolean) => void;
 
 /** How long who is known may take to hear of something, in milliseconds. */
 const HEARING_MS = 1000;
-/** How long others may take to tell of their nodes, in milliseconds. */
-const INTRODUCING_MS = 200;
 /** The DDS topic on which participants tell of their nodes. */
 const NODES_TOPIC = "ros_discovery_info";
-/** How long others on this machine may take to answer for the first time, in milliseconds. */
-const MEETING_MS = 700;
 
 const NONE: readonly EndpointData[] = [];
 
@@ -61,19 +59,17 @@ export function nodeNameOf(module: string): string {
 export class RosNode {
   readonly #context: TransportContext;
   readonly #config: Ros2Config;
-  readonly #settings: Settings;
   readonly #own = new Map<string, EndpointData>();
   readonly #byTopic = new Map<string, Map<string, EndpointData>>();
   readonly #others = new Map<string, OtherSide>();
   readonly #watches = new Set<EndpointWatch>();
   readonly #lostWatches = new Set<(prefix: string) => void>();
-  readonly #duplicates = new Set<string>();
-  readonly #mismatches = new Set<string>();
+  readonly #misfits: Misfits;
   #participant!: Participant;
   #info!: DiscoveryInfo;
   #told = false;
   #closed = false;
-  #meeting: Promise<void> | undefined;
+  #meeting!: Meeting;
   /** How addresses and names belong together. */
   readonly naming: Naming;
   /** The interfaces that are known. */
@@ -82,7 +78,7 @@ export class RosNode {
   private constructor(context: TransportContext, config: Ros2Config, settings: Settings) {
     this.#context = context;
     this.#config = config;
-    this.#settings = settings;
+    this.#misfits = new Misfits(context, (error) => this.report(error));
     const node = config.node ?? nodeNameOf(context.identity.instance);
     this.naming = new Naming(node, config.namespace, config.remap, config.endpoints);
     this.types = new Types({
@@ -132,10 +128,18 @@ export class RosNode {
     node.#info = new DiscoveryInfo(node.#participant, {
       gidBytes: config.gidBytes as GidBytes | undefined,
       onNodes: () => {
-        node.#lookForDuplicates();
-        node.#onNodes();
+        node.#misfits.lookForDuplicates(node.duplicates);
+        node.#meeting.introduced();
       },
       onReport: (error) => node.report(error),
+    });
+    node.#meeting = new Meeting({
+      participant: node.#participant,
+      discoveryMs: settings.local ? 0 : config.discoveryMs,
+      areIntroduced: () =>
+        [...node.remote(NODES_TOPIC)].every(({ kind, guid }) =>
+          kind === "reader" || node.#info.remote.has(guid.slice(0, 24))
+        ),
     });
     node.#tellNodes();
     void node.met();
@@ -189,42 +193,8 @@ export class RosNode {
 
   /** Resolves when those who were there when the node was opened are known, or have had their time. */
   met(): Promise<void> {
-    return this.#meeting ??= (async () => {
-      const { local } = this.#settings;
-      const here = this.#participant.untilAcquainted(MEETING_MS);
-      if (!local) {
-        const { promise, resolve } = Promise.withResolvers<void>();
-        const timer = setTimeout(resolve, this.#config.discoveryMs);
-        this.#endMeeting = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-        await promise;
-      }
-      await here;
-      await this.#introduced();
-    })();
+    return this.#meeting.met();
   }
-
-  /** Resolves when everybody who tells of nodes has done so, or has had some time for it. */
-  async #introduced(): Promise<void> {
-    const all = () =>
-      [...this.remote(NODES_TOPIC)].every(({ kind, guid }) =>
-        kind === "reader" || this.#info.remote.has(guid.slice(0, 24))
-      );
-    if (this.#closed || all()) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, INTRODUCING_MS);
-    this.#onNodes = () => all() && resolve();
-    this.#endMeeting = resolve;
-    await promise;
-    clearTimeout(timer);
-    this.#onNodes = () => {};
-  }
-
-  #onNodes: () => void = () => {};
-
-  #endMeeting: () => void = () => {};
 
   /** Resolves when everybody who is known has heard of what was made, or has had a second for it. */
   async heard(): Promise<void> {
@@ -386,68 +356,23 @@ export class RosNode {
     }
   }
 
-  #lookForDuplicates(): void {
-    const now = new Set(this.duplicates);
-    for (const name of this.#duplicates) if (!now.has(name)) this.#duplicates.delete(name);
-    for (const name of now) {
-      if (this.#duplicates.has(name)) continue;
-      this.#duplicates.add(name);
-      this.report(
-        new PatchbayError("invalid", `more than one node is called ${name}`, {
-          details: { node: name },
-          remedy: "give each a name or namespace of its own: ROS 2's tools see only one of them",
-        }),
-      );
-    }
-  }
-
-  /**
-   * Reports by which policies two endpoints fail to meet, once for each pair.
-   *
-   * @param address What it is about.
-   * @param pattern The pattern.
-   * @param own This side's endpoint: a speaker's or a listener's.
-   * @param other The other side's.
-   * @param policies The policies.
-   */
+  /** As {@link Misfits.mismatched}. */
   mismatched(
     address: string,
-    pattern: "callable" | "speaker" | "job",
+    pattern: Pattern,
     own: "writer" | "reader",
     other: EndpointData,
     policies: readonly Mismatch[],
   ): void {
-    const names = policies.map((each) => each.policy);
-    const key = `${address} ${own} ${other.guid} ${names}`;
-    if (this.#mismatches.has(key) || this.#mismatches.size > 4096) return;
-    this.#mismatches.add(key);
     const { module } = this.otherSide(other.guid);
-    const lines = policies.map(({ policy, offered, requested }) =>
-      `${policy} (offered ${offered}, requested ${requested})`
-    );
-    this.#context.statistics.countError("unavailable");
-    const verb = own === "reader"
-      ? "writes there, but is not heard"
-      : "reads there, but does not hear";
-    this.report(
-      new PatchbayError("unavailable", `${address}: ${module} ${verb}: ${lines.join(", ")}`, {
-        pattern,
-        address,
-        details: { policies: names, mismatches: policies, peer: module },
-        remedy: names.includes("type")
-          ? "use the same ROS type on both sides"
-          : `state ${
-            names.join(", ")
-          } in native: { ros2: { qos: { … } } } as the other side has it`,
-      }),
-    );
+    this.#misfits.mismatched(address, pattern, own, other, module, policies);
   }
 
   /** Leaves the domain. Idempotent. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    this.#endMeeting();
+    this.#meeting.close();
     this.#info.close();
     await this.#participant.close();
   }

@@ -18,7 +18,7 @@ import {
   uuidOf,
 } from "./action_messages.ts";
 import { QOS_PROFILES } from "./qos_profiles.ts";
-import { ServiceClient } from "./service.ts";
+import { ServiceClient } from "./service_client.ts";
 
 /** How a goal ended. */
 export interface GoalResult {

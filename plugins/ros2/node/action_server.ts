@@ -21,7 +21,7 @@ import {
   uuidOf,
 } from "./action_messages.ts";
 import { QOS_PROFILES } from "./qos_profiles.ts";
-import { type Request, ServiceServer } from "./service.ts";
+import { type Request, ServiceServer } from "./service_server.ts";
 
 /** A goal that was accepted, for who works on it. */
 export interface AcceptedGoal {

@@ -37,15 +37,11 @@ export {
 } from "./names.ts";
 export { QOS_PROFILES, type QosProfile } from "./qos_profiles.ts";
 export { type Convention, conventionOf, type RequestId } from "./request_header.ts";
+export type { EndpointMaker, ServiceOptions } from "./service.ts";
 export {
-  type Answer,
-  type EndpointMaker,
   type PendingRequest,
   type Reply,
-  type Request,
   ServiceClient,
   type ServiceClientEvents,
-  type ServiceHandler,
-  type ServiceOptions,
-  ServiceServer,
-} from "./service.ts";
+} from "./service_client.ts";
+export { type Answer, type Request, type ServiceHandler, ServiceServer } from "./service_server.ts";
