@@ -6,6 +6,7 @@
 
 import { fileURLToPath } from "node:url";
 import { Types } from "@patchbay/ros2/types";
+import { OwnDomain } from "../plugins/ros2/fixture.ts";
 import { batches, compare, type Contender, latencies } from "./measure.ts";
 import type { Row } from "./report.ts";
 import {
@@ -212,8 +213,10 @@ async function codecRows(context: SuiteContext): Promise<Row[]> {
 }
 
 async function run(context: SuiteContext): Promise<Row[]> {
-  // Any but the default, so that nobody else is met.
-  const domain = 1 + crypto.getRandomValues(new Uint8Array(1))[0] % 90;
+  // Nobody else is met in these.
+  using own = new OwnDomain();
+  using beside = new OwnDomain();
+  const domain = own.number;
   await using far = await startFar(context.placement.far, "ours", String(domain));
   await using bare = await startFar(context.placement.far, "bare");
   const to = { transport: "udp", hostname: "127.0.0.1", port: Number(bare.word) };
@@ -264,7 +267,7 @@ async function run(context: SuiteContext): Promise<Row[]> {
     }),
   );
   // In a domain of its own, beside the participants above.
-  const other = domain + 1;
+  const other = beside.number;
   await using node = await startFar(context.placement.far, "bay", String(other));
   const floors = {
     echo: bareEcho(socket, to, bare.pid),
