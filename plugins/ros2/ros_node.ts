@@ -32,8 +32,11 @@ export interface OtherSide extends Peer {
 /** Told when somebody's endpoint comes or goes. */
 export type EndpointWatch = (endpoint: EndpointData, here: boolean) => void;
 
-/** How long who is known may take to hear of something, in milliseconds. */
-const HEARING_MS = 1000;
+/**
+ * How long who is known may take to hear of something, in milliseconds: longer than a busy machine
+ * makes anybody wait. Who lets this pass is not waited for again before it answers.
+ */
+const HEARING_MS = 3000;
 /** The DDS topic on which participants tell of their nodes. */
 const NODES_TOPIC = "ros_discovery_info";
 
@@ -196,7 +199,7 @@ export class RosNode {
     return this.#meeting.met();
   }
 
-  /** Resolves when everybody who is known has heard of what was made, or has had a second for it. */
+  /** Resolves when everybody who is known has heard of what was made, or has had its time. */
   async heard(): Promise<void> {
     await this.met();
     await this.#participant.untilAcquainted(HEARING_MS);
