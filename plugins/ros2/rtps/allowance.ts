@@ -26,4 +26,9 @@ export class Allowance {
     this.#left -= bytes;
     return true;
   }
+
+  /** What was sent after all: it is owed. */
+  owe(bytes: number): void {
+    this.#left -= bytes;
+  }
 }

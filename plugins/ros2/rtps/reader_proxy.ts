@@ -390,7 +390,7 @@ export class ReaderProxy implements Closing {
       const { length } = change.payload;
       if (length <= this.#destination.payloadRoom(change.inline?.length ?? 0)) {
         this.#data(change);
-        repairs.take(length);
+        repairs.owe(length);
         budget -= length + REPAIR_OVERHEAD_BYTES;
         continue;
       }
