@@ -7,15 +7,15 @@
 
 export type { EndpointData, ParticipantData } from "./discovery_data.ts";
 export type { HistoryLimits } from "./history.ts";
-export {
-  type EndpointOptions,
-  Participant,
-  type ParticipantEvents,
-  type ParticipantOptions,
-  type ParticipantStatistics,
-  type ReaderOptions,
-  type WriterOptions,
-} from "./participant.ts";
+export { Participant } from "./participant.ts";
+export type {
+  EndpointOptions,
+  ParticipantEvents,
+  ParticipantOptions,
+  ParticipantStatistics,
+  ReaderOptions,
+  WriterOptions,
+} from "./participant_options.ts";
 export {
   DEFAULT_QOS,
   type Durability,

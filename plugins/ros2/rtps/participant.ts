@@ -1,6 +1,6 @@
 /**
- * A participant of a DDS domain: its endpoints, the participants it has found, and what comes out
- * of its sockets.
+ * A participant of a DDS domain: its endpoints, the participants it has found, and who of them
+ * matches whom.
  *
  * @module
  */
@@ -8,128 +8,28 @@
 import { PatchbayError } from "@patchbay/core/errors";
 import { TimerWheel } from "@patchbay/core";
 import { Acquaintance } from "./acquaintance.ts";
-import { Entity, EntityKind, MAX_DOMAIN, VENDOR_ID } from "./constants.ts";
-import { Discovery, type WhyLost } from "./discovery.ts";
+import { EntityKind, MAX_DOMAIN, VENDOR_ID } from "./constants.ts";
+import { Discovery } from "./discovery.ts";
 import type { EndpointData, ParticipantData } from "./discovery_data.ts";
 import { EndpointDiscovery } from "./endpoint_discovery.ts";
-import type { Reader, ReaderEvents, Writer, WriterEvents } from "./endpoints.ts";
+import type { Reader, Writer } from "./endpoints.ts";
 import { guidOf, hex, newPrefix, unhex } from "./guid.ts";
-import type { HistoryLimits } from "./history.ts";
 import { matchEndpoints } from "./matching.ts";
-import { Incoming, type MessageSink, readMessage } from "./message_reader.ts";
 import { type Interface, ipv4, machineInterfaces, Network } from "./network.ts";
 import type { Destination } from "./outbox.ts";
+import type {
+  EndpointOptions,
+  ParticipantOptions,
+  ParticipantStatistics,
+  ReaderOptions,
+  WriterOptions,
+} from "./participant_options.ts";
 import { completeQos, type Qos } from "./qos.ts";
 import { RtpsReader } from "./reader.ts";
+import { Receiver } from "./receiver.ts";
 import type { RemoteParticipant } from "./remote_participant.ts";
-import { type DatagramSocket, type OpenSocket, openUdp } from "./socket.ts";
+import { openUdp } from "./socket.ts";
 import { RtpsWriter } from "./writer.ts";
-
-/** What a participant tells. All of it is optional. */
-export interface ParticipantEvents {
-  /** A participant was found. */
-  onParticipant?(participant: ParticipantData): void;
-  /** One has gone, or makes place for others. */
-  onParticipantLost?(participant: ParticipantData, why: WhyLost): void;
-  /** An endpoint was announced, or announced again. */
-  onEndpoint?(endpoint: EndpointData, participant: ParticipantData): void;
-  /** An endpoint has gone. */
-  onEndpointGone?(endpoint: EndpointData, participant: ParticipantData): void;
-  /** Something failed that stops nobody: a handler threw, a socket broke. */
-  onReport?(error: unknown): void;
-}
-
-/** How a participant is opened. */
-export interface ParticipantOptions extends ParticipantEvents {
-  /** The domain, 0 to 232. Default 0. */
-  readonly domain?: number;
-  /** A name for people. */
-  readonly name?: string;
-  /** Bytes that others are told. */
-  readonly userData?: Uint8Array;
-  /** The IPv4 addresses of the interfaces to use. Default: all of this machine's. */
-  readonly interfaces?: readonly string[];
-  /** Whether to announce to the multicast group and listen there. Default true. */
-  readonly multicast?: boolean;
-  /** IPv4 addresses to announce to, with or without `:port` of their discovery. */
-  readonly peers?: readonly string[];
-  /** Whether its own writers and readers of one topic meet each other. Default true. */
-  readonly matchOwn?: boolean;
-  /** How often to announce, once found, in milliseconds. Default 3 s. */
-  readonly announceMs?: number;
-  /** For how long others take it for alive without a word, in milliseconds. Default 20 s. */
-  readonly leaseMs?: number;
-  /** How many other participants are known at most. Default 1024. */
-  readonly maxParticipants?: number;
-  /** How many endpoints of each are known at most. Default 4096. */
-  readonly maxEndpoints?: number;
-  /** How many endpoints of all of them together are known at most. Default 32,768. */
-  readonly maxEndpointsInAll?: number;
-  /** How many bytes may be under way to one reader. Default 192 KiB. */
-  readonly windowBytes?: number;
-  /** The largest sample that is taken, in bytes. Default 64 MiB. */
-  readonly maxSampleBytes?: number;
-  /** How many bytes of incomplete or early samples one reader holds. Default 128 MiB. */
-  readonly maxHeldBytes?: number;
-  /** The largest datagram to other machines. Default 1472, which fits into Ethernet's frame. */
-  readonly mtuBytes?: number;
-  /** What sockets are opened with. Default: UDP. */
-  readonly openSocket?: OpenSocket;
-  /** The timer wheel to use. Default: one of its own. */
-  readonly wheel?: TimerWheel;
-}
-
-/** How an endpoint is made. */
-export interface EndpointOptions {
-  /** The topic. */
-  readonly topic: string;
-  /** The name of the topic's type. */
-  readonly type: string;
-  /** Its policies; default: reliable, volatile, the last one. */
-  readonly qos?: Partial<Qos>;
-  /** Whether the topic has a key. Default false. */
-  readonly keyed?: boolean;
-  /** Bytes that others are told. */
-  readonly userData?: Uint8Array;
-  /** Called when it was closed, by its user or with the participant. */
-  onClosed?(): void;
-}
-
-/** How a writer is made. */
-export interface WriterOptions extends EndpointOptions, WriterEvents, Partial<HistoryLimits> {
-  /**
-   * How many of the samples that are kept a late reader gets, where durability lets it have any, and
-   * how many are kept for its sake. Default: all that history and depth keep.
-   */
-  readonly lateSamples?: number;
-  /**
-   * For how long a reliable reader that takes nothing may hold the others back, in milliseconds: when
-   * there is no room left, it loses what it has not taken. Default: as long as it is there.
-   */
-  readonly stallMs?: number;
-}
-
-/** How a reader is made. */
-export interface ReaderOptions extends EndpointOptions, ReaderEvents {
-  /** Finds the key hash, 32 hexadecimal digits, where a writer does not send it. */
-  readonly keyOf?: (payload: Uint8Array) => string;
-  /** How many samples are kept for `take()` at most. Default 10,000. */
-  readonly maxSamples?: number;
-}
-
-/** Counters of a participant. */
-export interface ParticipantStatistics {
-  /** How many datagrams came. */
-  readonly received: number;
-  /** How many were handed to the system. */
-  readonly sent: number;
-  /** What was ignored, by reason. */
-  readonly ignored: Readonly<Record<string, number>>;
-  /** What the system refused to send, by reason. */
-  readonly sendFailures: Readonly<Record<string, number>>;
-  /** How often reading a datagram threw: a defect, reported by `onReport`. */
-  readonly defects: number;
-}
 
 const NOTHING: Uint8Array = new Uint8Array(0);
 /** What is given up because of a limit is told as often as this. */
@@ -151,11 +51,9 @@ export class Participant implements AsyncDisposable {
   readonly #ignored = new Map<string, number>();
   readonly #limitsTold = new Map<string, number>();
   readonly #loops: Promise<void>[] = [];
-  readonly #prefixBytes: Uint8Array;
+  readonly #receiver: Receiver;
   #data: ParticipantData;
   #nextEntity = 1;
-  #received = 0;
-  #defects = 0;
   #closing: Promise<void> | undefined;
   /** The domain. */
   readonly domain: number;
@@ -166,7 +64,6 @@ export class Participant implements AsyncDisposable {
     this.#options = options;
     this.#network = network;
     this.prefix = prefix;
-    this.#prefixBytes = unhex(prefix);
     this.domain = options.domain ?? 0;
     this.#ownWheel = options.wheel === undefined;
     this.#wheel = options.wheel ?? new TimerWheel();
@@ -217,14 +114,14 @@ export class Participant implements AsyncDisposable {
       maxParticipants: options.maxParticipants ?? 1024,
       hasAnswered: (participant) => this.#endpoints.hasAnswered(participant),
       onFound: (participant) => {
-        this.#acceptedPrefix = "";
+        this.#receiver.forget();
         this.#acquaintance.found(participant);
         this.#endpoints.match(participant);
         this.#tell(() => options.onParticipant?.(participant.data));
       },
       onChanged: (participant) => this.#tell(() => options.onParticipant?.(participant.data)),
       onLost: (participant, why) => {
-        this.#acceptedPrefix = "";
+        this.#receiver.forget();
         this.#endpoints.unmatch(participant);
         for (const endpoint of participant.endpoints.values()) this.#gone(participant, endpoint);
         participant.endpoints.clear();
@@ -233,6 +130,17 @@ export class Participant implements AsyncDisposable {
       },
       count,
       limit,
+    });
+    this.#receiver = new Receiver({
+      prefix: unhex(prefix),
+      discovery: this.#discovery,
+      builtin: this.#endpoints,
+      writers: this.#writers,
+      readers: this.#readers,
+      look: () => this.#acquaintance.look(),
+      ignore: count,
+      report: this.#report,
+      isClosing: () => this.#closing !== undefined,
     });
   }
 
@@ -262,6 +170,8 @@ export class Participant implements AsyncDisposable {
         throw new PatchbayError("invalid", `the interface ${each} is not an IPv4 address`);
       }
     }
+    // Whatever is wrong with them is told before a port is taken.
+    for (const each of options.peers ?? []) peer(each);
     const prefix = hex(newPrefix(VENDOR_ID));
     const network = await Network.open(prefix, {
       domain,
@@ -271,7 +181,9 @@ export class Participant implements AsyncDisposable {
       mtuBytes: options.mtuBytes ?? 1472,
     });
     const participant = new Participant(prefix, network, options);
-    for (const socket of network.sockets) participant.#loops.push(participant.#receive(socket));
+    for (const socket of network.sockets) {
+      participant.#loops.push(participant.#receiver.listen(socket));
+    }
     participant.#discovery.start();
     return participant;
   }
@@ -317,19 +229,6 @@ export class Participant implements AsyncDisposable {
     );
   }
 
-  #acceptedPrefix = "";
-  #acceptedFrom = "";
-
-  /** Nobody from elsewhere speaks for a participant of this machine. */
-  #accepts({ prefix, from: { hostname } }: Incoming): boolean {
-    if (prefix === this.#acceptedPrefix && hostname === this.#acceptedFrom) return true;
-    const participant = this.#discovery.get(prefix);
-    if (participant?.isHere === true && !participant.speaksFrom(hostname)) return false;
-    this.#acceptedPrefix = prefix;
-    this.#acceptedFrom = hostname;
-    return true;
-  }
-
   /** What it says of itself. */
   get data(): ParticipantData {
     return this.#data;
@@ -354,11 +253,11 @@ export class Participant implements AsyncDisposable {
   get statistics(): ParticipantStatistics {
     const { outbox } = this.#network;
     return {
-      received: this.#received,
+      received: this.#receiver.received,
       sent: outbox.datagrams,
       ignored: Object.fromEntries(this.#ignored),
       sendFailures: Object.fromEntries(outbox.failed),
-      defects: this.#defects,
+      defects: this.#receiver.defects,
     };
   }
 
@@ -551,117 +450,6 @@ export class Participant implements AsyncDisposable {
     if (liveliness !== "manual_by_participant" || livelinessLeaseMs === Infinity) return;
     this.#endpoints.assertLiveliness("manual_by_participant");
   }
-
-  async #receive(socket: DatagramSocket): Promise<void> {
-    const buffer = new Uint8Array(65_536);
-    // Reads are bounded by what has come, which `context.bytes` says: one view does for all.
-    const view = new DataView(buffer.buffer);
-    const context = new Incoming();
-    // Datagrams that are there already come without a turn of the event loop; Deno takes one by
-    // itself after some dozens, so that timers and other sockets are not starved.
-    for (;;) {
-      let datagram;
-      try {
-        datagram = await socket.receive(buffer);
-      } catch (error) {
-        if (this.#closing === undefined) this.#report(error);
-        return;
-      }
-      if (datagram === undefined) return;
-      const { bytes } = datagram;
-      context.bytes = bytes;
-      const whole = bytes.buffer === buffer.buffer && bytes.byteOffset === 0;
-      context.view = whole ? view : new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-      context.from = datagram.from;
-      this.#read(context);
-    }
-  }
-
-  #read(context: Incoming): void {
-    this.#received++;
-    try {
-      const wrong = readMessage(context, this.#sink);
-      this.#acquaintance.look();
-      if (wrong !== undefined) this.#ignore(wrong);
-    } catch (error) {
-      this.#defects++;
-      this.#report(error);
-    }
-  }
-
-  /** The readers that a submessage is for: one, or all. */
-  #each(entity: number, call: (reader: RtpsReader) => void): void {
-    if (entity !== Entity.unknown) {
-      const reader = this.#readers.get(entity) ?? this.#endpoints.readers.get(entity);
-      if (reader !== undefined) call(reader);
-      return;
-    }
-    for (const reader of this.#readers.values()) call(reader);
-    for (const reader of this.#endpoints.readers.values()) call(reader);
-  }
-
-  #writer(entity: number): RtpsWriter | undefined {
-    return this.#writers.get(entity) ?? this.#endpoints.writers.get(entity);
-  }
-
-  #lastPrefix = "";
-  #lastEntity = -1;
-  #lastGuid = "";
-
-  /** The GUID of who speaks; most packets come from who spoke last. */
-  #guid(prefix: string, entity: number): string {
-    if (entity !== this.#lastEntity || prefix !== this.#lastPrefix) {
-      this.#lastPrefix = prefix;
-      this.#lastEntity = entity;
-      this.#lastGuid = guidOf(prefix, entity);
-    }
-    return this.#lastGuid;
-  }
-
-  readonly #sink: MessageSink = ((participant: Participant): MessageSink => ({
-    get prefix() {
-      return participant.#prefixBytes;
-    },
-    accepts(context) {
-      return participant.#accepts(context);
-    },
-    data(context, data) {
-      if (data.writer === Entity.spdpWriter) return participant.#discovery.receive(context, data);
-      const guid = participant.#guid(context.prefix, data.writer);
-      participant.#each(data.reader, (reader) => reader.receiveData(guid, context, data));
-    },
-    dataFrag(context, data, first, fragments, fragmentBytes, sampleBytes) {
-      const guid = participant.#guid(context.prefix, data.writer);
-      participant.#each(
-        data.reader,
-        (reader) =>
-          reader.receiveDataFrag(guid, context, data, first, fragments, fragmentBytes, sampleBytes),
-      );
-    },
-    heartbeat({ prefix }, reader, writer, first, last, count, final, liveliness) {
-      const guid = participant.#guid(prefix, writer);
-      participant.#each(
-        reader,
-        (each) => each.receiveHeartbeat(guid, first, last, count, final, liveliness),
-      );
-    },
-    heartbeatFrag({ prefix }, reader, writer, sequence, lastFragment) {
-      const guid = participant.#guid(prefix, writer);
-      participant.#each(reader, (each) => each.receiveHeartbeatFrag(guid, sequence, lastFragment));
-    },
-    gap({ prefix }, reader, writer, start, base, bits) {
-      const guid = participant.#guid(prefix, writer);
-      participant.#each(reader, (each) => each.receiveGap(guid, start, base, bits));
-    },
-    ackNack({ prefix }, reader, writer, base, bits, count, final) {
-      const guid = guidOf(prefix, reader);
-      participant.#writer(writer)?.receiveAckNack(guid, base, bits, count, final);
-    },
-    nackFrag({ prefix }, reader, writer, sequence, base, bits, count) {
-      const guid = guidOf(prefix, reader);
-      participant.#writer(writer)?.receiveNackFrag(guid, sequence, base, bits, count);
-    },
-  }))(this);
 
   /**
    * Says goodbye, closes all endpoints and sockets. Idempotent; what is under way is given up:

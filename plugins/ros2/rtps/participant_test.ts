@@ -5,8 +5,8 @@
  */
 
 import assert from "node:assert/strict";
-import type { Mismatch, Participant, Qos, ReaderOptions, Sample, WriterOptions } from "./mod.ts";
-import { openUdp } from "./mod.ts";
+import type { Mismatch, Qos, ReaderOptions, Sample, WriterOptions } from "./mod.ts";
+import { openUdp, Participant } from "./mod.ts";
 import { type Faults, payload, Place } from "./testdata/place.ts";
 import { Stranger, writerId } from "./testdata/stranger.ts";
 
@@ -547,11 +547,15 @@ Deno.test("participant: user data of participants and endpoints is told, and tol
 });
 
 Deno.test("participant: options that cannot be are refused", async () => {
-  const { Participant } = await import("./mod.ts");
+  await using place = new Place();
+  const { domain } = place;
+  const interfaces = ["127.0.0.1"];
   await assert.rejects(Participant.open({ domain: 233 }), { code: "invalid" });
   await assert.rejects(Participant.open({ interfaces: ["localhost"] }), { code: "invalid" });
-  await assert.rejects(
-    Participant.open({ domain: 5, interfaces: ["127.0.0.1"], peers: ["example"] }),
-    { code: "invalid" },
-  );
+  for (const peers of [["example"], ["127.0.0.1:0"], ["127.0.0.1", "127.0.0.1:70000"]]) {
+    await assert.rejects(Participant.open({ domain, interfaces, peers }), { code: "invalid" });
+  }
+  // None of them has kept a port.
+  const { data } = await place.participant();
+  assert.equal(data.metatraffic[0].port, 7400 + 250 * domain + 10);
 });
