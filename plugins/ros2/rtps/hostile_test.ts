@@ -7,7 +7,7 @@
 import { TimerWheel } from "@patchbay/core";
 import assert from "node:assert/strict";
 import { Allowance } from "./allowance.ts";
-import { Entity, Pid } from "./constants.ts";
+import { Entity, Pid, Submessage, VENDOR_ID } from "./constants.ts";
 import type { EndpointData, ParticipantData } from "./discovery_data.ts";
 import { guidOf, unhex } from "./guid.ts";
 import { Bits } from "./message_reader.ts";
@@ -508,6 +508,41 @@ Deno.test("writer: what was written before is acknowledged, whatever follows and
   writer.write(payload(4, 2));
   await lonely.hear(answers(2));
   assert.deepEqual(await Promise.all(told), [true, false, false]);
+});
+
+Deno.test("writer: in a large sample an answer is asked for by half a window, not by fragment", async () => {
+  await using lonely = await Lonely.open();
+  const writer = lonely.participant.createWriter({ topic: "t", type: "T", qos: RELIABLE });
+  const entity = parseInt(writer.data.guid.slice(24), 16);
+  const stranger = new Stranger(lonely, prefixOfNumber(1), VENDOR_ID);
+  await lonely.hear(stranger.announce());
+  await lonely.hear(stranger.endpoint("reader", readerId(1)));
+  await lonely.hear(
+    stranger.say((to) => to.ackNack(readerId(1), entity, 1, undefined, 1, true)),
+  );
+  /** How many submessages of a kind have left. */
+  const takeSent = async (...kinds: number[]) => {
+    // What is gathered leaves with the microtasks: no timer is let in, which would remind.
+    for (let hop = 0; hop < 40; hop++) await Promise.resolve();
+    const found = kinds.map(() => 0);
+    for (const { bytes } of lonely.sent.splice(0)) {
+      for (let at = 20; at < bytes.length; at += 4 + (bytes[at + 2] | bytes[at + 3] << 8)) {
+        const kind = kinds.indexOf(bytes[at]);
+        if (kind >= 0) found[kind]++;
+      }
+    }
+    return found;
+  };
+  const { dataFrag, heartbeatFrag } = Submessage;
+  await takeSent();
+  writer.write(payload(2_000_000, 1));
+  assert.deepEqual(await takeSent(dataFrag, heartbeatFrag), [3, 1]);
+  for (const [n, arrived] of [2, 4, 6].entries()) {
+    await lonely.hear(
+      stranger.say((to) => to.nackFrag(readerId(1), entity, 1, arrived + 1, undefined, n + 1)),
+    );
+    assert.deepEqual(await takeSent(dataFrag, heartbeatFrag), [2, 1], `after ${arrived}`);
+  }
 });
 
 Deno.test("hostile: what the system does not take is dropped beyond a bound, and counted", () => {

@@ -149,22 +149,6 @@ Deno.test("participant: a payload is released once, when it is needed no more, a
   assert.deepEqual(released, sizes.map((size, n) => payload(size, n)[4]));
 });
 
-Deno.test("participant: in a large sample an answer is asked for by half a window, not by fragment", async () => {
-  await using place = new Place();
-  let asked = 0;
-  // HEARTBEAT_FRAG stands first behind the header and INFO_DST, or after the fragment before it.
-  const record = (bytes: Uint8Array) => {
-    for (let at = 20; at + 4 <= bytes.length;) {
-      if (bytes[at] === 0x13) asked++;
-      at += 4 + (bytes[at + 2] | bytes[at + 3] << 8);
-    }
-  };
-  const { w, r } = await pair(place, RELIABLE, [{ record }]);
-  w.write(payload(4_000_000, 1));
-  await place.until(() => r.got.samples.length === 1, "the sample");
-  assert.ok(asked > 10 && asked < 50, `${asked} times for 67 fragments`);
-});
-
 Deno.test("participant: who comes late gets what is kept, if it asks for that", async () => {
   await using place = new Place();
   const a = await place.participant();
