@@ -395,6 +395,32 @@ Deno.test("hostile: nobody speaks for a participant of this machine from elsewhe
   assert.deepEqual(got, [1]);
 });
 
+Deno.test("hostile: nobody claims to be this participant itself from elsewhere", async () => {
+  const told: string[] = [];
+  await using lonely = await Lonely.open({ onParticipant: ({ prefix }) => told.push(prefix) });
+  const { participant } = lonely;
+  const got: number[] = [];
+  const options = { topic: "t", type: "T", qos: RELIABLE };
+  const onSample = ({ sequence }: Sample) => got.push(sequence);
+  const reader = participant.createReader({ ...options, onSample });
+  const writer = participant.createWriter(options);
+  assert.deepEqual([reader.matched.length, writer.matched.length], [1, 1], "it hears itself");
+  const entity = parseInt(writer.data.guid.slice(24), 16);
+  const double = new Stranger(lonely, participant.prefix);
+  const spoof = [
+    double.announce(),
+    double.endpoint("writer", writerId(99)),
+    double.say((to) => to.data(0, entity, 1, 0, payload(4, 1), false, undefined)),
+    double.say((to) => to.heartbeat(0, entity, 1000, 2000, 1, true)),
+    double.goodbye(),
+  ];
+  for (const each of spoof) await lonely.hear(each, "10.9.8.7");
+  assert.deepEqual([told, got, participant.remoteEndpoints], [[], [], []]);
+  const { ignored } = participant.statistics;
+  assert.equal(ignored["from elsewhere than its participant"], spoof.length);
+  assert.deepEqual([reader.matched.length, reader.statistics.losses], [1, {}]);
+});
+
 Deno.test("hostile: a participant of another machine is moved or ended from its addresses only", async () => {
   const lost: string[] = [];
   await using lonely = await Lonely.open({

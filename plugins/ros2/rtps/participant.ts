@@ -132,7 +132,9 @@ export class Participant implements AsyncDisposable {
       limit,
     });
     this.#receiver = new Receiver({
+      ownPrefix: prefix,
       prefix: unhex(prefix),
+      isHere: (hostname) => network.isHere(hostname),
       discovery: this.#discovery,
       builtin: this.#endpoints,
       writers: this.#writers,

@@ -16,8 +16,11 @@ import type { RtpsWriter } from "./writer.ts";
 
 /** Whom it serves. */
 export interface ReceiverSetup {
-  /** The participant's prefix. */
+  /** The participant's prefix, as digits and as bytes. */
+  readonly ownPrefix: string;
   readonly prefix: Uint8Array;
+  /** Whether an address is this machine's. */
+  readonly isHere: (hostname: string) => boolean;
   readonly discovery: Pick<Discovery, "get" | "receive">;
   /** The built-in endpoints. */
   readonly builtin: Pick<EndpointDiscovery, "writers" | "readers">;
@@ -56,8 +59,10 @@ export class Receiver {
   /** Nobody from elsewhere speaks for a participant of this machine. */
   #accepts({ prefix, from: { hostname } }: Incoming): boolean {
     if (prefix === this.#acceptedPrefix && hostname === this.#acceptedFrom) return true;
-    const participant = this.#setup.discovery.get(prefix);
+    const { discovery, ownPrefix, isHere } = this.#setup;
+    const participant = discovery.get(prefix);
     if (participant?.isHere === true && !participant.speaksFrom(hostname)) return false;
+    if (prefix === ownPrefix && !isHere(hostname)) return false;
     this.#acceptedPrefix = prefix;
     this.#acceptedFrom = hostname;
     return true;
