@@ -82,6 +82,14 @@ export const STREAM_NAME: Readonly<Record<string, Readonly<Record<string, unknow
   images: { ros2: { type: "sensor_msgs/msg/Image", qos: { history: "keep_all" } } },
 };
 
+/** What the far bay tells: how many came at an address, as soon as so many have. */
+export interface Wanted {
+  /** The address. */
+  readonly address: string;
+  /** How many. */
+  readonly atLeast: number;
+}
+
 /** A bay of this suite: loopback alone; what has no type travels as JSON. */
 export function openNode(module: string, domain: number): Promise<Bay> {
   const config = { ros2: { domain, range: "localhost", json: true } } as const;
@@ -91,7 +99,15 @@ export function openNode(module: string, domain: number): Promise<Bay> {
 async function bay(domain: number): Promise<void> {
   const bay = await openNode("far", domain);
   const counts: Record<string, number> = { texts: 0, images: 0 };
-  await bay.serve("count", (address) => counts[address as string]);
+  let waiting: (() => boolean)[] = [];
+  // Who asked again and again would take from what is measured.
+  await bay.serve("count", (wanted) => {
+    const { address, atLeast } = wanted as Wanted;
+    return new Promise<number>((resolve) => {
+      const look = () => counts[address] >= atLeast && (resolve(counts[address]), true);
+      if (!look()) waiting.push(look);
+    });
+  });
   const pong = await bay.speaker({ pattern: "speaker", address: "pong", native: TEXT });
   await bay.listen(
     { pattern: "speaker", address: "ping", native: TEXT },
@@ -99,7 +115,10 @@ async function bay(domain: number): Promise<void> {
   );
   for (const address of Object.keys(counts)) {
     const native = STREAM_NAME[address];
-    await bay.listen({ pattern: "speaker", address, native }, () => void counts[address]++);
+    await bay.listen({ pattern: "speaker", address, native }, () => {
+      counts[address]++;
+      if (waiting.length > 0) waiting = waiting.filter((look) => !look());
+    });
   }
   console.log("ready");
 }

@@ -8,12 +8,13 @@ import assert from "node:assert/strict";
 import { defineCallable, defineJob, defineSpeaker, open } from "@patchbay/core";
 import inProcess, { Room } from "@patchbay/in_process";
 import ros2 from "@patchbay/ros2";
-import { freeDomain } from "../plugins/ros2/fixture.ts";
+import { OwnDomain } from "../plugins/ros2/fixture.ts";
 
 const type = (name: string) => ({ ros2: { type: name } });
 
 Deno.test("bridge: a ROS node's topic, service and action are used on another wire", async () => {
-  const config = { ros2: { domain: await freeDomain(), range: "localhost" } } as const;
+  using own = new OwnDomain();
+  const config = { ros2: { domain: own.number, range: "localhost" } } as const;
   const room = { in_process: { room: new Room() } };
   await using arm = await open({ module: "arm", plugins: [ros2], config });
   const contract = defineSpeaker<{ data: string }>({

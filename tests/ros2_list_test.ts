@@ -7,15 +7,15 @@
 import assert from "node:assert/strict";
 import { open } from "@patchbay/core";
 import ros2 from "@patchbay/ros2";
-import { freeDomain } from "../plugins/ros2/fixture.ts";
+import { OwnDomain } from "../plugins/ros2/fixture.ts";
 
 const CLI = new URL("../cli/main.ts", import.meta.url).pathname;
 const PLUGIN = new URL("../plugins/ros2/mod.ts", import.meta.url).pathname;
 
 Deno.test("list --via ros2: topics, services and actions with their types and nodes", async () => {
-  const domain = await freeDomain();
+  using own = new OwnDomain();
   const folder = await Deno.makeTempDir();
-  const config = { ros2: { domain, range: "localhost" } } as const;
+  const config = { ros2: { domain: own.number, range: "localhost" } } as const;
   // No directory: as a node of somebody else's.
   await using arm = await open({ module: "arm", plugins: [ros2], config });
   await arm.serve({

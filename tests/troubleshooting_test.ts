@@ -22,7 +22,7 @@ import grpc, { parseProto, ServiceClient } from "@patchbay/grpc";
 import ros2 from "@patchbay/ros2";
 import uds from "@patchbay/uds";
 import { z } from "zod";
-import { freeDomain } from "../plugins/ros2/fixture.ts";
+import { OwnDomain } from "../plugins/ros2/fixture.ts";
 import { PROJECT_ROOT } from "../tools/workspace.ts";
 
 // ----- the document -----
@@ -95,6 +95,11 @@ class Place implements AsyncDisposable {
   readonly folder: string = Deno.makeTempDirSync({ prefix: "pb-" });
   readonly path: string = `${this.folder}/run`;
   readonly #stack = new AsyncDisposableStack();
+
+  /** Keeps something until the place is left. */
+  use<T extends Disposable>(value: T): T {
+    return this.#stack.use(value);
+  }
 
   async bay(module: string, options: Partial<OpenOptions> = {}) {
     return this.#stack.use(
@@ -187,8 +192,9 @@ async function withNamer(
 }
 
 /** Options of bays that meet in a ROS domain of their own. */
-async function rosOptions() {
-  const config = { ros2: { domain: await freeDomain(), range: "localhost", json: true } } as const;
+function rosOptions(place: Place) {
+  const domain = place.use(new OwnDomain()).number;
+  const config = { ros2: { domain, range: "localhost", json: true } } as const;
   return { plugins: [ros2], config };
 }
 
@@ -567,7 +573,7 @@ const PROVOCATIONS: Record<string, (place: Place) => Promise<unknown>> = {
     }
   },
   "unavailable: policies of ROS 2 that do not fit": async (place) => {
-    const wires = await rosOptions();
+    const wires = rosOptions(place);
     const name = (qos: string) => ({ ros2: { type: "std_msgs/msg/String", qos } });
     const arm = await place.bay("arm", wires);
     await arm.speaker(defineSpeaker({ address: "scan", native: name("sensor_data") }), {
@@ -581,7 +587,7 @@ const PROVOCATIONS: Record<string, (place: Place) => Promise<unknown>> = {
     return (await promise as PatchbayError).with({});
   },
   "invalid: two nodes of one name": async (place) => {
-    const wires = await rosOptions();
+    const wires = rosOptions(place);
     const { promise, resolve } = Promise.withResolvers<unknown>();
     await place.bay("arm", wires);
     await place.bay("arm", {
@@ -595,7 +601,7 @@ const PROVOCATIONS: Record<string, (place: Place) => Promise<unknown>> = {
     return await promise;
   },
   "invalid: an address that cannot be a ROS name": async (place) => {
-    const desk = await place.bay("desk", { ...await rosOptions() });
+    const desk = await place.bay("desk", rosOptions(place));
     return await failure(desk.serve("lidar.2/scan", () => 1, { via: ["ros2"] }));
   },
 

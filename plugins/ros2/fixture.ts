@@ -7,24 +7,68 @@
 
 import type { Fixture, Json, Meeting } from "@patchbay/core/conformance";
 import ros2 from "./mod.ts";
-import { openUdp } from "./rtps/mod.ts";
 
-/** A domain in which nobody is: below 100, so that its ports are none that the system gives away. */
-export async function freeDomain(): Promise<number> {
-  for (let attempt = 0; attempt < 1000; attempt++) {
-    const domain = 1 + crypto.getRandomValues(new Uint8Array(1))[0] % 99;
+/** Binds a datagram socket: its types are in the unstable library only. */
+const { listenDatagram } = Deno as unknown as {
+  listenDatagram(options: { transport: "udp"; hostname: string; port: number }): Disposable & {
+    close(): void;
+  };
+};
+
+/** The highest domain all of whose ports the system gives to nobody who asks for any. */
+const MAX_DOMAIN = 100;
+
+/**
+ * A domain that no other test has until it is given back, in this process or in another: held by a
+ * port of it that RTPS leaves alone (9.6.1.1: between those for multicast and those of the first
+ * participant).
+ */
+export class OwnDomain implements Disposable {
+  readonly #lock: { close(): void };
+  /** Its number. */
+  readonly number: number;
+
+  /** Takes any that nobody is in. */
+  constructor() {
+    const from = crypto.getRandomValues(new Uint8Array(1))[0];
+    for (let i = 0; i < MAX_DOMAIN; i++) {
+      const number = 1 + (from + i) % MAX_DOMAIN;
+      const lock = OwnDomain.#take(number);
+      if (lock === undefined) continue;
+      this.number = number;
+      this.#lock = lock;
+      return;
+    }
+    throw new Error("every domain has somebody in it");
+  }
+
+  static #take(number: number): { close(): void } | undefined {
+    const bind = (offset: number) =>
+      listenDatagram({
+        transport: "udp",
+        hostname: "127.0.0.1",
+        port: 7400 + 250 * number + offset,
+      });
+    let lock;
     try {
-      const port = 7400 + 250 * domain + 10;
-      (await openUdp({ hostname: "127.0.0.1", port })).close();
-      return domain;
+      lock = bind(5);
+      // Somebody who is no test would be its first participant.
+      bind(10).close();
+      return lock;
     } catch (error) {
-      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+      lock?.close();
+      if (error instanceof Deno.errors.AddrInUse) return undefined;
+      throw error;
     }
   }
-  throw new Error("every domain has somebody in it");
+
+  /** Gives it back. */
+  [Symbol.dispose](): void {
+    this.#lock.close();
+  }
 }
 
-function meet(domain: number): Meeting {
+function meet(domain: number, owned?: OwnDomain): Meeting {
   return {
     options: (module, overrides) => ({
       ...overrides,
@@ -33,7 +77,7 @@ function meet(domain: number): Meeting {
       config: { ros2: { domain, range: "localhost", json: true } },
     }),
     place: { domain },
-    [Symbol.asyncDispose]: () => Promise.resolve(),
+    [Symbol.asyncDispose]: () => Promise.resolve(owned?.[Symbol.dispose]()),
   };
 }
 
@@ -48,7 +92,10 @@ const fixture: Fixture = {
       "a datagram that is nonsense closes nothing: rtps/fuzz_test.ts sends a million of them",
   },
   largestPayloadBytes: 16 * 1024 * 1024,
-  meeting: async () => meet(await freeDomain()),
+  meeting: () => {
+    const owned = new OwnDomain();
+    return Promise.resolve(meet(owned.number, owned));
+  },
   join: (place: Json) => Promise.resolve(meet((place as { domain: number }).domain)),
   unavailable: () => {
     // Whoever asks ROS 2 for enforced security must not get a plain wire.

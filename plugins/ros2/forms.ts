@@ -21,6 +21,7 @@ import {
   fullName,
   type MessageType,
   type ServiceType,
+  type TakeBytes,
   Types,
 } from "./types/mod.ts";
 
@@ -261,10 +262,11 @@ export class Forms {
    *
    * @param type Its type.
    * @param message The message.
+   * @param take Gives the bytes to write into; default: fresh ones.
    * @throws {PatchbayError} `invalid`, naming the path; `too_large`.
    */
-  encode(type: MessageType, message: unknown): Uint8Array<ArrayBuffer> {
-    const payload = type.encode(message);
+  encode(type: MessageType, message: unknown, take?: TakeBytes): Uint8Array<ArrayBuffer> {
+    const payload = type.encode(message, take);
     const size = payload.length - 4;
     const max = this.#node.maxBytes;
     // What became text is checked before: base64 is longer.

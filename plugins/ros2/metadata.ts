@@ -86,18 +86,19 @@ export function readMetadata(inline: ReadonlyMap<number, Uint8Array> | undefined
   }
   if (typeof value !== "object" || value === null) return NONE;
   const { n, p, h, t, c, r, a, e, g, l } = value as Record<string, unknown>;
-  const count = (x: unknown) => typeof x === "number" && x >= 0 ? x : undefined;
+  const amount = (x: unknown) => Number.isFinite(x) && (x as number) >= 0 ? x as number : undefined;
+  const count = (x: unknown) => Number.isSafeInteger(x) ? amount(x) : undefined;
   const text = (x: unknown) => typeof x === "string" ? x : undefined;
   return {
     n: count(n),
     p: typeof p === "number" && p >= 0 && p <= 255 ? Math.floor(p) : undefined,
     h: isHeaders(h) ? h : undefined,
-    t: count(t),
+    t: amount(t),
     c: text(c),
     r: text(r),
     a: a === 1 ? 1 : undefined,
     e: isError(e) ? e : undefined,
-    g: count(g),
+    g: amount(g),
     l: count(l),
   };
 }

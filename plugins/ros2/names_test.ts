@@ -120,7 +120,9 @@ Deno.test("metadata: travels in one parameter; what is nonsense is passed over",
   const told = { n: 7, h: { unit: "mm", note: "grüße" }, t: 1000, p: 200 };
   const read = readMetadata(writeMetadata(told));
   assert.deepEqual({ ...read, ...told }, read);
-  for (const text of ["", "{", "[]", "null", '{"h":{"a":1},"n":-1,"p":999,"e":{"code":1}}']) {
+  const absurd = '{"h":{"a":1},"n":-1,"p":999,"e":{"code":1}}';
+  const endless = '{"n":1e300,"l":1e999,"t":1e999,"g":1e999,"p":1e999}';
+  for (const text of ["", "{", "[]", "null", absurd, endless]) {
     const inline = new Map([[0x8b50, new TextEncoder().encode(text)]]);
     assert.deepEqual(Object.values(readMetadata(inline)).filter((each) => each !== undefined), []);
   }

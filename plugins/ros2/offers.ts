@@ -62,15 +62,16 @@ function doorOf(pattern: "callable" | "job", name: string): string {
   return requestName(pattern === "job" ? actionNames(name).sendGoal : name);
 }
 
-/** The services that a name needs to be whole. */
-function partsOf(pattern: "callable" | "job", name: string): string[] {
-  if (pattern === "callable") return [name];
-  const { sendGoal, getResult, cancelGoal } = actionNames(name);
-  return [sendGoal, getResult, cancelGoal];
+/** The services that a name needs to be whole, and the topics. */
+function partsOf(pattern: "callable" | "job", name: string): [string[], string[]] {
+  if (pattern === "callable") return [[name], []];
+  const { sendGoal, getResult, cancelGoal, feedback } = actionNames(name);
+  return [[sendGoal, getResult, cancelGoal], [topicName(feedback)]];
 }
 
 /**
- * The servers of others that can be asked: whose ends for requests and replies are both known.
+ * The servers of others that can be asked: whose ends for requests and replies are both known, and
+ * of an action that for feedback: what comes from who is not known yet would be passed over.
  *
  * @param node Whose view.
  * @param pattern The pattern.
@@ -85,13 +86,13 @@ export function serversOf(
     Array.from(node.remote(topic)).some((each) =>
       each.kind === kind && each.guid.startsWith(prefix)
     );
-  const parts = partsOf(pattern, name);
-  return claimantsOf(node, pattern, name).filter(({ guid }) =>
-    parts.every((part) =>
-      has(requestName(part), "reader", guid.slice(0, 24)) &&
-      has(replyName(part), "writer", guid.slice(0, 24))
-    )
-  );
+  const [services, topics] = partsOf(pattern, name);
+  return claimantsOf(node, pattern, name).filter(({ guid }) => {
+    const prefix = guid.slice(0, 24);
+    return services.every((part) =>
+      has(requestName(part), "reader", prefix) && has(replyName(part), "writer", prefix)
+    ) && topics.every((topic) => has(topic, "writer", prefix));
+  });
 }
 
 /** Everybody else who takes requests under a name, whether they can be asked yet or not. */
@@ -110,9 +111,18 @@ interface Closeable {
   close(): void;
 }
 
+/** What this bay serves. */
+interface Own {
+  readonly door: string;
+  readonly address: string;
+  readonly shared: boolean;
+}
+
 /** Who serves which name. */
 export class Claims {
   readonly #node: RosNode;
+  /** By the readers of their requests. */
+  readonly #own = new Map<string, Own>();
 
   constructor(node: RosNode) {
     this.#node = node;
@@ -135,7 +145,10 @@ export class Claims {
   ): Promise<T> {
     const before = claimantsOf(this.#node, pattern, name);
     this.#check(before, name, endpoint);
+    const door = doorOf(pattern, name);
+    this.#checkOwn(door, name, endpoint);
     const made = make();
+    this.#own.set(made.guid, { door, address: endpoint.address, shared: endpoint.shared });
     await this.#node.heard();
     // Two that came at once have seen each other by now: the lower id stays.
     const known = new Set(before.map(({ guid }) => guid));
@@ -146,9 +159,31 @@ export class Claims {
       this.#check(later, name, endpoint);
     } catch (error) {
       made.close();
+      // Who is told of it finds nobody calling this one any more.
+      await this.#node.heard();
       throw error;
     }
     return made;
+  }
+
+  /** Two addresses of this bay can be given one name. */
+  #checkOwn(
+    door: string,
+    name: string,
+    { address, shared }: { readonly address: string; readonly shared: boolean },
+  ): void {
+    const open = new Set(this.#node.ownEndpoints.map(({ guid }) => guid));
+    for (const [guid, own] of this.#own) {
+      if (!open.has(guid)) this.#own.delete(guid);
+      else if (own.door === door && own.address !== address && !(own.shared && shared)) {
+        throw new PatchbayError("unavailable", `${address} is ${name}, as ${own.address} is`, {
+          address,
+          retryable: false,
+          details: { name, by: own.address },
+          remedy: 'give each a name of its own, or serve both with sharing: "shared"',
+        });
+      }
+    }
   }
 
   #check(

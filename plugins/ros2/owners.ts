@@ -152,10 +152,12 @@ class Desk {
 
   #heard(sample: Sample): void {
     if (sample.state !== "alive") return;
-    const { payload, inline } = sample;
+    const { payload, inline, writer } = sample;
     // The goal's id stands in front: feedback of all owners comes by here.
     const id = idOf({ uuid: payload.subarray(4, 20) });
-    this.jobs.get(id)?.heard(payload, readMetadata(inline));
+    const job = this.jobs.get(id);
+    // Ids are told to everybody: only who has the goal speaks of it.
+    if (job?.isWith(writer.guid)) job.heard(payload, readMetadata(inline));
   }
 
   async close(): Promise<void> {
@@ -302,6 +304,11 @@ class OwnedJob extends TimerEntry {
   #of(client: ServiceClient): EndpointData | undefined {
     const prefix = this.#server.slice(0, 24);
     return client.servers.find(({ guid }) => guid.startsWith(prefix));
+  }
+
+  /** Whether the participant of an endpoint has the goal. */
+  isWith(guid: string): boolean {
+    return this.#server.slice(0, 24) === guid.slice(0, 24);
   }
 
   /** Feedback, or how far it is. */

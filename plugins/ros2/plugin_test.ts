@@ -1,18 +1,10 @@
 import assert from "node:assert/strict";
-import {
-  defineCallable,
-  defineJob,
-  defineSpeaker,
-  open,
-  type OpenOptions,
-  type PatchbayError,
-} from "@patchbay/core";
+import { defineCallable, defineJob, defineSpeaker, type PatchbayError } from "@patchbay/core";
 import type { RosActions, RosMessages, RosServices } from "./types/common_types.ts";
-import { freeDomain } from "./fixture.ts";
-import ros2, { type Ros2Config } from "./mod.ts";
-import { DiscoveryInfo } from "./node/mod.ts";
+import ros2 from "./mod.ts";
+import { actionParts, DiscoveryInfo, QOS_PROFILES, ServiceServer } from "./node/mod.ts";
 import { Participant } from "./rtps/mod.ts";
-import { Waiter } from "./rtps/testdata/place.ts";
+import { Room } from "./testdata/room.ts";
 
 type Pose = RosMessages["geometry_msgs/msg/PoseStamped"];
 type SetBool = RosServices["std_srvs/srv/SetBool"];
@@ -32,47 +24,8 @@ const Fibonacci = defineJob<Fib["goal"], Fib["feedback"], Fib["result"]>({
   native: typed("example_interfaces/action/Fibonacci"),
 });
 
-/** Bays that meet in a domain of their own. */
-class Room extends Waiter implements AsyncDisposable {
-  readonly #open: AsyncDisposable[] = [];
-  readonly reports: PatchbayError[] = [];
-  readonly domain: number;
-
-  private constructor(domain: number) {
-    super();
-    this.domain = domain;
-  }
-
-  static async make(): Promise<Room> {
-    return new Room(await freeDomain());
-  }
-
-  async bay(
-    module: string,
-    config: Partial<Ros2Config> = {},
-    more: Partial<OpenOptions> = {},
-  ) {
-    const bay = await open({
-      ...more,
-      module,
-      plugins: [ros2],
-      config: { ros2: { domain: this.domain, range: "localhost", ...config } },
-      onReport: (error) => {
-        this.reports.push(error);
-        this.touch();
-      },
-    });
-    this.#open.push(bay);
-    return bay;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const bay of this.#open) await bay[Symbol.asyncDispose]();
-  }
-}
-
 Deno.test("plugin: typed shouts keep numbers, bytes and 64-bit integers; bad ones are refused by path", async () => {
-  await using room = await Room.make();
+  await using room = new Room();
   const [arm, desk] = [await room.bay("arm"), await room.bay("desk")];
   const heard: Pose[] = [];
   await desk.listen(PoseTopic, (pose) => {
@@ -102,7 +55,7 @@ Deno.test("plugin: typed shouts keep numbers, bytes and 64-bit integers; bad one
 });
 
 Deno.test("plugin: a listener with a name and policies, but no type, joins the first who publishes", async () => {
-  await using room = await Room.make();
+  await using room = new Room();
   const [arm, desk] = [await room.bay("arm"), await room.bay("desk")];
   const heard: unknown[] = [];
   const native = { ros2: { name: "/scan", qos: { reliability: "best_effort", depth: 7 } } };
@@ -127,7 +80,7 @@ Deno.test("plugin: a listener with a name and policies, but no type, joins the f
 });
 
 Deno.test("plugin: typed calls carry headers and errors between bays", async () => {
-  await using room = await Room.make();
+  await using room = new Room();
   const [arm, desk] = [await room.bay("arm"), await room.bay("desk")];
   const seen: unknown[] = [];
   await arm.serve(Light, ({ data }, { headers, peer, remainingMs }) => {
@@ -153,7 +106,7 @@ Deno.test("plugin: typed calls carry headers and errors between bays", async () 
 });
 
 Deno.test("plugin: a typed action between bays, with progress and the worker's own error", async () => {
-  await using room = await Room.make();
+  await using room = new Room();
   const [arm, desk] = [await room.bay("arm"), await room.bay("desk")];
   await arm.perform(Fibonacci, ({ order }, { feedback, progress }) => {
     if (order < 0) throw new RangeError("backwards");
@@ -175,8 +128,36 @@ Deno.test("plugin: a typed action between bays, with progress and the worker's o
   assert.deepEqual(room.reports, []);
 });
 
+Deno.test("plugin: an action is served when its feedback can be heard, too", async () => {
+  await using room = new Room();
+  await using foreign = await Participant.open({
+    domain: room.domain,
+    interfaces: ["127.0.0.1"],
+  });
+  const desk = await room.bay("desk");
+  const { graph, types } = desk.transport(ros2);
+  const type = types.action("example_interfaces/action/Fibonacci");
+  const onReport = (error: unknown) => room.reports.push(error as PatchbayError);
+  const parts = actionParts({ name: "/fibonacci", type, types, onReport });
+  const services = [parts.sendGoal, parts.getResult, parts.cancelGoal];
+  const servers = services.map((each) => new ServiceServer(foreign, each, () => undefined));
+  await foreign.untilAcquainted(10_000);
+  await assert.rejects(graph.untilServed("fibonacci", { timeoutMs: 20 }), {
+    code: "deadline_exceeded",
+  });
+  await assert.rejects(desk.execute(Fibonacci, { order: 1 }), { code: "not_found" });
+  foreign.createWriter({
+    topic: parts.feedbackTopic,
+    type: type.feedbackMessage.ddsName,
+    qos: QOS_PROFILES.default,
+  });
+  await graph.untilServed("fibonacci");
+  for (const server of servers) server.close();
+  assert.deepEqual(room.reports, []);
+});
+
 Deno.test("plugin: the graph shows nodes, topics, services and actions with their types and policies", async () => {
-  await using room = await Room.make();
+  await using room = new Room();
   const arm = await room.bay("arm-2", { namespace: "/robot" });
   const desk = await room.bay("desk");
   const { graph, node } = desk.transport(ros2);
@@ -225,7 +206,7 @@ Deno.test("plugin: the graph shows nodes, topics, services and actions with thei
 
 Deno.test("plugin: ros_discovery_info says which node has which endpoints, in both sizes of ids", async () => {
   for (const gidBytes of [16, 24] as const) {
-    await using room = await Room.make();
+    await using room = new Room();
     await using foreign = await Participant.open({
       domain: room.domain,
       interfaces: ["127.0.0.1"],
@@ -248,7 +229,7 @@ Deno.test("plugin: ros_discovery_info says which node has which endpoints, in bo
 });
 
 Deno.test("plugin: nodes of one name are reported, on both sides", async () => {
-  await using room = await Room.make();
+  await using room = new Room();
   const [one, two] = [await room.bay("arm"), await room.bay("arm")];
   await room.until(() => room.reports.length === 2, "both reports");
   for (const report of room.reports) {
@@ -260,7 +241,7 @@ Deno.test("plugin: nodes of one name are reported, on both sides", async () => {
 });
 
 Deno.test("plugin: names are remapped, and said by address in the configuration", async () => {
-  await using room = await Room.make();
+  await using room = new Room();
   const arm = await room.bay("arm", { remap: { "arm/pose": "/base/pose" } });
   const desk = await room.bay("desk", {
     endpoints: { "seen/pose": { name: "/base/pose", type: "geometry_msgs/msg/PoseStamped" } },
@@ -277,7 +258,7 @@ Deno.test("plugin: names are remapped, and said by address in the configuration"
 });
 
 Deno.test("plugin: another type under the same name is reported by the policy `type`", async () => {
-  await using room = await Room.make();
+  await using room = new Room();
   const [arm, desk] = [await room.bay("arm"), await room.bay("desk")];
   await arm.speaker(PoseTopic);
   await desk.listen({ ...PoseTopic, native: typed("std_msgs/msg/String") }, () => {});
@@ -286,7 +267,7 @@ Deno.test("plugin: another type under the same name is reported by the policy `t
 });
 
 Deno.test("plugin: a deadline that is missed is reported", async () => {
-  await using room = await Room.make();
+  await using room = new Room();
   const [arm, desk] = [await room.bay("arm"), await room.bay("desk")];
   const qos = { deadlineMs: 60 };
   const contract = defineSpeaker<{ data: string }>({
@@ -304,7 +285,7 @@ Deno.test("plugin: a deadline that is missed is reported", async () => {
 });
 
 Deno.test("plugin: with keep_all nothing is pushed out: who awaits is held back, who does not is told", async () => {
-  await using room = await Room.make();
+  await using room = new Room();
   const small = { maxQueueBytes: 64 * 1024 };
   const [arm, desk] = [await room.bay("arm", small), await room.bay("desk")];
   const contract = defineSpeaker<{ data: string }>({
@@ -331,7 +312,7 @@ Deno.test("plugin: with keep_all nothing is pushed out: who awaits is held back,
 });
 
 Deno.test("plugin: without a ROS type and without json nothing is offered, and everybody is told why", async () => {
-  await using room = await Room.make();
+  await using room = new Room();
   const [arm, desk] = [await room.bay("arm"), await room.bay("desk")];
   await arm.serve("arm/plain", () => 1);
   const speaker = await arm.speaker("arm/talk");
@@ -343,7 +324,7 @@ Deno.test("plugin: without a ROS type and without json nothing is offered, and e
 });
 
 Deno.test("plugin: JSON in strings is what std_msgs/String listeners see", async () => {
-  await using room = await Room.make();
+  await using room = new Room();
   const arm = await room.bay("arm", { json: true });
   const desk = await room.bay("desk");
   const heard = Promise.withResolvers<unknown>();
@@ -358,7 +339,7 @@ Deno.test("plugin: JSON in strings is what std_msgs/String listeners see", async
 });
 
 Deno.test("plugin: interfaces of one's own, bounded and with wide strings", async () => {
-  await using room = await Room.make();
+  await using room = new Room();
   const definitions = {
     "my_msgs/msg/Note": "wstring title\nstring<=5 code\nint32[<=2] few\nuint64 id 7\nMode mode\n",
     "my_msgs/msg/Mode": "uint8 AUTO=1\nuint8 value",
@@ -389,7 +370,7 @@ Deno.test("plugin: interfaces of one's own, bounded and with wide strings", asyn
 });
 
 Deno.test("plugin: who may not call is refused", async () => {
-  await using room = await Room.make();
+  await using room = new Room();
   const arm = await room.bay("arm", {}, { authorize: (peer) => peer.module === "friend" });
   await arm.serve(Light, () => ({ success: true, message: "" }));
   const friend = await room.bay("friend");

@@ -17,6 +17,7 @@ import { writeMetadata } from "./metadata.ts";
 import { topicName } from "./node/mod.ts";
 import { isCompanion } from "./listeners.ts";
 import { noteOf } from "./offers.ts";
+import { PayloadPool } from "./payload_pool.ts";
 import { qosOf, type RosName } from "./ros_name.ts";
 import type { RosNode } from "./ros_node.ts";
 import type { EndpointData, Qos, Writer } from "./rtps/mod.ts";
@@ -39,6 +40,7 @@ export class Shouts {
   readonly #context: TransportContext;
   readonly #node: RosNode;
   readonly #forms: Forms;
+  readonly #payloads = new PayloadPool();
 
   constructor(context: TransportContext, node: RosNode, forms: Forms) {
     this.#context = context;
@@ -62,7 +64,16 @@ export class Shouts {
     if (form === undefined) {
       return { ...SILENT, shout: () => endpoint.statistics.countDrop("no_ros_type") };
     }
-    return new TopicPort(this.#context, this.#node, this.#forms, endpoint, name, form, said);
+    return new TopicPort(
+      this.#context,
+      this.#node,
+      this.#forms,
+      this.#payloads,
+      endpoint,
+      name,
+      form,
+      said,
+    );
   }
 }
 
@@ -82,6 +93,7 @@ class TopicPort extends TimerEntry implements SpeakerPort {
   readonly #context: TransportContext;
   readonly #node: RosNode;
   readonly #forms: Forms;
+  readonly #payloads: PayloadPool;
   readonly #endpoint: SpeakerEndpoint;
   readonly #form: TopicForm;
   readonly #writer: Writer;
@@ -98,6 +110,7 @@ class TopicPort extends TimerEntry implements SpeakerPort {
     context: TransportContext,
     node: RosNode,
     forms: Forms,
+    payloads: PayloadPool,
     endpoint: SpeakerEndpoint,
     name: string,
     form: TopicForm,
@@ -107,6 +120,7 @@ class TopicPort extends TimerEntry implements SpeakerPort {
     this.#context = context;
     this.#node = node;
     this.#forms = forms;
+    this.#payloads = payloads;
     this.#endpoint = endpoint;
     this.#form = form;
     const { address, statistics } = endpoint;
@@ -127,6 +141,7 @@ class TopicPort extends TimerEntry implements SpeakerPort {
         node.mismatched(address, "speaker", "writer", reader, policies),
       onOverwritten: (samples) => statistics.countDrop("overflow_oldest", samples),
       onDeadlineMissed: () => statistics.countDrop("deadline_offered"),
+      onReleased: (payload) => this.#payloads.give(payload),
     });
   }
 
@@ -140,7 +155,7 @@ class TopicPort extends TimerEntry implements SpeakerPort {
 
   shout(value: unknown, event: EventContext): void | Promise<void> {
     const { type } = this.#form;
-    const payload = this.#forms.encode(type, this.#form.say(value));
+    const payload = this.#forms.encode(type, this.#form.say(value), this.#payloads.take);
     const { sequence, headers, priority } = event;
     const number = this.#written + 1;
     const plain = sequence === number && headers === undefined && priority === 128;

@@ -41,8 +41,11 @@ const FLUSH_MS = 1000;
 const MAX_ENDED = 256;
 /** How many ids are kept whose owner gave up before the goal came. */
 const MAX_REFUSED = 256;
-/** How long a result waits for feedback on its way, and feedback for the answer, in milliseconds. */
-const FEEDBACK_MS = 250;
+/**
+ * How long feedback waits for its owner to have the answer and a reader that is known, and a result
+ * for feedback on its way, in milliseconds.
+ */
+const OWNER_MS = 1000;
 /** How much feedback is kept for owners that are behind. */
 const FEEDBACK_DEPTH = 4096;
 
@@ -106,6 +109,7 @@ class PerformedAction implements Performing {
   readonly #goals = new Map<string, PerformedGoal>();
   readonly #refused = new Set<string>();
   readonly #unwatch: () => void;
+  #telling = false;
   #closed = false;
   readonly endpoint: JobEndpoint;
   readonly form: ActionForm;
@@ -178,9 +182,17 @@ class PerformedAction implements Performing {
     return this.#services[2].guid;
   }
 
-  /** As {@link Performing}. */
+  /** As {@link Performing}: once for all that changes in one turn. */
   publish(): void {
-    if (this.#closed) return;
+    if (this.#telling) return;
+    this.#telling = true;
+    queueMicrotask(() => {
+      this.#telling = false;
+      if (!this.#closed) this.#tellStates();
+    });
+  }
+
+  #tellStates(): void {
     this.#status.write(this.#parts.statusType.encode({
       status_list: Array.from(this.#goals.values(), ({ id, stamp, status }) => ({
         goal_info: { goal_id: uuidOf(id), stamp },
@@ -278,7 +290,9 @@ class PerformedAction implements Performing {
     }
     const sent = () => {
       // Written is not there yet: the client may not know the writer of answers by now.
-      const arrived = isBay ? undefined : this.#services[2].settled(FEEDBACK_MS);
+      const arrived = isBay
+        ? undefined
+        : this.#services[2].settledWith(guid.slice(0, 24), OWNER_MS);
       void Promise.all([arrived, this.#isHeardBy(guid)]).then(() => goal.told());
     };
     return { payload: response.encode({ accepted: true, stamp }), sent };
@@ -286,7 +300,7 @@ class PerformedAction implements Performing {
 
   /** What is written before its reader is known is lost: that is another announcement. */
   #isHeardBy(guid: string): Promise<boolean> {
-    return this.#feedback.untilMatchedBy(guid.slice(0, 24), FEEDBACK_MS);
+    return this.#feedback.untilMatchedBy(guid.slice(0, 24), OWNER_MS);
   }
 
   async #getResult(payload: Uint8Array, { writer }: Request): Promise<Answer> {
@@ -300,7 +314,7 @@ class PerformedAction implements Performing {
       const { payload, parameters } = await goal.outcome;
       if (this.#node.isBay(writer.guid)) return { payload, parameters };
       // Another bay knows from the result's number what is still to come; others do not.
-      await this.#feedback.untilAcknowledged(FEEDBACK_MS);
+      await this.#feedback.untilAcknowledged(OWNER_MS, writer.guid.slice(0, 24));
       return { payload };
     }
     const error = new PatchbayError("closed", `${endpoint.address}: the worker has lost the job`, {

@@ -46,6 +46,8 @@ export class ActionClient implements Disposable {
   readonly #cancelGoal: ServiceClient;
   readonly #feedback: Reader;
   readonly #listeners = new Map<string, (value: unknown) => void>();
+  #waiting: (() => void)[] = [];
+  #closed = false;
 
   /**
    * Makes its endpoints.
@@ -64,6 +66,9 @@ export class ActionClient implements Disposable {
       type: options.type.feedbackMessage.ddsName,
       qos: QOS_PROFILES.default,
       onSample: (sample) => this.#heard(sample),
+      onMatched: () => {
+        for (const wake of this.#waiting.splice(0)) wake();
+      },
     });
   }
 
@@ -76,10 +81,21 @@ export class ActionClient implements Disposable {
     this.#listeners.get(idOf(goal_id))?.(feedback);
   }
 
-  /** Resolves when the action is served. */
+  /** Resolves when the action is served, and feedback of it would be heard. */
   async untilServed(signal?: AbortSignal): Promise<void> {
     for (const each of [this.#sendGoal, this.#getResult, this.#cancelGoal]) {
       await each.untilServed(signal);
+    }
+    while (this.#feedback.matched.length === 0) {
+      signal?.throwIfAborted();
+      if (this.#closed) {
+        throw new PatchbayError("closed", `the client of ${this.#options.name} is closed`);
+      }
+      const { promise, resolve, reject } = Promise.withResolvers<void>();
+      const abort = () => reject(signal?.reason);
+      signal?.addEventListener("abort", abort, { once: true });
+      this.#waiting.push(resolve);
+      await promise.finally(() => signal?.removeEventListener("abort", abort));
     }
   }
 
@@ -160,11 +176,13 @@ export class ActionClient implements Disposable {
     }
   }
 
-  /** Ends it. Goals go on. */
+  /** Ends it, and with it what is waited for. Goals go on. */
   close(): void {
+    this.#closed = true;
     for (const each of [this.#sendGoal, this.#getResult, this.#cancelGoal]) each.close();
     this.#feedback.close();
     this.#listeners.clear();
+    for (const wake of this.#waiting.splice(0)) wake();
   }
 
   /** As `close()`. */

@@ -60,10 +60,10 @@ interface Goal {
 /** How many goals that have ended are remembered, so that late questions find their results. */
 const MAX_ENDED = 256;
 /**
- * How long work waits for the reader of its feedback to be known, and a result for the feedback
- * before it to arrive, in milliseconds.
+ * How long work waits for its owner to have the answer and a reader of feedback that is known, and
+ * a result for the feedback before it to arrive, in milliseconds.
  */
-const FEEDBACK_MS = 250;
+const OWNER_MS = 1000;
 /** How many goals are worked on at once. */
 const MAX_ACTIVE = 1024;
 
@@ -77,6 +77,7 @@ export class ActionServer implements Disposable {
   readonly #services: ServiceServer[];
   readonly #feedback: Writer;
   readonly #status: Writer;
+  #telling = false;
   #closed = false;
 
   /**
@@ -101,7 +102,11 @@ export class ActionServer implements Disposable {
     });
     this.#services = [
       new ServiceServer(participant, parts.sendGoal, (goal, by) => this.#sendGoal(goal, by)),
-      new ServiceServer(participant, parts.getResult, (request) => this.#getResult(request)),
+      new ServiceServer(
+        participant,
+        parts.getResult,
+        (request, by) => this.#getResult(request, by),
+      ),
       new ServiceServer(participant, parts.cancelGoal, (request) => this.#cancelGoal(request)),
     ];
     this.#publish();
@@ -119,8 +124,17 @@ export class ActionServer implements Disposable {
     return this.#services.reduce((sum, service) => sum + service.refused, 0);
   }
 
+  /** Once for all that changes in one turn: each tells the states of all goals. */
   #publish(): void {
-    if (this.#closed) return;
+    if (this.#telling) return;
+    this.#telling = true;
+    queueMicrotask(() => {
+      this.#telling = false;
+      if (!this.#closed) this.#tellStates();
+    });
+  }
+
+  #tellStates(): void {
     this.#status.write(this.#parts.statusType.encode({
       status_list: Array.from(this.#goals.values(), ({ id, stamp, status }) => ({
         goal_info: { goal_id: uuidOf(id), stamp },
@@ -157,10 +171,14 @@ export class ActionServer implements Disposable {
 
   async #work(goal: Goal, value: unknown, client: string): Promise<void> {
     const { id, controller } = goal;
-    // Its answer leaves before its first feedback.
+    // Its answer is written by then.
     await new Promise((resolve) => setTimeout(resolve, 0));
-    // What is written before its reader is known is lost: that is another announcement.
-    await this.#feedback.untilMatchedBy(client, FEEDBACK_MS);
+    await Promise.all([
+      // These are two topics, and ROS 2's clients pass over feedback of a goal they do not know yet.
+      this.#services[0].settledWith(client, OWNER_MS),
+      // What is written before its reader is known is lost: that is another announcement.
+      this.#feedback.untilMatchedBy(client, OWNER_MS),
+    ]);
     if (goal.status === GoalStatus.accepted) goal.status = GoalStatus.executing;
     this.#publish();
     const { type, execute, onReport } = this.#options;
@@ -190,14 +208,14 @@ export class ActionServer implements Disposable {
     for (const { id } of ended.slice(0, -MAX_ENDED)) this.#goals.delete(id);
   }
 
-  async #getResult(request: Uint8Array): Promise<Uint8Array> {
+  async #getResult(request: Uint8Array, { writer }: Request): Promise<Uint8Array> {
     const { getResult } = this.#options.type;
     const { goal_id } = getResult.request.decode(request) as { goal_id: Uuid };
     const goal = this.#goals.get(idOf(goal_id));
     if (goal === undefined) return getResult.response.encode({ status: GoalStatus.unknown });
     await goal.done.promise;
     // It is another topic: the result would overtake what is sent again.
-    await this.#feedback.untilAcknowledged(FEEDBACK_MS);
+    await this.#feedback.untilAcknowledged(OWNER_MS, writer.guid.slice(0, 24));
     return getResult.response.encode({ status: goal.status, result: goal.result });
   }
 

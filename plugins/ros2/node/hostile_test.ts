@@ -56,6 +56,30 @@ Deno.test("hostile: only who was asked answers a call", async () => {
   assert.deepEqual([replies, reports], [[7], []]);
 });
 
+Deno.test("service: what waits for a server, or for a reply, ends when its client is closed", async () => {
+  await using lonely = await Lonely.open();
+  const client = new ServiceClient(lonely.participant, { ...OPTIONS, onReport: () => {} });
+  const waits = client.untilServed();
+  await stranger(lonely, 1, "server");
+  await waits;
+  const closed = { code: "closed", message: /the client of \/s is closed/ };
+  const ends = [assert.rejects(client.call(BODY), closed)];
+  client.close();
+  client.close();
+  ends.push(
+    assert.rejects(client.untilServed(), closed),
+    assert.rejects(client.call(BODY), closed),
+  );
+  const other = new ServiceClient(lonely.participant, {
+    ...OPTIONS,
+    name: "/nobody",
+    onReport: () => {},
+  });
+  ends.push(assert.rejects(other.untilServed(), { code: "closed" }));
+  other.close();
+  await Promise.all(ends);
+});
+
 Deno.test("hostile: one client's flood of requests leaves room for others, and is told once", async () => {
   await using lonely = await Lonely.open();
   const reports: unknown[] = [];
@@ -110,6 +134,7 @@ Deno.test("hostile: goals that never end are few, also when they are decided on 
   const decision = Promise.withResolvers<boolean>();
   let begun = 0;
   const asked = Promise.withResolvers<void>();
+  const working = Promise.withResolvers<void>();
   let questions = 0;
   using server = new ActionServer(lonely.participant, {
     name: "/f",
@@ -121,7 +146,7 @@ Deno.test("hostile: goals that never end are few, also when they are decided on 
       return decision.promise;
     },
     execute: () => {
-      begun++;
+      if (++begun === 1024) working.resolve();
       return new Promise(() => {});
     },
   });
@@ -147,10 +172,66 @@ Deno.test("hostile: goals that never end are few, also when they are decided on 
   }
   await asked.promise;
   decision.resolve(true);
-  // Each begins a turn after it was accepted.
-  for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setTimeout(resolve, 0));
+  // Each begins when its owner's reader of feedback, which never comes, has been waited for.
+  await working.promise;
+  await new Promise((resolve) => setTimeout(resolve, 0));
   assert.equal(begun, 1024);
   assert.equal(server.active, 1024);
+});
+
+Deno.test("action: feedback waits for the owner to have the answer", async () => {
+  await using lonely = await Lonely.open();
+  const types = new Types();
+  const type = types.action("example_interfaces/Fibonacci");
+  const begun = Promise.withResolvers<void>();
+  using _server = new ActionServer(lonely.participant, {
+    name: "/f",
+    type,
+    types,
+    onReport: () => {},
+    execute: ({ feedback }) => {
+      feedback({ sequence: [7] });
+      begun.resolve();
+    },
+  });
+  const made = new Stranger(lonely, prefixOfNumber(1));
+  await lonely.hear(made.announce());
+  const { request, response } = type.sendGoal;
+  const reads = [
+    { topic: "rr/f/_action/send_goalReply", type: response.ddsName },
+    { topic: "rt/f/_action/feedback", type: type.feedbackMessage.ddsName },
+  ];
+  for (const [i, each] of reads.entries()) {
+    await lonely.hear(made.endpoint("reader", readerId(i + 1), each));
+  }
+  const goals = { topic: "rq/f/_action/send_goalRequest", type: request.ddsName };
+  await lonely.hear(made.endpoint("writer", writerId(1), goals));
+  let count = 0;
+  // Writers are known by their order: feedback, states, then the replies to goals.
+  const writers = [3, 1].map((n) => (n << 8 | EntityKind.writerNoKey) >>> 0);
+  const answer = (reader: 1 | 2, base: number) =>
+    made.say((to) =>
+      to.ackNack(readerId(reader), writers[reader - 1], base, undefined, ++count, true)
+    );
+  // Its reader of feedback has met the writer, that of answers has not yet.
+  await lonely.hear(answer(2, 1));
+  const goal_id = { uuid: new Uint8Array(16).fill(9) };
+  const goal = request.encode({ goal_id, goal: { order: 1 } });
+  await lonely.hear(made.say((to) => to.data(0, writerId(1), 1, 0, goal, false, undefined)));
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  await lonely.hear(answer(1, 1));
+  await lonely.hear(answer(1, 2));
+  await begun.promise;
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  const feedback = type.feedbackMessage.encode({ goal_id, feedback: { sequence: [7] } });
+  const at = (bytes: Uint8Array) =>
+    lonely.sent.findIndex((each) => each.bytes.join().includes(bytes.join()));
+  const accepted = response.encode({ accepted: true, stamp: { sec: 0, nanosec: 0 } }).subarray(
+    0,
+    8,
+  );
+  assert.ok(at(accepted) > 0, "no answer was sent");
+  assert.ok(at(feedback) > at(accepted), "feedback came first");
 });
 
 Deno.test("hostile: who waits for one result thousands of times is bounded", async () => {

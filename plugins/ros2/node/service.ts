@@ -114,6 +114,7 @@ export class ServiceClient implements Disposable {
   /** The parameters of a request: who waits for the reply, and no number, as it is the sample's. */
   readonly #replyTo: ReadonlyMap<number, Uint8Array>;
   #number = 0n;
+  #closed = false;
   #waiting: (() => void)[] = [];
   #servers: readonly EndpointData[] | undefined;
 
@@ -179,10 +180,11 @@ export class ServiceClient implements Disposable {
     );
   }
 
-  /** Resolves when somebody can be asked; rejects with the signal's reason. */
+  /** Resolves when somebody can be asked; rejects with the signal's reason, or when it is closed. */
   async untilServed(signal?: AbortSignal): Promise<void> {
     while (this.servers.length === 0) {
       signal?.throwIfAborted();
+      if (this.#closed) throw this.#isClosed();
       const { promise, resolve, reject } = Promise.withResolvers<void>();
       const abort = () => reject(signal?.reason);
       signal?.addEventListener("abort", abort, { once: true });
@@ -259,10 +261,11 @@ export class ServiceClient implements Disposable {
    * @param payload The request.
    * @param signal Ends the waiting; the servers are not told, as ROS 2 has no word for it.
    * @throws {PatchbayError} `not_found` if nobody serves it; `closed` if all that were asked have
-   * gone.
+   * gone, or this client is closed.
    */
   async call(payload: Uint8Array, signal?: AbortSignal): Promise<Uint8Array> {
     signal?.throwIfAborted();
+    if (this.#closed) throw this.#isClosed();
     const { servers } = this;
     if (servers.length === 0) {
       throw new PatchbayError("not_found", `nobody serves ${this.#options.name}`);
@@ -271,6 +274,7 @@ export class ServiceClient implements Disposable {
     let left = servers.length;
     const gone = () => {
       if (--left > 0) return;
+      if (this.#closed) return reject(this.#isClosed());
       reject(new PatchbayError("closed", `the server of ${this.#options.name} is gone`));
     };
     const requests = servers.map((server) =>
@@ -307,10 +311,20 @@ export class ServiceClient implements Disposable {
     await this.#writer.untilAcknowledged(timeoutMs);
   }
 
-  /** Ends it. Calls that are pending stay so until their signals end them. */
+  #isClosed(): PatchbayError {
+    return new PatchbayError("closed", `the client of ${this.#options.name} is closed`);
+  }
+
+  /** Ends it, and with it the calls that are pending. Idempotent. */
   close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
     this.#writer.close();
     this.#reader.close();
+    for (const [key, { gone }] of [...this.#pending]) {
+      this.#pending.delete(key);
+      gone();
+    }
     this.#met();
   }
 
@@ -560,6 +574,8 @@ export class ServiceServer implements Disposable {
   }
 
   #matched(): void {
+    // Clients that were there before are matched while the writer is being made.
+    if (this.#waiting.length === 0) return;
     const prefixes = this.#writer.matched.map((each) => each.guid.slice(0, 24));
     for (const each of this.#waiting.splice(0)) {
       if (!prefixes.includes(each.to)) this.#waiting.push(each);
@@ -570,6 +586,18 @@ export class ServiceServer implements Disposable {
   /** Resolves when all clients have the replies, or after a time. */
   async settled(timeoutMs: number): Promise<void> {
     await this.#writer.untilAcknowledged(timeoutMs);
+  }
+
+  /**
+   * Resolves when a client is known and has the replies to it, or after a time.
+   *
+   * @param client Its participant's prefix.
+   * @param timeoutMs How long to wait for either, in milliseconds.
+   */
+  async settledWith(client: string, timeoutMs: number): Promise<void> {
+    if (await this.#writer.untilMatchedBy(client, timeoutMs)) {
+      await this.#writer.untilAcknowledged(timeoutMs, client);
+    }
   }
 
   /** Ends it. */

@@ -14,7 +14,7 @@ import type { Network } from "./network.ts";
 import { type Destination, statusInfo } from "./outbox.ts";
 import { ParameterWriter } from "./parameters.ts";
 import { RemoteParticipant } from "./remote_participant.ts";
-import { Alarm } from "./timers.ts";
+import { Alarm, Lease } from "./timers.ts";
 import { Status } from "./constants.ts";
 
 /** What discovery is told and tells. */
@@ -152,7 +152,7 @@ export class Discovery {
       if (!known.hasMoved(said)) {
         const before = known.data;
         known.data = said;
-        known.lease.arm(leaseMs);
+        known.lease.renew(leaseMs);
         if (!sameBytes(before.userData, said.userData) || before.name !== said.name) {
           this.#setup.onChanged(known);
         }
@@ -165,10 +165,10 @@ export class Discovery {
     if (this.#known.size >= this.#setup.maxParticipants && !this.#crowdOut()) {
       return limit("too many participants");
     }
-    const lease = new Alarm(this.#setup.wheel, () => this.#remove(found, "expired"));
+    const lease = new Lease(this.#setup.wheel, () => this.#remove(found, "expired"));
     const found: RemoteParticipant = new RemoteParticipant(network, said, from, metatraffic, lease);
     this.#known.set(said.prefix, found);
-    lease.arm(leaseMs);
+    lease.renew(leaseMs);
     // It may have come after the last announcement: it need not wait for the next.
     this.#send(metatraffic, writeParticipant(own(), network.group), Date.now());
     this.#setup.onFound(found);
@@ -186,7 +186,7 @@ export class Discovery {
   }
 
   #remove(participant: RemoteParticipant, why: WhyLost): void {
-    participant.lease.disarm();
+    participant.lease.end();
     if (!this.#known.delete(participant.data.prefix)) return;
     this.#setup.onLost(participant, why);
   }
@@ -206,7 +206,7 @@ export class Discovery {
     for (const destination of [...this.#group, ...this.#peers, ...known]) {
       destination.data(spdpReader, spdpWriter, this.#sequence, now, key, true, inline);
     }
-    for (const each of this.#known.values()) each.lease.disarm();
+    for (const each of this.#known.values()) each.lease.end();
     this.#known.clear();
   }
 }

@@ -36,6 +36,8 @@ export interface WriterEvents {
   onOverwritten?(samples: number): void;
   /** Nothing was written to an instance for longer than the deadline that was offered. */
   onDeadlineMissed?(key: string): void;
+  /** A payload is no longer kept: it may be changed, and used again. */
+  onReleased?(payload: Uint8Array): void;
 }
 
 /** What goes with a sample. */
@@ -138,7 +140,7 @@ export interface Writer extends Disposable {
   /** Whether every reliable reader has everything that was written. */
   readonly acknowledged: boolean;
   /**
-   * Writes a sample. It is not copied: leave it as it is from now on.
+   * Writes a sample. It is not copied: leave it as it is until {@link WriterEvents.onReleased}.
    *
    * Nothing is pushed out that a reliable reader still needs if {@link writable} is heeded.
    *
@@ -171,12 +173,13 @@ export interface Writer extends Disposable {
    */
   writable(bytes?: number, key?: string): Promise<void> | undefined;
   /**
-   * Resolves when every reliable reader has everything that was written: true; false after
+   * Resolves when every reliable reader has everything that was written before: true; false after
    * `timeoutMs` or once the writer is closed.
    *
    * @param timeoutMs How long to wait, in milliseconds.
+   * @param participant The prefix of the one participant whose readers count; default: all do.
    */
-  untilAcknowledged(timeoutMs: number): Promise<boolean>;
+  untilAcknowledged(timeoutMs: number, participant?: string): Promise<boolean>;
   /**
    * Resolves when a reader of a participant is matched: true; false after `timeoutMs` or once the
    * writer is closed. What a participant has asked may be here before its readers are known.

@@ -46,6 +46,7 @@ export class History {
   readonly #keepAll: boolean;
   readonly #depth: number;
   readonly #limits: HistoryLimits;
+  readonly #released: ((payload: Uint8Array) => void) | undefined;
   #bytes = 0;
   /** The number of the newest change; 0: none yet. */
   last = 0;
@@ -54,8 +55,15 @@ export class History {
    * @param qos History and depth.
    * @param keyed Whether the topic has a key.
    * @param limits What it never exceeds.
+   * @param released Takes the payload of what is no longer kept.
    */
-  constructor(qos: Qos, keyed: boolean, limits: HistoryLimits) {
+  constructor(
+    qos: Qos,
+    keyed: boolean,
+    limits: HistoryLimits,
+    released?: (payload: Uint8Array) => void,
+  ) {
+    this.#released = released;
     this.#keyed = keyed ? new KeyedChanges() : undefined;
     this.#keepAll = qos.history === "keep_all";
     this.#depth = qos.depth;
@@ -152,13 +160,16 @@ export class History {
     const change = this.get(sequence);
     if (change === undefined) return;
     this.#bytes -= change.payload.length;
-    if (this.#keyed !== undefined) return this.#keyed.remove(change);
-    (this.#queue as (Change | undefined)[])[this.#head++] = undefined;
-    if (this.#head === this.#queue.length) this.#queue.length = this.#head = 0;
-    else if (this.#head > 256 && 2 * this.#head > this.#queue.length) {
-      this.#queue.splice(0, this.#head);
-      this.#head = 0;
+    if (this.#keyed !== undefined) this.#keyed.remove(change);
+    else {
+      (this.#queue as (Change | undefined)[])[this.#head++] = undefined;
+      if (this.#head === this.#queue.length) this.#queue.length = this.#head = 0;
+      else if (this.#head > 256 && 2 * this.#head > this.#queue.length) {
+        this.#queue.splice(0, this.#head);
+        this.#head = 0;
+      }
     }
+    this.#released?.(change.payload);
   }
 
   /** Forgets the oldest while they are as told. */

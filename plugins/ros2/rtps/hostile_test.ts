@@ -18,7 +18,7 @@ import { RemoteParticipant } from "./remote_participant.ts";
 import type { OpenSocket } from "./socket.ts";
 import { payload } from "./testdata/place.ts";
 import { Lonely, prefixOfNumber, readerId, Stranger, writerId } from "./testdata/stranger.ts";
-import { Alarm } from "./timers.ts";
+import { Lease } from "./timers.ts";
 
 const RELIABLE = { reliability: "reliable", history: "keep_all" } as const;
 const KiB = 1024;
@@ -95,7 +95,7 @@ Deno.test("hostile: of an endpoint that is somewhere else each time, few places 
     data,
     "127.0.0.1",
     metatraffic!,
-    new Alarm(wheel, () => {}),
+    new Lease(wheel, () => {}),
   );
   const at = (port: number) =>
     remote.destination({ unicast: place(port) } as unknown as EndpointData);
@@ -475,6 +475,30 @@ Deno.test("hostile: a reader that takes nothing holds a writer back for a while,
   await lonely.hear(greedy.say(answers(1)));
   assert.equal(writer.write(payload(4, 10)), 11);
   assert.deepEqual([overwritten, writer.statistics.kept], [[10], 1]);
+});
+
+Deno.test("writer: what was written before is acknowledged, whatever follows and whoever is silent", async () => {
+  await using lonely = await Lonely.open();
+  const writer = lonely.participant.createWriter({ topic: "t", type: "T", qos: RELIABLE });
+  const entity = parseInt(writer.data.guid.slice(24), 16);
+  const [silent, healthy] = [1, 2].map((n) => new Stranger(lonely, prefixOfNumber(n)));
+  let count = 0;
+  const answers = (base: number) =>
+    healthy.say((to) => to.ackNack(readerId(1), entity, base, undefined, ++count, true));
+  for (const each of [silent, healthy]) {
+    await lonely.hear(each.announce());
+    await lonely.hear(each.endpoint("reader", readerId(1)));
+  }
+  await lonely.hear(answers(1));
+  writer.write(payload(4, 1));
+  const told = [
+    writer.untilAcknowledged(10_000, healthy.prefix),
+    writer.untilAcknowledged(50, silent.prefix),
+    writer.untilAcknowledged(50),
+  ];
+  writer.write(payload(4, 2));
+  await lonely.hear(answers(2));
+  assert.deepEqual(await Promise.all(told), [true, false, false]);
 });
 
 Deno.test("hostile: what the system does not take is dropped beyond a bound, and counted", () => {

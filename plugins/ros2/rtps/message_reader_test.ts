@@ -18,6 +18,7 @@ import {
 import { DEFAULT_QOS } from "./qos.ts";
 import { FragmentMemory, Reassembly } from "./reassembly.ts";
 import { SendWindow } from "./send_window.ts";
+import { payload } from "./testdata/place.ts";
 
 const PREFIX = "010f00112233445566778899";
 
@@ -220,6 +221,38 @@ Deno.test("reassembly: fragments in any order, twice, and what is missing", () =
   assert.deepEqual(reassembly.join(), sample);
 });
 
+Deno.test("reassembly: a sample goes to the place of an earlier one, and two at once to two", () => {
+  const memory = new FragmentMemory();
+  const size = 150_000;
+  const sample = (n: number) => payload(size - 4, n);
+  const begin = () => new Reassembly(size, 60_000, memory);
+  const add = (to: Reassembly, n: number, number: number) =>
+    to.add(number, 1, sample(n).subarray(60_000 * (number - 1), 60_000 * number));
+  const first = begin();
+  for (const each of [2, 3, 1]) add(first, 1, each);
+  const place = first.join();
+  assert.deepEqual(place, sample(1));
+  const [second, third] = [begin(), begin()];
+  for (const each of [3, 1, 3, 2]) {
+    add(third, 3, each);
+    add(second, 2, each);
+  }
+  assert.equal(second.heldBytes, third.heldBytes);
+  const joined = third.join();
+  assert.notEqual(joined.buffer, place.buffer);
+  assert.deepEqual(joined, sample(3));
+  assert.equal(second.join().buffer, place.buffer);
+  assert.deepEqual(place, sample(2));
+  // One that is given up gives the place back.
+  const given = begin();
+  add(given, 4, 1);
+  given.release();
+  const last = begin();
+  for (const each of [1, 2, 3]) add(last, 5, each);
+  assert.equal(last.join().buffer, place.buffer);
+  assert.deepEqual(place, sample(5));
+});
+
 Deno.test("send window: full until half of it is free, and always room for one", () => {
   const window = new SendWindow(10_000);
   assert.equal(window.admits(50_000), true);
@@ -240,4 +273,7 @@ Deno.test("send window: full until half of it is free, and always room for one",
   assert.equal(window.acknowledgePart(3_512), true);
   assert.equal(window.acknowledgePart(3_512), false);
   assert.equal(window.inFlight, 0);
+  assert.deepEqual([window.answerDue(4), window.answerDue(4)], [true, false]);
+  window.sent(6, 3_000, false);
+  assert.deepEqual([window.answerDue(2), window.answerDue(4)], [false, true]);
 });

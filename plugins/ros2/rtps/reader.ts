@@ -15,7 +15,7 @@ import type { Destination } from "./outbox.ts";
 import type { Mismatch } from "./qos.ts";
 import { FragmentMemory } from "./reassembly.ts";
 import { hasPlaceFor } from "./matching.ts";
-import { Alarm } from "./timers.ts";
+import { Alarm, LAST_CALL_MS } from "./timers.ts";
 import { type Arrived, WriterProxy, type WriterProxyOwner } from "./writer_proxy.ts";
 
 /** What a reader is made with. */
@@ -297,6 +297,7 @@ export class RtpsReader implements Reader, WriterProxyOwner {
   #isAlive(proxy: WriterProxy): void {
     if (proxy.remote.qos.livelinessLeaseMs === Infinity) return;
     proxy.aliveMs = performance.now();
+    proxy.overdueMs = undefined;
     if (proxy.alive) return;
     proxy.alive = true;
     this.#tell(() => this.#setup.onLiveliness?.(proxy.remote, true));
@@ -310,7 +311,8 @@ export class RtpsReader implements Reader, WriterProxyOwner {
     for (const proxy of this.#proxies.values()) {
       const { livelinessLeaseMs } = proxy.remote.qos;
       if (livelinessLeaseMs === Infinity || !proxy.alive) continue;
-      const left = proxy.aliveMs + Math.max(LEAST_LEASE_MS, livelinessLeaseMs) - now;
+      let left = proxy.aliveMs + Math.max(LEAST_LEASE_MS, livelinessLeaseMs) - now;
+      if (left <= 0) left = LAST_CALL_MS - (now - (proxy.overdueMs ??= now));
       if (left > 0) soonest = Math.min(soonest, left);
       else {
         proxy.alive = false;

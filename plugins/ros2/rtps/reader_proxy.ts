@@ -233,7 +233,7 @@ export class ReaderProxy implements Closing {
       const last = ++this.#fragments === count;
       this.#dataFrag(change, this.#fragments);
       this.#window.sent(change.sequence, bytes, last);
-      if (this.#answers && !last) {
+      if (this.#answers && !last && this.#window.answerDue(2)) {
         this.#destination.heartbeatFrag(
           this.#entity,
           this.#owner.entity,

@@ -36,6 +36,7 @@ const MAX_SCRATCH_BYTES = 8 * 1024 * 1024;
 export class FragmentMemory {
   readonly #free: Uint8Array<ArrayBuffer>[] = [];
   #scratch = new Uint8Array(0);
+  #lent = false;
 
   /** A copy of a fragment; give it back. */
   copy(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
@@ -53,18 +54,38 @@ export class FragmentMemory {
     }
   }
 
+  /**
+   * Lends the place of an earlier sample, if it is large enough and nobody has it; give it back. So
+   * that fragments need not be copied twice, and still what they claim takes no memory.
+   */
+  lend(bytes: number): Uint8Array<ArrayBuffer> | undefined {
+    if (this.#lent || bytes < LEAST_BYTES || this.#scratch.length < bytes) return undefined;
+    this.#lent = true;
+    return this.#scratch.subarray(0, bytes);
+  }
+
+  /** Takes back what `lend` gave: it is good until the next sample. */
+  returned(): void {
+    this.#lent = false;
+  }
+
   /** A place for a whole sample, good until the next one. */
   place(bytes: number): Uint8Array<ArrayBuffer> {
-    if (bytes > MAX_SCRATCH_BYTES) return new Uint8Array(bytes);
+    if (bytes > MAX_SCRATCH_BYTES || this.#lent) return new Uint8Array(bytes);
     if (this.#scratch.length < bytes) this.#scratch = new Uint8Array(bytes);
     return this.#scratch.subarray(0, bytes);
   }
 }
 
+const NOTHING = new Uint8Array(0);
+
 /** One sample of which parts have arrived. */
 export class Reassembly {
+  /** What has come; empty where it stands in its place already. */
   readonly #parts = new Map<number, Uint8Array<ArrayBuffer>>();
   readonly #memory: FragmentMemory;
+  /** The sample's place, if there was one. */
+  #place: Uint8Array<ArrayBuffer> | undefined;
   #firstMissing = 1;
   #highest = 0;
   /** How large the sample will be. */
@@ -94,6 +115,7 @@ export class Reassembly {
     this.sampleBytes = sampleBytes;
     this.fragmentBytes = fragmentBytes;
     this.count = Math.ceil(sampleBytes / fragmentBytes);
+    this.#place = memory.lend(sampleBytes);
   }
 
   /** Whether all of it is there. */
@@ -125,8 +147,12 @@ export class Reassembly {
       const number = first + i;
       if (number < this.#firstMissing || this.#parts.has(number)) continue;
       const at = i * this.fragmentBytes;
-      const part = this.#memory.copy(bytes.subarray(at, at + this.fragmentBytes));
-      this.#parts.set(number, part);
+      const part = bytes.subarray(at, at + this.fragmentBytes);
+      if (this.#place === undefined) this.#parts.set(number, this.#memory.copy(part));
+      else {
+        this.#place.set(part, (number - 1) * this.fragmentBytes);
+        this.#parts.set(number, NOTHING);
+      }
       this.heldBytes += part.length + FRAGMENT_OVERHEAD_BYTES;
       if (number > this.#highest) this.#highest = number;
     }
@@ -154,9 +180,12 @@ export class Reassembly {
 
   /** The whole sample, good until the next one of the same memory; gives the fragments back. */
   join(): Uint8Array<ArrayBuffer> {
-    const sample = this.#memory.place(this.sampleBytes);
-    for (const [number, part] of this.#parts) {
-      sample.set(part, (number - 1) * this.fragmentBytes);
+    let sample = this.#place;
+    if (sample === undefined) {
+      sample = this.#memory.place(this.sampleBytes);
+      for (const [number, part] of this.#parts) {
+        sample.set(part, (number - 1) * this.fragmentBytes);
+      }
     }
     this.release();
     return sample;
@@ -164,6 +193,8 @@ export class Reassembly {
 
   /** Gives the fragments back. */
   release(): void {
+    if (this.#place !== undefined) this.#memory.returned();
+    this.#place = undefined;
     for (const part of this.#parts.values()) this.#memory.give(part);
     this.#parts.clear();
   }

@@ -9,7 +9,7 @@ import type { EndpointData, ParticipantData } from "./discovery_data.ts";
 import type { Network } from "./network.ts";
 import type { Destination } from "./outbox.ts";
 import type { Address } from "./socket.ts";
-import type { Alarm } from "./timers.ts";
+import type { Lease } from "./timers.ts";
 
 /** How many places of one participant are remembered. */
 const MAX_DESTINATIONS = 64;
@@ -24,8 +24,8 @@ export class RemoteParticipant {
   data: ParticipantData;
   /** Where discovery reaches it. */
   readonly metatraffic: Destination;
-  /** Rings when it is taken for dead. */
-  readonly lease: Alarm;
+  /** Until when it is taken for alive. */
+  readonly lease: Lease;
   /** Its endpoints, by GUID. */
   readonly endpoints: Map<string, EndpointData> = new Map();
 
@@ -34,14 +34,14 @@ export class RemoteParticipant {
    * @param data What it says of itself.
    * @param from Where its announcement came from.
    * @param metatraffic Where discovery reaches it.
-   * @param lease Rings when it is taken for dead.
+   * @param lease Until when it is taken for alive.
    */
   constructor(
     network: Network,
     data: ParticipantData,
     from: string,
     metatraffic: Destination,
-    lease: Alarm,
+    lease: Lease,
   ) {
     this.#network = network;
     this.data = data;

@@ -50,9 +50,14 @@ export class SendWindow {
     return true;
   }
 
-  /** Whether so much was sent that an answer is due; says so once for each quarter. */
-  answerDue(): boolean {
-    if (4 * (this.#sent - Math.max(this.#asked, this.#acknowledged)) < this.maxBytes) return false;
+  /**
+   * Whether so much was sent that an answer is due; says so once for each of so many shares.
+   *
+   * @param shares How many, two at least: what is free by an answer must be enough to go on.
+   */
+  answerDue(shares = 4): boolean {
+    const since = this.#sent - Math.max(this.#asked, this.#acknowledged);
+    if (shares * since < this.maxBytes) return false;
     this.#asked = this.#sent;
     return true;
   }

@@ -42,3 +42,38 @@ export class Alarm extends TimerEntry {
     this.#ring();
   }
 }
+
+/**
+ * So long somebody is still listened for whose time is over, in milliseconds: while this process was
+ * busy, its words may have come and not been read.
+ */
+export const LAST_CALL_MS = 50;
+
+/** How long somebody is taken for alive without a word. */
+export class Lease {
+  readonly #alarm: Alarm;
+  #isLastCall = false;
+
+  /**
+   * @param wheel What it hangs in.
+   * @param over Called when it is over.
+   */
+  constructor(wheel: TimerWheel, over: () => void) {
+    this.#alarm = new Alarm(wheel, () => {
+      if (this.#isLastCall) return over();
+      this.#isLastCall = true;
+      this.#alarm.arm(LAST_CALL_MS);
+    });
+  }
+
+  /** Somebody has given a sign of life: that is good for so many milliseconds. */
+  renew(leaseMs: number): void {
+    this.#isLastCall = false;
+    this.#alarm.arm(leaseMs);
+  }
+
+  /** Ends it. */
+  end(): void {
+    this.#alarm.disarm();
+  }
+}

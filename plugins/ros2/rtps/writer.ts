@@ -72,7 +72,11 @@ export class RtpsWriter implements Writer, ProxyOwner {
     this.data = setup.data;
     this.entity = setup.entity;
     this.watchesStalls = setup.stallMs !== undefined;
-    this.history = new History(setup.data.qos, setup.keyed, setup.limits);
+    const { data: { qos }, keyed, limits, onReleased } = setup;
+    const released = onReleased === undefined
+      ? undefined
+      : (payload: Uint8Array) => this.#tell(() => onReleased.call(setup, payload));
+    this.history = new History(qos, keyed, limits, released);
     this.#heartbeatAlarm = new Alarm(setup.wheel, () => this.#heartbeat());
   }
 
@@ -99,10 +103,7 @@ export class RtpsWriter implements Writer, ProxyOwner {
 
   /** Whether every reliable reader has everything that was written. */
   get acknowledged(): boolean {
-    for (const proxy of this.#proxies.values()) {
-      if (proxy.reliable && proxy.acked <= this.history.last) return false;
-    }
-    return true;
+    return this.#isAcknowledged(this.history.last, "");
   }
 
   /** As `Writer`. */
@@ -239,10 +240,18 @@ export class RtpsWriter implements Writer, ProxyOwner {
   }
 
   /** As `Writer`. */
-  untilAcknowledged(timeoutMs: number): Promise<boolean> {
-    const acknowledged = this.#until(() => this.acknowledged, timeoutMs);
+  untilAcknowledged(timeoutMs: number, participant = ""): Promise<boolean> {
+    const { last } = this.history;
+    const acknowledged = this.#until(() => this.#isAcknowledged(last, participant), timeoutMs);
     for (const proxy of this.#proxies.values()) if (!proxy.satisfied) proxy.askForAnswer();
     return acknowledged;
+  }
+
+  #isAcknowledged(last: number, participant: string): boolean {
+    for (const [guid, proxy] of this.#proxies) {
+      if (proxy.reliable && proxy.acked <= last && guid.startsWith(participant)) return false;
+    }
+    return true;
   }
 
   /** As `Writer`. */

@@ -113,6 +113,8 @@ export class WriterProxy {
   #begun = false;
   /** When it last gave a sign of life, on the clock of `performance.now()`. */
   aliveMs: number = performance.now();
+  /** Since when its sign of life is overdue, on the same clock; undefined: it is not. */
+  overdueMs: number | undefined;
   /** Whether it is taken for alive. */
   alive = true;
   /** How many bytes of it wait for what is missing. */

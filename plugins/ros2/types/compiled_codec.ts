@@ -55,9 +55,12 @@ class Position {
   rest = 0;
   modulus = 8;
   readonly lines: string[];
+  /** Whether what is passed over for alignment is set to zero: it may hold what stood there before. */
+  readonly #zeroes: boolean;
 
-  constructor(lines: string[]) {
+  constructor(lines: string[], zeroes: boolean) {
     this.lines = lines;
+    this.#zeroes = zeroes;
   }
 
   /** JavaScript for the offset. */
@@ -74,14 +77,24 @@ class Position {
   align(to: number): void {
     if (to <= this.modulus) {
       const padding = (to - this.rest % to) % to;
+      for (let i = 0; this.#zeroes && i < padding; i++) {
+        this.lines.push(`u[o + ${4 + this.ahead + i}] = 0;`);
+      }
       this.ahead += padding;
       this.rest = (this.rest + padding) % this.modulus;
       return;
     }
     this.settle();
-    this.lines.push(`o = (o + ${to - 1}) & ~${to - 1};`);
+    this.lines.push(this.aligning(to));
     this.rest = 0;
     this.modulus = to;
+  }
+
+  /** A statement that aligns `o`. */
+  aligning(to: number): string {
+    return this.#zeroes
+      ? `while ((o & ${to - 1}) !== 0) u[4 + o++] = 0;`
+      : `o = (o + ${to - 1}) & ~${to - 1};`;
   }
 
   advance(bytes: number): void {
@@ -286,7 +299,7 @@ class Compiler {
       return;
     }
     position.settle();
-    if (bytes > 4) lines.push(`if (${list}.length > 0) o = (o + ${bytes - 1}) & ~${bytes - 1};`);
+    if (bytes > 4) lines.push(`if (${list}.length > 0) ${position.aligning(bytes)}`);
     lines.push(
       `putNumbers(u, d, o, ${list}, "${base}", ${where});`,
       `o += ${bytes} * ${list}.length;`,
@@ -374,7 +387,7 @@ class Compiler {
       return list;
     }
     position.settle();
-    if (bytes > 4) lines.push(`if (${length} > 0) o = (o + ${bytes - 1}) & ~${bytes - 1};`);
+    if (bytes > 4) lines.push(`if (${length} > 0) ${position.aligning(bytes)}`);
     lines.push(`const ${list} = ${numbers(base, "o", length)};`, `o += ${bytes} * ${length};`);
     position.unknown(Math.min(4, bytes));
     return list;
@@ -483,11 +496,11 @@ function codecSource(definition: MessageDefinition, resolve: Resolve): string {
   const size: string[] = [];
   compiler.size(fields, "v", name, size);
   const put: string[] = [];
-  const puts = new Position(put);
+  const puts = new Position(put, true);
   compiler.put(fields, "v", name, puts);
   puts.settle();
   const get: string[] = [];
-  const gets = new Position(get);
+  const gets = new Position(get, false);
   const value = compiler.get(fields, gets);
   const quoted = text(name);
   return `"use strict";
@@ -497,11 +510,13 @@ let n = 4;
 ${size.join("\n")}
 return n;
 }
-function encode(value) {
+function encode(value, take) {
 const v = objectOf(value, ${quoted});
-const u = new Uint8Array(size(v));
-const d = new DataView(u.buffer, 4);
+const n = size(v);
+const u = take === undefined ? new Uint8Array(n) : take(n);
+const d = new DataView(u.buffer, u.byteOffset + 4, n - 4);
 let o = 0, t;
+u[0] = u[2] = u[3] = 0;
 u[1] = 1;
 ${put.join("\n")}
 return o + 4 === u.length ? u : u.subarray(0, o + 4);

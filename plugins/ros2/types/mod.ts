@@ -35,4 +35,4 @@ export {
   type InterfaceSource,
 } from "./sources.ts";
 export { typescriptOf } from "./typescript.ts";
-export type { Codec } from "./walking_codec.ts";
+export type { Codec, TakeBytes } from "./walking_codec.ts";

@@ -39,10 +39,16 @@ import {
   PRIMITIVE_BYTES,
 } from "./definition.ts";
 
+/** Gives exactly so many bytes. */
+export type TakeBytes = (bytes: number) => Uint8Array<ArrayBuffer>;
+
 /** Turns messages into payloads and back. */
 export interface Codec {
-  /** Encodes a value; fields that are left out have their defaults. */
-  encode(value: unknown): Uint8Array<ArrayBuffer>;
+  /**
+   * Encodes a value; fields that are left out have their defaults. `take` gives so many bytes to
+   * write into, whatever they hold; default: fresh ones. Not every codec asks it.
+   */
+  encode(value: unknown, take?: TakeBytes): Uint8Array<ArrayBuffer>;
   /** Decodes a payload; `owned`: byte arrays may be views of it. */
   decode(payload: Uint8Array, owned?: boolean): unknown;
 }

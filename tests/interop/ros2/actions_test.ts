@@ -110,6 +110,7 @@ for (const stack of STACKS) {
       using _server = new ActionServer(us, { ...common(reports), ...fibonacci });
       await peer.tell("client");
       await peer.until((line) => line.startsWith("matched "), ENDPOINTS);
+      await place.until(() => us.remoteEndpoints.length === ENDPOINTS, "its endpoints");
       const goal = async (order: number) => {
         const sent = peer.lines.filter((line) => line.startsWith("sent ")).length;
         await peer.tell(`goal ${order}`);

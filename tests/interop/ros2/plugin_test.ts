@@ -10,7 +10,7 @@ import { defineCallable, defineJob, defineSpeaker, open, type PatchbayError } fr
 import ros2 from "@patchbay/ros2";
 import type { Ros2Config } from "@patchbay/ros2";
 import type { RosActions, RosMessages, RosServices } from "@patchbay/ros2/common-types";
-import { freeDomain } from "../../../plugins/ros2/fixture.ts";
+import { OwnDomain } from "../../../plugins/ros2/fixture.ts";
 import { Waiter } from "../../../plugins/ros2/rtps/testdata/place.ts";
 import { requireOrIgnore } from "../../require.ts";
 import { checksum, Peer, probe, type Stack } from "./peers.ts";
@@ -57,6 +57,13 @@ async function openBay(domain: number, config: Partial<Ros2Config> = {}) {
   return { bay, reports, waiter, [Symbol.asyncDispose]: () => bay.close() };
 }
 
+/** Waits until a speaker knows so many listeners: what is said before is for nobody. */
+async function joined(waiter: Waiter, speaker: { listeners: number }, count: number) {
+  const timer = setInterval(waiter.touch, 5);
+  await waiter.until(() => speaker.listeners === count, `${count} listeners`)
+    .finally(() => clearInterval(timer));
+}
+
 /** The first numbers of Fibonacci's, so many. */
 function fibonacci(count: number): number[] {
   const numbers = [0, 1];
@@ -71,7 +78,8 @@ for (const [i, stack] of STACKS.entries()) {
     name: name(`plugin: shouts to and from a program on ${stack}`),
     ignore,
     fn: async () => {
-      const domain = await freeDomain();
+      using own = new OwnDomain();
+      const domain = own.number;
       await using peer = await Peer.start(stack, domain);
       await using desk = await openBay(domain);
       const { bay, waiter } = desk;
@@ -88,10 +96,7 @@ for (const [i, stack] of STACKS.entries()) {
 
       await peer.make("reader", "r", "rt/answer", "string", RELIABLE);
       const speaker = await bay.speaker({ ...Chatter, address: "answer" });
-      await waiter.until(
-        () => speaker.listeners === 1 || (setTimeout(waiter.touch, 5), false),
-        "it",
-      );
+      await joined(waiter, speaker, 1);
       await speaker.shout({ data: "plain" });
       // What goes along for other bays must not disturb foreign programs.
       await speaker.shout({ data: "with more" }, { headers: { unit: "mm" }, priority: 200 });
@@ -107,7 +112,8 @@ for (const [i, stack] of STACKS.entries()) {
     name: name(`plugin: a retained shout is kept for a late reader on ${stack}, and the other way`),
     ignore,
     fn: async () => {
-      const domain = await freeDomain();
+      using own = new OwnDomain();
+      const domain = own.number;
       await using desk = await openBay(domain);
       const { bay, waiter } = desk;
       const speaker = await bay.speaker({ ...Chatter, address: "map" }, { retain: true });
@@ -139,7 +145,8 @@ for (const [i, stack] of STACKS.entries()) {
     name: name(`plugin: a policy that does not fit one on ${stack} is reported by its name`),
     ignore,
     fn: async () => {
-      const domain = await freeDomain();
+      using own = new OwnDomain();
+      const domain = own.number;
       await using peer = await Peer.start(stack, domain);
       await using desk = await openBay(domain);
       const { bay, reports, waiter } = desk;
@@ -170,7 +177,8 @@ for (const [i, stack] of STACKS.entries()) {
     name: name(`plugin: calls to and from a program on ${stack}`),
     ignore,
     fn: async () => {
-      const domain = await freeDomain();
+      using own = new OwnDomain();
+      const domain = own.number;
       await using peer = await Peer.start(stack, domain);
       await using desk = await openBay(domain);
       const { bay } = desk;
@@ -207,7 +215,8 @@ for (const [i, stack] of STACKS.entries()) {
     name: name(`plugin: a whole action that a program on ${stack} performs`),
     ignore,
     fn: async () => {
-      const domain = await freeDomain();
+      using own = new OwnDomain();
+      const domain = own.number;
       await using peer = await Peer.start(stack, domain, "actions");
       await using desk = await openBay(domain);
       const { bay } = desk;
@@ -237,10 +246,11 @@ for (const [i, stack] of STACKS.entries()) {
     name: name(`plugin: a whole action that a program on ${stack} asks for`),
     ignore,
     fn: async () => {
-      const domain = await freeDomain();
+      using own = new OwnDomain();
+      const domain = own.number;
       await using peer = await Peer.start(stack, domain, "actions");
       await using desk = await openBay(domain);
-      const { bay } = desk;
+      const { bay, waiter } = desk;
       await bay.perform(Fibonacci, async ({ order }, { feedback, signal }) => {
         for (let n = 3; n <= Math.min(order, 6); n++) feedback({ sequence: fibonacci(n) });
         if (order === 20) throw new Error("the paper is out");
@@ -254,6 +264,10 @@ for (const [i, stack] of STACKS.entries()) {
       await peer.tell("client");
       // Three services and two topics, each with one endpoint of theirs; the requests are writers.
       await peer.until((line) => line.startsWith("matched "), 8);
+      const { graph, participant } = bay.transport(ros2);
+      const end = graph.watch(waiter.touch);
+      await waiter.until(() => participant.remoteEndpoints.length === 8, "its endpoints");
+      end();
       const goal = async (order: number) => {
         const sent = peer.lines.filter((line) => line.startsWith("sent ")).length;
         await peer.tell(`goal ${order}`);
@@ -293,7 +307,8 @@ Deno.test({
   name: needed[1].name("plugin: wide strings are what Fast DDS takes them for, and come back"),
   ignore: needed[1].ignore,
   fn: async () => {
-    const domain = await freeDomain();
+    using own = new OwnDomain();
+    const domain = own.number;
     await using peer = await Peer.start("fast", domain);
     const definitions = { "std_msgs/msg/WString": "wstring data" };
     await using desk = await openBay(domain, { definitions });
@@ -312,6 +327,8 @@ Deno.test({
       waiter.touch();
     });
     const speaker = await bay.speaker(name("wide"));
+    // It echoes only to whom it knows, and hears only who knows it.
+    await joined(waiter, speaker, 2);
     await peer.until((line) => line === "matched w 1");
     const words = ["", "plain", "Grüße", "世界", "𝄞 clef"];
     for (const data of words) await speaker.shout({ data });
@@ -325,7 +342,8 @@ Deno.test({
   name: `plugin: one server answers both stacks and another bay at once${both}`,
   ignore: needed.some(({ ignore }) => ignore),
   fn: async () => {
-    const domain = await freeDomain();
+    using own = new OwnDomain();
+    const domain = own.number;
     await using desk = await openBay(domain);
     await desk.bay.serve(AddTwoInts, ({ a, b }) => ({ sum: a + b }));
     await using cyclone = await Peer.start("cyclone", domain);
@@ -336,6 +354,7 @@ Deno.test({
       for (const each of ["cr", "cw"]) await peer.until((line) => line === `matched ${each} 1`);
     }
     await using other = await openBay(domain, { node: "other" });
+    await other.bay.transport(ros2).graph.untilServed("add_two_ints", TIMEOUT);
     for (let n = 1; n <= 10; n++) {
       await cyclone.tell(`write cw ${n} 1000`);
       await fast.tell(`write cw ${n} 2000`);

@@ -21,6 +21,8 @@ const writer = participant.createWriter({
   qos: QOS,
   onMatched: waiter.touch,
 });
+// Who echoes hears nobody before it knows who wants the echo.
+if (role === "echo") await waiter.until(() => writer.matched.length > 0, "who asks");
 const reader = participant.createReader({
   topic: topics[0],
   type: "Bytes",

@@ -1,10 +1,11 @@
 /**
- * A place for participants to meet in tests: a domain at random, loopback only, sockets that can
+ * A place for participants to meet in tests: a domain of their own, loopback only, sockets that can
  * lose datagrams, be recorded, or be cut.
  *
  * @module
  */
 
+import { OwnDomain } from "../../fixture.ts";
 import { type OpenSocket, openUdp, Participant, type ParticipantOptions } from "../mod.ts";
 
 /** How sockets behave. */
@@ -80,8 +81,9 @@ export class Waiter {
 /** Participants of one domain that nobody else uses. */
 export class Place extends Waiter implements AsyncDisposable {
   readonly #open: Participant[] = [];
-  /** The domain: any but the default, up to 200. */
-  readonly domain: number = 1 + crypto.getRandomValues(new Uint8Array(1))[0] % 200;
+  readonly #domain = new OwnDomain();
+  /** The domain: any but the default. */
+  readonly domain: number = this.#domain.number;
 
   /** Opens a participant on loopback. */
   async participant(options: ParticipantOptions = {}, faults?: Faults): Promise<Participant> {
@@ -116,6 +118,7 @@ export class Place extends Waiter implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const participant of this.#open) await participant.close();
+    this.#domain[Symbol.dispose]();
   }
 }
 

@@ -112,21 +112,25 @@ export class Stranger {
    * @param prefix Under which prefix it speaks.
    * @param vendor What it says it was made by.
    */
-  constructor(to: Lonely, prefix: string = prefixOfNumber(1), vendor = 0x010f) {
+  constructor(
+    to: Pick<Lonely, "participant">,
+    prefix: string = prefixOfNumber(1),
+    vendor = 0x010f,
+  ) {
     this.#to = to.participant.prefix;
     this.prefix = prefix;
     this.#vendor = vendor;
   }
 
   /** Datagrams. */
-  say(build: (destination: Destination) => void, maxBytes = 65_000): Uint8Array[] {
-    const datagrams: Uint8Array[] = [];
+  say(build: (destination: Destination) => void, maxBytes = 65_000): Uint8Array<ArrayBuffer>[] {
+    const datagrams: Uint8Array<ArrayBuffer>[] = [];
     const address = { hostname: "127.0.0.1", port: 9 };
     const socket = {
       local: address,
       receive: () => Promise.resolve(undefined),
       send: (bytes: Uint8Array) => {
-        const copy = bytes.slice();
+        const copy = new Uint8Array(bytes);
         copy[6] = this.#vendor >> 8;
         copy[7] = this.#vendor & 255;
         datagrams.push(copy);
@@ -142,7 +146,7 @@ export class Stranger {
   }
 
   /** Its announcement. */
-  announce(more: Partial<ParticipantData> = {}): Uint8Array[] {
+  announce(more: Partial<ParticipantData> = {}): Uint8Array<ArrayBuffer>[] {
     const address = { hostname: "127.0.0.1", port: 9 };
     const payload = writeParticipant({
       prefix: this.prefix,
@@ -161,7 +165,7 @@ export class Stranger {
   }
 
   /** That it has gone. */
-  goodbye(): Uint8Array[] {
+  goodbye(): Uint8Array<ArrayBuffer>[] {
     const guid = unhex(`${this.prefix}000001c1`);
     const key = new ParameterWriter(true).bytes(Pid.participantGuid, guid).finish();
     const inline = new ParameterWriter(false).bytes(Pid.keyHash, guid)
@@ -174,7 +178,7 @@ export class Stranger {
     kind: "writer" | "reader",
     entity: number,
     { qos, ...more }: Partial<Omit<EndpointData, "qos">> & { qos?: Partial<Qos> } = {},
-  ): Uint8Array[] {
+  ): Uint8Array<ArrayBuffer>[] {
     const payload = writeEndpoint({
       guid: guidOf(this.prefix, entity),
       kind,
