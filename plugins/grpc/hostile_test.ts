@@ -1,6 +1,27 @@
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { Patchbay, PatchbayError } from "@patchbay/core";
 import grpc from "./mod.ts";
+import { PATH } from "./messages.ts";
+import { GrpcServer } from "./server.ts";
+
+/** A server of another make: what it says on the streams that a bay opens is the test's. */
+async function foreignServer(): Promise<GrpcServer> {
+  const server = new GrpcServer({
+    place: { hostname: "127.0.0.1", port: 0 },
+    tls: undefined,
+    tokens: undefined,
+    maxReceiveBytes: 1024,
+    maxConnections: 10,
+    graceMs: 0,
+    keepaliveMs: 0,
+    keepaliveTimeoutMs: 1000,
+    onConnections() {},
+    onError() {},
+  });
+  await server.listen();
+  return server;
+}
 
 Deno.test("hostile: an error's text that is no Unicode ends its own call, and not the program", async () => {
   await using arm = await Patchbay.open({
@@ -28,4 +49,21 @@ Deno.test("hostile: an error's text that is no Unicode ends its own call, and no
     const job = await desk.execute("arm/half_job", text);
     assert.equal(await job.result.then(() => "", code), "remote");
   }
+});
+
+Deno.test("hostile: a peer whose presence cannot be read is one that does not answer, and says why", async () => {
+  const server = await foreignServer();
+  server.stream(`${PATH}WatchPresence`, (stream) => {
+    stream.on("data", () => stream.write(Buffer.from([0x0a, 0xff])));
+  });
+  const desk = await Patchbay.open({
+    module: "desk",
+    plugins: [grpc],
+    config: { grpc: { peers: [server.url] } },
+  });
+  const error = await desk.call("arm/echo", 1).then(() => assert.fail(), (e) => e);
+  assert.equal(error.code, "not_found");
+  assert.match(JSON.stringify(error.details), /no patchbay\.v1\.Presence/);
+  await desk.close();
+  await server.close();
 });
