@@ -102,7 +102,7 @@ export class Calls {
 
   #enter(inbound: InboundCall, endpoint: CallableEndpoint): void {
     const refusal = this.#desk.gate.enter(inbound);
-    if (refusal === undefined) return;
+    if (refusal === undefined) return inbound.entered();
     endpoint.statistics.countError(refusal.code);
     inbound.fail(refusal);
   }
@@ -208,6 +208,11 @@ class InboundCall implements HandlerContext, CallSink, Entrant {
     }
     statistics.bytesIn += sizeOf(this.#request);
     this.#endpoint.handle(value, this, this);
+    this.entered();
+  }
+
+  /** It runs, or waits for its turn: from now on its caller may go. */
+  entered(): void {
     if (!this.#answered) this.#watch();
   }
 
@@ -236,7 +241,8 @@ class InboundCall implements HandlerContext, CallSink, Entrant {
     if (this.#answered) return;
     this.#endpoint.abandon(this);
     this.#abort?.abort(new DOMException("the bay is closing", "AbortError"));
-    this.fail(new PatchbayError("closed", `${this.address}: the bay was closed`));
+    const details = this.#begun ? undefined : { notExecuted: true };
+    this.fail(new PatchbayError("closed", `${this.address}: the bay was closed`, { details }));
   }
 
   succeed(value: unknown): void {

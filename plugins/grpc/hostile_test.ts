@@ -67,3 +67,66 @@ Deno.test("hostile: a peer whose presence cannot be read is one that does not an
   await desk.close();
   await server.close();
 });
+
+async function until(what: string, claim: () => boolean | Promise<boolean>): Promise<void> {
+  const late = AbortSignal.timeout(20_000);
+  while (!await claim()) {
+    if (late.aborted) assert.fail(`never: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+Deno.test("gate: a call whose caller gives up while it waits never runs, and makes room for others", async () => {
+  const arm = await Patchbay.open({
+    module: "arm",
+    plugins: [grpc],
+    config: { grpc: { listen: { port: 0 }, maxCalls: 1, maxWaitingCalls: 2 } },
+  });
+  const ran: number[] = [];
+  const go = Promise.withResolvers<void>();
+  await arm.serve("arm/slow", async (n: number) => {
+    ran.push(n);
+    await go.promise;
+    return n;
+  });
+  const desk = await Patchbay.open({
+    module: "desk",
+    plugins: [grpc],
+    config: { grpc: { peers: [arm.transport(grpc).url] } },
+  });
+  const code = (error: PatchbayError) => error.code;
+  const slow = desk.callable<number, number>("arm/slow");
+  const first = slow.call(0, { timeoutMs: 60_000 });
+  await until("the first one runs", () => ran.length === 1);
+  const gaveUp = new AbortController();
+  const waiting = [
+    slow.call(1, { timeoutMs: 200 }).then(() => "", code),
+    slow.call(2, { timeoutMs: 60_000, signal: gaveUp.signal }).catch((reason) => reason),
+  ];
+  assert.equal(await waiting[0], "deadline_exceeded");
+  gaveUp.abort("no more");
+  assert.equal(await waiting[1], "no more");
+  // The server hears of that a moment later.
+  let attempts = 0;
+  const third = (async () => {
+    for (;;) {
+      attempts++;
+      const outcome = await slow.call(3, { timeoutMs: 60_000 }).catch(code);
+      if (outcome !== "overloaded") return outcome;
+    }
+  })();
+  await until("there is room", async () => {
+    const before = attempts;
+    await pause(100);
+    return attempts === before;
+  });
+  go.resolve();
+  assert.deepEqual([await first, await third], [0, 3]);
+  assert.deepEqual(ran, [0, 3]);
+  await desk.close();
+  await arm.close();
+});
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
