@@ -79,11 +79,10 @@ export class Calls {
   }
 
   #answer(call: Call, done: Done): void {
-    const { server, context } = this.#desk;
+    const { context } = this.#desk;
     context.statistics.messagesIn++;
     context.statistics.bytesIn += call.request.length;
     try {
-      server.admit(call);
       const request = messages().callRequest.decode(call.request);
       const endpoint = this.#next(request.address);
       const inbound = new InboundCall(call, done, request, endpoint, this.#desk, this.#open);

@@ -62,7 +62,6 @@ export class HealthService {
       (check.request.decode(bytes, "request") as { service: string }).service;
     server.unary(check.path, (call, done) => {
       try {
-        server.admit(call);
         const service = serviceIn(call.request);
         const status = this.#known.get(service);
         if (status === undefined) {
@@ -74,7 +73,7 @@ export class HealthService {
       }
     });
     server.stream(watch.path, (stream) => {
-      stream.once("data", (bytes: Buffer) => this.#watch(stream, server, () => serviceIn(bytes)));
+      stream.once("data", (bytes: Buffer) => this.#watch(stream, () => serviceIn(bytes)));
     });
   }
 
@@ -99,7 +98,7 @@ export class HealthService {
     for (const watcher of this.#watchers.keys()) watcher.end();
   }
 
-  #watch(stream: ByteStream, server: GrpcServer, service: () => string): void {
+  #watch(stream: ByteStream, service: () => string): void {
     // Only the last word counts.
     const watcher = new Outflow(stream, {
       maxQueue: 1,
@@ -107,7 +106,6 @@ export class HealthService {
       overflow: "drop_oldest",
     });
     try {
-      server.admit(stream);
       const watched = service();
       const gone = () => {
         this.#watchers.delete(watcher);

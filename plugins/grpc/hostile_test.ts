@@ -3,6 +3,7 @@ import { Buffer } from "node:buffer";
 import { Patchbay, PatchbayError } from "@patchbay/core";
 import grpc from "./mod.ts";
 import { PATH } from "./messages.ts";
+import { FRAME, RawClient } from "./raw_client.ts";
 import { GrpcServer } from "./server.ts";
 
 /** A server of another make: what it says on the streams that a bay opens is the test's. */
@@ -13,10 +14,12 @@ async function foreignServer(): Promise<GrpcServer> {
     tokens: undefined,
     maxReceiveBytes: 1024,
     maxConnections: 10,
+    maxStreams: 100,
     graceMs: 0,
     keepaliveMs: 0,
     keepaliveTimeoutMs: 1000,
     onConnections() {},
+    onRefused() {},
     onError() {},
   });
   await server.listen();
@@ -130,3 +133,58 @@ Deno.test("gate: a call whose caller gives up while it waits never runs, and mak
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
+
+Deno.test("hostile: who opens streams without end loses the connection, and nobody else does", async () => {
+  await using arm = await Patchbay.open({
+    module: "arm",
+    plugins: [grpc],
+    config: { grpc: { listen: { port: 0 } } },
+  });
+  await arm.serve("arm/echo", (value) => value);
+  const { url } = arm.transport(grpc);
+  await using desk = await Patchbay.open({
+    module: "desk",
+    plugins: [grpc],
+    config: { grpc: { peers: [url] } },
+  });
+  assert.equal(await desk.call("arm/echo", 1), 1);
+  using stranger = await RawClient.connect(Number(url.split(":").at(-1)));
+  const reading = stranger.ended(-1);
+  let opened = 0;
+  try {
+    for (; opened < 200_000; opened++) await stranger.write(stranger.begin(`${PATH}Listen`)[1]);
+  } catch {
+    // It was cut.
+  }
+  assert.ok(opened < 200_000);
+  assert.equal(await reading, undefined);
+  assert.equal(await desk.call("arm/echo", 2), 2);
+  const known = () => arm.statistics.snapshot(Date.now()).transports[0].connections;
+  await until("only the other one is connected", () => known() === 1);
+});
+
+Deno.test("tokens: a stranger's stream is ended at once, also if it never says anything", async () => {
+  await using arm = await Patchbay.open({
+    module: "arm",
+    plugins: [grpc],
+    config: { grpc: { listen: { port: 0 }, tokens: { desk: "open sesame" } } },
+  });
+  const { url } = arm.transport(grpc);
+  const methods = ["Call", "Listen", "Execute", "WatchPresence"].map((name) => PATH + name);
+  methods.push("/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch");
+  methods.push("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo");
+  const shown: Record<string, string>[] = [{}, { authorization: "Bearer " }, {
+    authorization: "Bearer other",
+  }];
+  for (const headers of shown) {
+    for (const path of methods) {
+      using stranger = await RawClient.connect(Number(url.split(":").at(-1)));
+      const [stream, begin] = stranger.begin(path, headers);
+      await stranger.write(begin);
+      assert.equal((await stranger.ended(stream))?.type, FRAME.headers, path);
+    }
+  }
+  const { transports } = arm.statistics.snapshot(Date.now());
+  const { errors } = transports.find(({ name }) => name === "grpc") ?? assert.fail();
+  assert.equal(errors.unauthenticated, methods.length * 3);
+});

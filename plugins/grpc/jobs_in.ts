@@ -66,7 +66,7 @@ export class Jobs {
   }
 
   #executed(stream: ByteStream): void {
-    const { server, context } = this.#desk;
+    const { context } = this.#desk;
     const owner = new Owner(stream, this.#desk);
     this.#owners.add(owner);
     const gone = () => {
@@ -87,7 +87,6 @@ export class Jobs {
       if (owner.begun) return owner.cancel(request);
       const { goal, attach } = request;
       owner.begun = true;
-      server.admit(stream);
       const address = (goal ?? attach)?.address ?? "";
       if (this.#verdicts.asks) {
         stream.pause();

@@ -52,11 +52,6 @@ export class Presence {
       maxBytes: Infinity,
       overflow: "drop_oldest",
     });
-    try {
-      this.#desk.server.admit(stream);
-    } catch (error) {
-      return watcher.fail(PatchbayError.fromThrown(error));
-    }
     const gone = () => {
       this.#watchers.delete(watcher);
       watcher.drop();

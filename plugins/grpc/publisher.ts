@@ -216,7 +216,7 @@ export class Publisher {
   }
 
   #listened(stream: ByteStream): void {
-    const { server, context } = this.#desk;
+    const { context } = this.#desk;
     let subscription: Subscription | undefined;
     const gone = () => {
       if (subscription === undefined) return;
@@ -240,7 +240,6 @@ export class Publisher {
       const request = messages().listenRequest.decode(bytes);
       if (!first) return subscription?.grant(request.credit ?? 0, context.statistics);
       first = false;
-      server.admit(stream);
       const pattern = checkPattern(request.pattern ?? "");
       if (this.#verdicts.asks) {
         stream.pause();

@@ -102,7 +102,7 @@ export class Reflection {
       const method = service.methods.get("ServerReflectionInfo");
       if (method === undefined) throw new Error("unreachable");
       server.stream(method.path, (stream) =>
-        this.#asked(stream, server, (bytes) => {
+        this.#asked(stream, (bytes) => {
           const original = method.request.decode(bytes, "request") as Request;
           const answer = {
             valid_host: original.host,
@@ -142,7 +142,7 @@ export class Reflection {
     };
   }
 
-  #asked(stream: ByteStream, server: GrpcServer, answer: (bytes: Buffer) => Buffer): void {
+  #asked(stream: ByteStream, answer: (bytes: Buffer) => Buffer): void {
     const outflow = new Outflow(stream, {
       maxQueue: MAX_QUEUE,
       maxBytes: Infinity,
@@ -152,7 +152,6 @@ export class Reflection {
     stream.on("end", () => outflow.end());
     stream.on("data", (bytes: Buffer) => {
       try {
-        server.admit(stream);
         outflow.push(answer(bytes), { countDrop() {} });
       } catch (error) {
         outflow.fail(PatchbayError.fromThrown(error));

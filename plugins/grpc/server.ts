@@ -15,11 +15,14 @@ import {
   type Metadata,
   Server,
   ServerCredentials,
+  ServerInterceptingCall,
+  type ServerInterceptingCallInterface,
 } from "npm:@grpc/grpc-js@1.14.7";
 import { PatchbayError, sameSecret } from "@patchbay/core";
 import { fromNotCapable, listenUnix, type UnixListener } from "@patchbay/host";
 import { FilteredConnection, FilteredSocket } from "./filtered_stream.ts";
 import { textOf } from "./metadata.ts";
+import { statusOf } from "./statuses.ts";
 import { isLoopback, urlOf } from "./targets.ts";
 import type { TlsOptions } from "./tls.ts";
 
@@ -41,6 +44,8 @@ export interface ServerSettings {
   readonly maxReceiveBytes: number;
   /** The most connections at once. */
   readonly maxConnections: number;
+  /** The most calls, listeners and jobs that one connection may have open. */
+  readonly maxStreams: number;
   /** How long calls that run may still take when it closes, in milliseconds. */
   readonly graceMs: number;
   /** How often a quiet connection is asked whether it lives; 0: never. */
@@ -49,6 +54,8 @@ export interface ServerSettings {
   readonly keepaliveTimeoutMs: number;
   /** Called when a connection came (1) or went (-1). */
   onConnections(change: number): void;
+  /** Called when a call was refused before any handler saw it. */
+  onRefused(error: PatchbayError): void;
   /** Called with what nobody awaits. */
   onError(error: PatchbayError): void;
 }
@@ -100,10 +107,14 @@ export class GrpcServer {
       "grpc.max_receive_message_length": settings.maxReceiveBytes,
       "grpc.max_send_message_length": -1,
       "grpc.enable_channelz": 0,
+      "grpc.max_concurrent_streams": settings.maxStreams,
       "grpc-node.flow_control_window": 4 * 1024 * 1024,
       ...(keepaliveMs === 0 ? {} : {
         "grpc.keepalive_time_ms": keepaliveMs,
         "grpc.keepalive_timeout_ms": keepaliveTimeoutMs,
+      }),
+      ...(tokens === undefined ? {} : {
+        interceptors: [(_: unknown, call: ServerInterceptingCallInterface) => this.#guard(call)],
       }),
     });
   }
@@ -140,16 +151,18 @@ export class GrpcServer {
     return { ...visitor, identity: this.#bearer(call.metadata) };
   }
 
-  /**
-   * Lets a call in, if it has proved who it is where that is asked.
-   *
-   * @throws {PatchbayError} `unauthenticated`.
-   */
-  admit(call: Caller): void {
-    if (this.#tokens === undefined || this.#bearer(call.metadata) !== undefined) return;
-    throw new PatchbayError("unauthenticated", "this server wants a token that it knows", {
-      details: { notExecuted: true },
-      remedy: "set config.grpc.token, or send the metadata authorization: Bearer …",
+  /** Ends a call that shows no token that is known, before anything of it is read or kept. */
+  #guard(call: ServerInterceptingCallInterface): ServerInterceptingCall {
+    return new ServerInterceptingCall(call, {
+      start: (next) =>
+        next({
+          onReceiveMetadata: (metadata, pass) => {
+            if (this.#bearer(metadata) !== undefined) return pass(metadata);
+            const error = unauthenticated();
+            this.#settings.onRefused(error);
+            call.sendStatus(statusOf(error));
+          },
+        }),
     });
   }
 
@@ -306,6 +319,13 @@ export class GrpcServer {
     connection.on("error", () => {});
     this.#injector?.injectConnection(connection);
   }
+}
+
+function unauthenticated(): PatchbayError {
+  return new PatchbayError("unauthenticated", "this server wants a token that it knows", {
+    details: { notExecuted: true },
+    remedy: "set config.grpc.token, or send the metadata authorization: Bearer …",
+  });
 }
 
 function secureServer({ cert, key, clientCa }: TlsOptions): tls.Server {

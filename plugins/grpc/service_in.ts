@@ -149,7 +149,6 @@ abstract class MethodCall implements MethodContext, Entrant {
   /** Lets the call in: who it is, whether it may, whether there is room. */
   protected async enter(): Promise<void> {
     try {
-      this.desk.server.admit(this.#call);
       const { verdicts } = this.desk;
       if (verdicts?.asks) await verdicts.check(this.#call, "call", this.method);
       const refusal = this.desk.gate.enter(this);

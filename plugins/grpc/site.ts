@@ -32,6 +32,9 @@ import { serveMethods, type ServiceDesk } from "./service_in.ts";
 /** How much a message may have besides its value, in bytes. */
 export const ROUND_VALUE_BYTES = 64 * 1024;
 
+/** How many listeners and jobs one connection may have, besides its calls. */
+const MAX_STANDING = 4096;
+
 /** What a site is made with. */
 export interface SiteParts {
   /** What core gave the plugin. */
@@ -65,7 +68,10 @@ export class Site {
       tokens: config.tokens,
       place,
       maxReceiveBytes: bodies.maxBytes + ROUND_VALUE_BYTES,
+      // Calls beyond those that may wait are refused by the gate, which says why.
+      maxStreams: config.maxCalls + config.maxWaitingCalls + MAX_STANDING,
       onConnections: (change) => void (context.statistics.connections += change),
+      onRefused: ({ code }) => context.statistics.countError(code),
       onError: (error) => context.report(error),
     });
     const gate = new CallGate(config.maxCalls, config.maxWaitingCalls);

@@ -57,7 +57,7 @@ const MAX_TRAILER = 6 * 1024;
  * @param error The error.
  * @param code Another status than its own: a handler of a `.proto` may choose one.
  */
-export function statusOf(error: PatchbayError, code?: status): Partial<StatusObject> {
+export function statusOf(error: PatchbayError, code?: status): StatusObject {
   const metadata = new Metadata();
   metadata.set(ERROR, trailerOf(error));
   return { code: code ?? STATUS_OF[error.code], details: cut(error.message), metadata };
