@@ -27,6 +27,7 @@ import {
 } from "./inbound.ts";
 import { type CallRequest, messages, PATH } from "./messages.ts";
 import { statusOf } from "./statuses.ts";
+import { countUntilGone, tooMuchUnread } from "./unread.ts";
 
 type Call = ServerUnaryCall<Buffer, Buffer> & Inbound;
 type Done = sendUnaryData<Buffer>;
@@ -79,12 +80,17 @@ export class Calls {
   }
 
   #answer(call: Call, done: Done): void {
-    const { context } = this.#desk;
+    const { server, context } = this.#desk;
     context.statistics.messagesIn++;
     context.statistics.bytesIn += call.request.length;
     try {
       const request = messages().callRequest.decode(call.request);
       const endpoint = this.#next(request.address);
+      const refusal = tooMuchUnread(server.unreadOf(call));
+      if (refusal !== undefined) {
+        endpoint.statistics.countError(refusal.code);
+        return done(statusOf(refusal));
+      }
       const inbound = new InboundCall(call, done, request, endpoint, this.#desk, this.#open);
       if (!this.#verdicts.asks) return this.#enter(inbound, endpoint);
       this.#verdicts.check(call, "call", endpoint.address).then(
@@ -261,6 +267,7 @@ class InboundCall implements HandlerContext, CallSink, Entrant {
     transport.messagesOut++;
     transport.bytesOut += bytes.length;
     this.#over();
+    countUntilGone(this.#desk.server.unreadOf(this.#call), this.#call, bytes.length);
     this.#done(null, bytes);
   }
 

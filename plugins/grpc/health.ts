@@ -46,12 +46,14 @@ export type ServingStatus = "SERVING" | "NOT_SERVING";
 export class HealthService {
   readonly #known = new Map<string, ServingStatus>([["", "SERVING"]]);
   readonly #watchers = new Map<Outflow, string>();
+  readonly #server: GrpcServer;
   readonly #response;
   /** Its file, for reflection. */
   readonly file: ProtoFile;
 
   /** @param server Where it is asked. */
   constructor(server: GrpcServer) {
+    this.#server = server;
     this.file = parseProto(PROTO);
     const { methods } = this.file.service(HEALTH);
     const check = methods.get("Check");
@@ -102,7 +104,7 @@ export class HealthService {
     // Only the last word counts.
     const watcher = new Outflow(stream, {
       maxQueue: 1,
-      maxBytes: Infinity,
+      unread: this.#server.unreadOf(stream),
       overflow: "drop_oldest",
     });
     try {

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { Patchbay, PatchbayError } from "@patchbay/core";
 import grpc from "./mod.ts";
-import { PATH } from "./messages.ts";
-import { FRAME, RawClient } from "./raw_client.ts";
+import { messages, PATH } from "./messages.ts";
+import { FRAME, RawClient, type RawFrame } from "./raw_client.ts";
 import { GrpcServer } from "./server.ts";
 
 /** A server of another make: what it says on the streams that a bay opens is the test's. */
@@ -187,4 +187,73 @@ Deno.test("tokens: a stranger's stream is ended at once, also if it never says a
   const { transports } = arm.statistics.snapshot(Date.now());
   const { errors } = transports.find(({ name }) => name === "grpc") ?? assert.fail();
   assert.equal(errors.unauthenticated, methods.length * 3);
+});
+
+/** Whether the first thing that is answered is a status, and the last as well. */
+function isRefusal({ type, flags }: RawFrame): boolean {
+  return type === FRAME.headers && (flags & 1) > 0;
+}
+
+Deno.test("hostile: who does not read its answers gets no more of them, until they have gone", async () => {
+  await using arm = await Patchbay.open({
+    module: "arm",
+    plugins: [grpc],
+    config: { grpc: { listen: { port: 0 } } },
+  });
+  const large = "x".repeat(1024 * 1024);
+  await arm.serve("arm/large", () => large);
+  using client = await RawClient.connect(Number(arm.transport(grpc).url.split(":").at(-1)), 0);
+  const request = messages().callRequest.encode({ address: "arm/large" });
+  const call = async () => {
+    const [stream, begin] = client.begin(`${PATH}Call`);
+    await client.write(begin, client.message(stream, request, true));
+    return stream;
+  };
+  const answerTo = async (stream: number) => {
+    for (let next = await client.read(); next !== undefined; next = await client.read()) {
+      if (next.stream === stream && next.type === FRAME.headers) return next;
+    }
+    return assert.fail("the connection was cut");
+  };
+  const unread: number[] = [];
+  for (let n = 0; n < 70; n++) {
+    const stream = await call();
+    if (!isRefusal(await answerTo(stream))) unread.push(stream);
+  }
+  assert.equal(unread.length, 64);
+  const [first] = unread;
+  await client.write(client.reset(first));
+  let refused = 6;
+  await until("one answer less waits", async () => {
+    if (!isRefusal(await answerTo(await call()))) return true;
+    refused++;
+    return false;
+  });
+  assert.equal(isRefusal(await answerTo(await call())), true);
+  const { endpoints } = arm.statistics.snapshot(Date.now());
+  const errors = endpoints.find(({ address }) => address === "arm/large")?.errors;
+  assert.equal(errors?.overloaded, refused + 1);
+});
+
+Deno.test("hostile: what listeners of one connection leave unread is bounded together", async () => {
+  await using arm = await Patchbay.open({
+    module: "arm",
+    plugins: [grpc],
+    config: { grpc: { listen: { port: 0 } } },
+  });
+  const speaker = await arm.speaker<string>("arm/large");
+  using client = await RawClient.connect(Number(arm.transport(grpc).url.split(":").at(-1)), 0);
+  const request = messages().listenRequest.encode({ pattern: "arm/large", maxQueue: 60_000 });
+  for (let n = 0; n < 3; n++) {
+    const [stream, begin] = client.begin(`${PATH}Listen`);
+    await client.write(begin, client.message(stream, request, false));
+  }
+  await until("they listen", () => speaker.listeners === 3);
+  const large = "x".repeat(1024 * 1024);
+  for (let n = 0; n < 120; n++) await speaker.shout(large);
+  const { endpoints } = arm.statistics.snapshot(Date.now());
+  const { drops } = endpoints.find(({ address }) => address === "arm/large") ?? assert.fail();
+  // Of 360 each stream of grpc-js itself holds a few, and 64 MiB wait for the connection.
+  const dropped = Object.values(drops).reduce((sum, one) => sum + one, 0);
+  assert.ok(dropped >= 360 - 64 - 3 * 20, String(dropped));
 });

@@ -13,8 +13,6 @@ import { type ByteStream, Outflow } from "./outflow.ts";
 
 /** The most messages that may wait for an owner who does not read. */
 const MAX_QUEUE = 65_536;
-/** The most bytes. */
-const MAX_QUEUE_BYTES = 64 * 1024 * 1024;
 
 const ID = /^[0-9a-f]{32}$/;
 
@@ -167,7 +165,7 @@ class Owner implements JobSink {
     this.#desk = desk;
     this.#outflow = new Outflow(stream, {
       maxQueue: MAX_QUEUE,
-      maxBytes: MAX_QUEUE_BYTES,
+      unread: desk.server.unreadOf(stream),
       overflow: "fail",
     });
   }

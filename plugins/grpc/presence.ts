@@ -49,7 +49,7 @@ export class Presence {
     // Only the last word counts.
     const watcher = new Outflow(stream, {
       maxQueue: 1,
-      maxBytes: Infinity,
+      unread: this.#desk.server.unreadOf(stream),
       overflow: "drop_oldest",
     });
     const gone = () => {

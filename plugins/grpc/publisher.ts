@@ -22,13 +22,12 @@ import { type ListenRequest, messages, OVERFLOW, PATH } from "./messages.ts";
 import { readSender } from "./metadata.ts";
 import { type ByteStream, Outflow } from "./outflow.ts";
 import { failureOf } from "./statuses.ts";
+import type { Unread } from "./unread.ts";
 
 /** How long a new speaker waits for the listeners that the directory names, in milliseconds. */
 const READY_MS = 1000;
 /** The most events that one client may have waiting, whatever it asks for. */
 const MAX_QUEUE = 65_536;
-/** The most bytes. */
-const MAX_QUEUE_BYTES = 64 * 1024 * 1024;
 const DEFAULT_QUEUE = 1024;
 
 /** A shout that a full listener holds back. */
@@ -48,7 +47,7 @@ class Subscription {
   readonly #held = new Fifo<Held>();
   #credit = 0;
 
-  constructor(request: ListenRequest, bay: string, stream: ByteStream) {
+  constructor(request: ListenRequest, bay: string, stream: ByteStream, unread: Unread) {
     this.pattern = request.pattern ?? "";
     this.bay = bay;
     const overflow = overflowOf(request.overflow ?? 0);
@@ -56,7 +55,7 @@ class Subscription {
     this.#blocking = overflow === "block";
     this.#maxQueue = maxQueue;
     this.#credit = request.credit ?? 0;
-    this.outflow = new Outflow(stream, { maxQueue, maxBytes: MAX_QUEUE_BYTES, overflow });
+    this.outflow = new Outflow(stream, { maxQueue, unread, overflow });
   }
 
   /** Sends a shout; a promise while the listener is full. */
@@ -216,7 +215,7 @@ export class Publisher {
   }
 
   #listened(stream: ByteStream): void {
-    const { context } = this.#desk;
+    const { server, context } = this.#desk;
     let subscription: Subscription | undefined;
     const gone = () => {
       if (subscription === undefined) return;
@@ -248,7 +247,8 @@ export class Publisher {
       }
       if (stream.cancelled) return;
       if (this.#closed) throw new PatchbayError("closed", "the speaker's bay is closing");
-      subscription = new Subscription(request, readSender(stream.metadata).bay, stream);
+      const { bay } = readSender(stream.metadata);
+      subscription = new Subscription(request, bay, stream, server.unreadOf(stream));
       this.#join(stream, subscription, request.retained === true);
     };
     stream.on("data", (bytes: Buffer) => void read(bytes).catch(refuse));

@@ -102,7 +102,7 @@ export class Reflection {
       const method = service.methods.get("ServerReflectionInfo");
       if (method === undefined) throw new Error("unreachable");
       server.stream(method.path, (stream) =>
-        this.#asked(stream, (bytes) => {
+        this.#asked(stream, server, (bytes) => {
           const original = method.request.decode(bytes, "request") as Request;
           const answer = {
             valid_host: original.host,
@@ -142,10 +142,10 @@ export class Reflection {
     };
   }
 
-  #asked(stream: ByteStream, answer: (bytes: Buffer) => Buffer): void {
+  #asked(stream: ByteStream, server: GrpcServer, answer: (bytes: Buffer) => Buffer): void {
     const outflow = new Outflow(stream, {
       maxQueue: MAX_QUEUE,
-      maxBytes: Infinity,
+      unread: server.unreadOf(stream),
       overflow: "fail",
     });
     stream.on("cancelled", () => outflow.drop());

@@ -25,6 +25,7 @@ import { textOf } from "./metadata.ts";
 import { statusOf } from "./statuses.ts";
 import { isLoopback, urlOf } from "./targets.ts";
 import type { TlsOptions } from "./tls.ts";
+import type { Unread } from "./unread.ts";
 
 /** Where to listen. */
 export type Place = { readonly path: string } | {
@@ -66,6 +67,8 @@ export interface Visitor {
   readonly local: boolean;
   /** Who its certificate says it is. */
   readonly identity: string | undefined;
+  /** What it has not read yet. */
+  readonly unread: Unread;
 }
 
 /** What every call can say of its connection. */
@@ -74,7 +77,6 @@ interface Caller {
   readonly metadata: Metadata;
 }
 
-const UNKNOWN: Visitor = { local: false, identity: undefined };
 const same = (bytes: Buffer): Buffer => bytes;
 /** How much longer a connection may be open than its calls take, in milliseconds. */
 const LAST_WORDS_MS = 250;
@@ -146,9 +148,14 @@ export class GrpcServer {
 
   /** Who is behind a call. */
   visitorOf(call: Caller): Visitor {
-    const visitor = this.#visitors.get(call.getPeer()) ?? UNKNOWN;
+    const visitor = this.#visitors.get(call.getPeer()) ?? unknown();
     if (this.#tokens === undefined || visitor.identity !== undefined) return visitor;
     return { ...visitor, identity: this.#bearer(call.metadata) };
+  }
+
+  /** What the connection of a call has not read yet. */
+  unreadOf(call: Caller): Unread {
+    return (this.#visitors.get(call.getPeer()) ?? unknown()).unread;
   }
 
   /** Ends a call that shows no token that is known, before anything of it is read or kept. */
@@ -238,7 +245,7 @@ export class GrpcServer {
             onGoaway() {},
           }),
           peer,
-          { local: true, identity: undefined },
+          { local: true, identity: undefined, unread: { bytes: 0 } },
         );
       },
       onError: (error) => this.#settings.onError(PatchbayError.fromThrown(error)),
@@ -264,7 +271,7 @@ export class GrpcServer {
           onGoaway() {},
         }),
         peer,
-        { local: isLoopback(remoteAddress), identity },
+        { local: isLoopback(remoteAddress), identity, unread: { bytes: 0 } },
       );
     });
     // A handshake that fails is the client's trouble, but somebody may look for it here.
@@ -319,6 +326,11 @@ export class GrpcServer {
     connection.on("error", () => {});
     this.#injector?.injectConnection(connection);
   }
+}
+
+/** Whose connection has ended already. */
+function unknown(): Visitor {
+  return { local: false, identity: undefined, unread: { bytes: 0 } };
 }
 
 function unauthenticated(): PatchbayError {
