@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { Availability, ConfigFields } from "@patchbay/core";
-import { isLoopback, readTarget } from "./targets.ts";
+import { type Availability, type ConfigFields, isLoopback } from "@patchbay/core";
+import { readTarget } from "./targets.ts";
 import type { TlsOptions } from "./tls.ts";
 
 /** Where to listen. */

@@ -137,6 +137,36 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: openssl.name(
+    "tls: who has not proved yet who it is counts among the connections, and ends with the bay",
+  ),
+  ignore: openssl.ignore,
+  fn: async () => {
+    if (ours === undefined) return;
+    const { cert, key } = ours.server;
+    const reported: PatchbayError[] = [];
+    const arm = await Patchbay.open({
+      module: "arm",
+      plugins: [grpc],
+      config: { grpc: { listen: { port: 0 }, tls: { cert, key }, maxConnections: 2 } },
+      onReport: (error) => reported.push(error),
+    });
+    const port = Number(arm.transport(grpc).url.split(":").at(-1));
+    const silent: Deno.TcpConn[] = [];
+    for (let n = 0; n < 5; n++) silent.push(await Deno.connect({ hostname: "127.0.0.1", port }));
+    const ended = silent.map((one) => one.read(new Uint8Array(1)).then(() => {}, () => {}));
+    // The server takes them as they come: two stay.
+    await Promise.all(ended.slice(2));
+    assert.deepEqual(reported.map(({ code }) => code), ["overloaded"]);
+    await arm.close();
+    // Nobody hears of the bay's own end as of a stranger's fault.
+    assert.equal(reported.length, 1);
+    await Promise.all(ended);
+    for (const one of silent) one.close();
+  },
+});
+
 Deno.test("tokens: who has one is known by its name; without one nothing answers but a refusal", async () => {
   const tokens = { desk: "open sesame", panel: "other" };
   let arm!: Bay<[typeof grpc]>;

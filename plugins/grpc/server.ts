@@ -18,12 +18,12 @@ import {
   ServerInterceptingCall,
   type ServerInterceptingCallInterface,
 } from "npm:@grpc/grpc-js@1.14.7";
-import { PatchbayError, sameSecret } from "@patchbay/core";
+import { isLoopback, Notices, PatchbayError, sameSecret } from "@patchbay/core";
 import { fromNotCapable, listenUnix, type UnixListener } from "@patchbay/host";
 import { FilteredConnection, FilteredSocket } from "./filtered_stream.ts";
 import { textOf } from "./metadata.ts";
 import { statusOf } from "./statuses.ts";
-import { isLoopback, urlOf } from "./targets.ts";
+import { urlOf } from "./targets.ts";
 import type { TlsOptions } from "./tls.ts";
 import type { Unread } from "./unread.ts";
 
@@ -92,6 +92,9 @@ export class GrpcServer {
   readonly #server: Server;
   readonly #visitors = new Map<string, Visitor>();
   readonly #connections = new Set<Duplex>();
+  /** Sockets under TLS, also of those who have not proved yet who they are. */
+  readonly #sockets = new Set<net.Socket>();
+  readonly #notices: Notices;
   readonly #tokens: readonly (readonly [string, string])[] | undefined;
   #injector: Injector | undefined;
   #listening: Promise<string> | undefined;
@@ -103,6 +106,7 @@ export class GrpcServer {
   /** @param settings How it is made. */
   constructor(settings: ServerSettings) {
     this.#settings = settings;
+    this.#notices = new Notices((error) => settings.onError(error));
     const { tokens, keepaliveMs, keepaliveTimeoutMs } = settings;
     this.#tokens = tokens === undefined ? undefined : Object.entries(tokens);
     this.#server = new Server({
@@ -206,6 +210,7 @@ export class GrpcServer {
       this.#injector?.destroy();
       await this.#emptied(this.#settings.graceMs);
       for (const connection of this.#connections) connection.destroy();
+      for (const socket of this.#sockets) socket.destroy();
       await this.#emptied(LAST_WORDS_MS);
       this.#server.forceShutdown();
     })();
@@ -258,6 +263,18 @@ export class GrpcServer {
     const { tls: options } = this.#settings;
     const secure = options?.cert !== undefined;
     const server = secure ? secureServer(options) : net.createServer({ noDelay: true });
+    /** Those that were closed here; `node:tls` complains of each that it hung up. */
+    let turnedAway = 0;
+    if (secure) {
+      server.on("connection", (socket: net.Socket) => {
+        if (this.#full(this.#sockets.size)) {
+          turnedAway++;
+          return void socket.destroy();
+        }
+        this.#sockets.add(socket);
+        socket.once("close", () => this.#sockets.delete(socket));
+      });
+    }
     server.on(secure ? "secureConnection" : "connection", (socket: net.Socket) => {
       if (this.#full()) return void socket.destroy();
       const { remoteAddress = "", remotePort = 0 } = socket;
@@ -275,9 +292,11 @@ export class GrpcServer {
       );
     });
     // A handshake that fails is the client's trouble, but somebody may look for it here.
-    server.on("tlsClientError", (error: Error, socket: net.Socket) => {
+    server.on("tlsClientError", (error: NodeJS.ErrnoException, socket: net.Socket) => {
       socket.destroy();
-      this.#settings.onError(refusedHandshake(error));
+      if (error.code === "ECONNRESET" && turnedAway > 0) return void turnedAway--;
+      if (this.#closing !== undefined) return;
+      this.#notices.tell("handshake", (untold) => refusedHandshake(error, untold));
     });
     const { hostname, port } = place;
     await new Promise<void>((resolve, reject) => {
@@ -298,17 +317,18 @@ export class GrpcServer {
     return urlOf({ host, port: (server.address() as AddressInfo).port, secure });
   }
 
-  #full(): boolean {
-    const { maxConnections, onError } = this.#settings;
-    if (this.#connections.size < maxConnections && this.#closing === undefined) return false;
-    if (this.#closing === undefined) {
-      onError(
+  #full(open = this.#connections.size): boolean {
+    const { maxConnections } = this.#settings;
+    if (this.#closing !== undefined) return true;
+    if (open < maxConnections) return false;
+    this.#notices.tell(
+      "full",
+      (untold) =>
         new PatchbayError("overloaded", `${maxConnections} connections are open already`, {
-          details: { maxConnections },
+          details: { maxConnections, untold },
           remedy: "raise config.grpc.maxConnections",
         }),
-      );
-    }
+    );
     return true;
   }
 
@@ -357,10 +377,11 @@ function nameOf(certificate: PeerCertificate | undefined): string | undefined {
   return Array.isArray(name) ? name[0] : name;
 }
 
-function refusedHandshake(error: Error): PatchbayError {
+function refusedHandshake(error: Error, untold: number): PatchbayError {
   return new PatchbayError("unauthenticated", `a TLS handshake failed: ${error.message}`, {
     remedy:
       "clients need the server's authority in tls.ca; and with tls.clientCa a certificate of it",
+    details: { untold },
     cause: error,
   });
 }

@@ -6,7 +6,7 @@
  */
 
 import { experimental } from "npm:@grpc/grpc-js@1.14.7";
-import { PatchbayError } from "@patchbay/core";
+import { isLoopback, PatchbayError } from "@patchbay/core";
 
 /** One place. */
 export type Target =
@@ -61,12 +61,6 @@ export function urlOf(target: Target): string {
 /** Whether a server is on this host. */
 export function isLocal(target: Target): boolean {
   return "path" in target || isLoopback(target.host);
-}
-
-/** Whether an address is this host's own. */
-export function isLoopback(hostname: string): boolean {
-  return hostname === "localhost" || hostname === "::1" ||
-    /^(::ffff:)?127(\.\d{1,3}){3}$/.test(hostname);
 }
 
 /**

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { PatchbayError } from "@patchbay/core";
+import type { PatchbayError } from "./errors.ts";
 
 /** How often something of one kind is told, in milliseconds. */
 const EVERY_MS = 60_000;
