@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { Patchbay, PatchbayError } from "@patchbay/core";
-import grpc from "./mod.ts";
+import grpc, { loadProto } from "./mod.ts";
 import { messages, PATH } from "./messages.ts";
 import { FRAME, RawClient, type RawFrame } from "./raw_client.ts";
 import { GrpcServer } from "./server.ts";
@@ -256,4 +256,35 @@ Deno.test("hostile: what listeners of one connection leave unread is bounded tog
   // Of 360 each stream of grpc-js itself holds a few, and 64 MiB wait for the connection.
   const dropped = Object.values(drops).reduce((sum, one) => sum + one, 0);
   assert.ok(dropped >= 360 - 64 - 3 * 20, String(dropped));
+});
+
+Deno.test("hostile: a .proto imports nothing from outside its folders, and a URL is no path", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "pb-" });
+  await Deno.mkdir(`${folder}/in/sub`, { recursive: true });
+  await Deno.writeTextFile(`${folder}/secret.proto`, "geheim");
+  await Deno.writeTextFile(`${folder}/in/sub/part.proto`, 'syntax = "proto3"; message Part {}');
+  const file = `${folder}/in/main.proto`;
+  const load = async (target: string, includeDirs: string[] = []) => {
+    await Deno.writeTextFile(
+      file,
+      `syntax = "proto3"; import "${target}"; message M {} service S { rpc Do(M) returns (M); }`,
+    );
+    return loadProto(file, { includeDirs }).services;
+  };
+  assert.deepEqual(await load("sub/part.proto"), ["S"]);
+  const outside = [
+    "../secret.proto",
+    "sub/../../secret.proto",
+    `${folder}/secret.proto`,
+    "./a",
+    "",
+  ];
+  for (const target of outside) {
+    const error = await load(target, ["/"]).then(() => assert.fail(target), (e) => e);
+    assert.equal(error.code, "invalid", error.message);
+    assert.match(error.message, /leaves the folders/);
+    assert.doesNotMatch(error.message, /geheim/);
+  }
+  await Deno.remove(folder, { recursive: true });
+  assert.throws(() => loadProto(new URL("https://example.org/etc/hostname")), { code: "invalid" });
 });

@@ -212,6 +212,38 @@ Deno.test("authorize: it is asked once for each connection, verb and address, se
   assert.deepEqual(asked, ["desk call arm/echo", "desk call arm/secret", " call t.Echo/Say"]);
 });
 
+Deno.test("tokens: one that cannot be sent, or lets nobody in, is refused at open, and is not shown", async () => {
+  const odd: Record<string, unknown>[] = [
+    { token: "geheim\n" },
+    { token: "geheimß" },
+    { token: "" },
+    { tokens: {} },
+    { tokens: { desk: "" } },
+    { tokens: { "": "geheim" } },
+    { tokens: { desk: "geheim " } },
+    { tokens: { desk: 5 } },
+  ];
+  for (const config of odd) {
+    const answer = await grpc.available({ peers: [], listen: { port: 0 }, ...config } as never);
+    assert.ok(!answer.available, JSON.stringify(config));
+    assert.match(answer.remedy, /ASCII/);
+    assert.doesNotMatch(JSON.stringify(answer), /geheim/);
+  }
+  const connecting = ServiceClient.connect({
+    proto: PROTO,
+    target: "unix:/none",
+    token: "geheim\n",
+  });
+  const error = await refused(connecting, "invalid", /blank/);
+  assert.doesNotMatch(error.message, /geheim/);
+});
+
+Deno.test("permissions: an address of IPv6 is named as Deno reads it", () => {
+  const config = { listen: { hostname: "::1", port: 5 }, peers: ["grpc://[::1]:7"] } as never;
+  const flags = grpc.permissions?.(config, { id: "", module: "arm", instance: "arm" });
+  assert.deepEqual(flags?.slice(0, 2), ["--allow-net=[::1]:5", "--allow-net=[::1]:7"]);
+});
+
 Deno.test("permissions: what the plugin names is enough", async () => {
   const config = { peers: [], listen: { port: 0 } } as never;
   const identity = { id: "", module: "arm", instance: "arm" };

@@ -23,7 +23,7 @@ import { fromNotCapable, listenUnix, type UnixListener } from "@patchbay/host";
 import { FilteredConnection, FilteredSocket } from "./filtered_stream.ts";
 import { textOf } from "./metadata.ts";
 import { statusOf } from "./statuses.ts";
-import { urlOf } from "./targets.ts";
+import { authority, urlOf } from "./targets.ts";
 import type { TlsOptions } from "./tls.ts";
 import type { Unread } from "./unread.ts";
 
@@ -299,12 +299,13 @@ export class GrpcServer {
       this.#notices.tell("handshake", (untold) => refusedHandshake(error, untold));
     });
     const { hostname, port } = place;
+    const where = authority(hostname, port);
     await new Promise<void>((resolve, reject) => {
-      server.once("error", (error) => reject(cannotListen(error, `${hostname}:${port}`)));
+      server.once("error", (error) => reject(cannotListen(error, where)));
       try {
         server.listen({ host: hostname, port }, resolve);
       } catch (error) {
-        reject(cannotListen(error, `${hostname}:${port}`));
+        reject(cannotListen(error, where));
       }
     });
     server.on("error", (error) => this.#settings.onError(PatchbayError.fromThrown(error)));

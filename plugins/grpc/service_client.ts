@@ -9,7 +9,7 @@ import { Metadata, status, type StatusObject } from "npm:@grpc/grpc-js@1.14.7";
 import { type Headers, nearest, PatchbayError } from "@patchbay/core";
 import { locateRuntimeDir, socketPath } from "@patchbay/host";
 import { Channel, deadlineAfter } from "./channels.ts";
-import { addHeaders } from "./metadata.ts";
+import { addHeaders, isToken } from "./metadata.ts";
 import { loadProto, type ProtoFile, type ProtoMethod, type ProtoService } from "./proto_file.ts";
 import { errorOf } from "./statuses.ts";
 import type { TlsOptions } from "./tls.ts";
@@ -107,13 +107,19 @@ export class ServiceClient<Service extends ServiceShape<Service> = AnyService>
    *
    * @param options Whom to, and how.
    * @throws {PatchbayError} `unavailable`, with address, reason and remedy, within the timeout;
-   * `not_found`: the `.proto` or the service; `invalid`: the `.proto` or an address.
+   * `not_found`: the `.proto` or the service; `invalid`: the `.proto`, an address or the token.
    */
   static async connect<Service extends ServiceShape<Service> = AnyService>(
     options: ConnectOptions,
   ): Promise<ServiceClient<Service>> {
-    const { proto, signal, timeoutMs = DEFAULT_TIMEOUT_MS } = options;
+    const { proto, signal, token, timeoutMs = DEFAULT_TIMEOUT_MS } = options;
     signal?.throwIfAborted();
+    if (token !== undefined && !isToken(token)) {
+      throw new PatchbayError("invalid", "`token` cannot be sent as metadata", {
+        transport: "grpc",
+        remedy: "a token has letters, digits and signs of ASCII, and no blank at either end",
+      });
+    }
     if (options.tls?.dangerouslyAcceptAnyCertificate === true) {
       console.warn(
         "patchbay: grpc: dangerouslyAcceptAnyCertificate is on: no server has to prove who it is",

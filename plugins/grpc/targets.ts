@@ -55,7 +55,12 @@ export function readTarget(url: string): Target {
 export function urlOf(target: Target): string {
   if ("path" in target) return `unix:${target.path}`;
   const { host, port, secure } = target;
-  return `${secure ? "grpcs" : "grpc"}://${host.includes(":") ? `[${host}]` : host}:${port}`;
+  return `${secure ? "grpcs" : "grpc"}://${authority(host, port)}`;
+}
+
+/** A host and a port, as URLs and Deno's permissions have them. */
+export function authority(host: string, port: number | undefined): string {
+  return `${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
 /** Whether a server is on this host. */
@@ -76,7 +81,7 @@ export function channelTarget(targets: readonly Target[]): string {
   const [target] = targets;
   if ("path" in target) return `unix:${target.path}`;
   const { host, port } = target;
-  return `dns:${host.includes(":") ? `[${host}]` : host}:${port}`;
+  return `dns:${authority(host, port)}`;
 }
 
 interface Uri {
