@@ -296,6 +296,7 @@ export class GrpcTransport implements Transport<GrpcExtras>, JobHost {
       onDisconnected: () => {
         statistics.connections--;
         if (this.#closing !== undefined || channel.closed) return;
+        if (this.#whereabouts.hasGone(url)) return this.#leave(url);
         // Whoever is still named is connected to anew, with a growing pause; the others are left.
         this.trouble(who, `reconnecting to ${url}`);
         this.lost();
@@ -334,7 +335,8 @@ export class GrpcTransport implements Transport<GrpcExtras>, JobHost {
       if (!this.#whereabouts.hasGone(url)) continue;
       for (const way of this.#jobs) way.gone(url);
       for (const listening of this.#listenings) listening.leave(url);
-      if (channel.failing) this.#leave(url);
+      // While it is connected its last answers may still come.
+      if (!channel.connected) this.#leave(url);
     }
     for (const listening of this.#listenings) {
       this.#join(listening).catch((error) => this.report(PatchbayError.fromThrown(error)));
