@@ -7,10 +7,11 @@
 import type { Buffer } from "node:buffer";
 import { Metadata } from "npm:@grpc/grpc-js@1.14.7";
 import { PatchbayError } from "@patchbay/core";
+import { nothingSaid } from "./inbound.ts";
 import { type ByteStream, Outflow } from "./outflow.ts";
 import { parseProto, type ProtoFile } from "./proto_file.ts";
 import type { GrpcServer } from "./server.ts";
-import { statusOf } from "./statuses.ts";
+import { failureOf, statusOf } from "./statuses.ts";
 
 /** What the service is called. */
 export const HEALTH = "grpc.health.v1.Health";
@@ -75,7 +76,12 @@ export class HealthService {
       }
     });
     server.stream(watch.path, (stream) => {
-      stream.once("data", (bytes: Buffer) => this.#watch(stream, () => serviceIn(bytes)));
+      const unsaid = () => stream.emit("error", failureOf(nothingSaid("service")));
+      stream.once("end", unsaid);
+      stream.once("data", (bytes: Buffer) => {
+        stream.removeListener("end", unsaid);
+        this.#watch(stream, () => serviceIn(bytes));
+      });
     });
   }
 

@@ -3,7 +3,7 @@ import { Buffer } from "node:buffer";
 import { Patchbay, PatchbayError } from "@patchbay/core";
 import grpc, { loadProto } from "./mod.ts";
 import { messages, PATH } from "./messages.ts";
-import { FRAME, RawClient, type RawFrame } from "./raw_client.ts";
+import { FRAME, frame, RawClient, type RawFrame } from "./raw_client.ts";
 import { GrpcServer } from "./server.ts";
 
 /** A server of another make: what it says on the streams that a bay opens is the test's. */
@@ -161,6 +161,21 @@ Deno.test("hostile: who opens streams without end loses the connection, and nobo
   assert.equal(await desk.call("arm/echo", 2), 2);
   const known = () => arm.statistics.snapshot(Date.now()).transports[0].connections;
   await until("only the other one is connected", () => known() === 1);
+});
+
+Deno.test("hostile: who ends a stream without a word is told that something is missing", async () => {
+  await using arm = await Patchbay.open({
+    module: "arm",
+    plugins: [grpc],
+    config: { grpc: { listen: { port: 0 } } },
+  });
+  const port = Number(arm.transport(grpc).url.split(":").at(-1));
+  for (const path of [`${PATH}Listen`, `${PATH}Execute`, "/grpc.health.v1.Health/Watch"]) {
+    using client = await RawClient.connect(port);
+    const [stream, begin] = client.begin(path);
+    await client.write(begin, frame(FRAME.data, 1, stream));
+    assert.equal((await client.ended(stream))?.type, FRAME.headers, path);
+  }
 });
 
 Deno.test("tokens: a stranger's stream is ended at once, also if it never says anything", async () => {

@@ -7,7 +7,7 @@
 import type { Buffer } from "node:buffer";
 import { type JobEndpoint, type JobRun, type JobSink, PatchbayError } from "@patchbay/core";
 import { sizeOf } from "./bodies.ts";
-import { type Desk, headersOf, peerOf, priorityOf, type Verdicts } from "./inbound.ts";
+import { type Desk, headersOf, nothingSaid, peerOf, priorityOf, type Verdicts } from "./inbound.ts";
 import { type JobEvent, type JobRequest, messages, numberOf, PATH } from "./messages.ts";
 import { type ByteStream, Outflow } from "./outflow.ts";
 
@@ -101,6 +101,7 @@ export class Jobs {
       }
     };
     stream.on("data", (bytes: Buffer) => void read(bytes).catch(refuse));
+    stream.on("end", () => owner.begun || refuse(nothingSaid("goal")));
   }
 
   #begin(goal: NonNullable<JobRequest["goal"]>, owner: Owner): void {

@@ -17,7 +17,7 @@ import {
   type SpeakerPort,
 } from "@patchbay/core";
 import { sizeOf } from "./bodies.ts";
-import type { Desk, Verdicts } from "./inbound.ts";
+import { type Desk, nothingSaid, type Verdicts } from "./inbound.ts";
 import { type ListenRequest, messages, OVERFLOW, PATH } from "./messages.ts";
 import { readSender } from "./metadata.ts";
 import { type ByteStream, Outflow } from "./outflow.ts";
@@ -252,6 +252,7 @@ export class Publisher {
       this.#join(stream, subscription, request.retained === true);
     };
     stream.on("data", (bytes: Buffer) => void read(bytes).catch(refuse));
+    stream.on("end", () => first && refuse(nothingSaid("pattern")));
   }
 
   #join(stream: ByteStream, subscription: Subscription, retained: boolean): void {
