@@ -49,9 +49,9 @@ export class Calls {
     desk.server.unary(`${PATH}Call`, (call, done) => this.#answer(call, done));
   }
 
-  /** What is served. */
-  get addresses(): string[] {
-    return [...this.#served.keys()];
+  /** What is served: one of each address. */
+  get served(): CallableEndpoint[] {
+    return [...this.#served.values()].map(({ endpoints: [first] }) => first);
   }
 
   /**

@@ -33,9 +33,9 @@ export class Jobs {
     desk.server.stream(`${PATH}Execute`, (stream) => this.#executed(stream));
   }
 
-  /** What is performed here. */
-  get addresses(): string[] {
-    return [...this.#performed.keys()];
+  /** What is performed here: one of each address. */
+  get performed(): JobEndpoint[] {
+    return [...this.#performed.values()].map(([first]) => first);
   }
 
   /**

@@ -127,9 +127,10 @@ export class Publisher {
     desk.server.stream(`${PATH}Listen`, (stream) => this.#listened(stream));
   }
 
-  /** What is spoken here. */
-  get addresses(): string[] {
-    return [...new Set([...this.#ways].map(({ endpoint }) => endpoint.address))];
+  /** What is spoken here: one of each address. */
+  get spoken(): SpeakerEndpoint[] {
+    const spoken = [...this.#ways].map(({ endpoint }) => [endpoint.address, endpoint] as const);
+    return [...new Map(spoken).values()];
   }
 
   /** Opens a speaker. */

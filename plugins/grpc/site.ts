@@ -6,6 +6,7 @@
  */
 
 import type {
+  Bridged,
   CallableEndpoint,
   ErrorCode,
   JobEndpoint,
@@ -34,6 +35,14 @@ export const ROUND_VALUE_BYTES = 64 * 1024;
 
 /** How many listeners and jobs one connection may have, besides its calls. */
 const MAX_STANDING = 4096;
+
+/** What is told of an endpoint to those who watch. */
+interface Told {
+  readonly address: string;
+  readonly shared?: boolean;
+  readonly retain?: boolean;
+  readonly bridged?: Bridged;
+}
 
 /** What a site is made with. */
 export interface SiteParts {
@@ -169,16 +178,18 @@ export class Site {
 
   #tell(): Present {
     const { module, instance, id } = this.#context.identity;
-    const named = (pattern: typeof PATTERNS[number], addresses: readonly string[]) =>
-      addresses.map((address) => ({ pattern: PATTERNS.indexOf(pattern), address }));
+    const told = (pattern: typeof PATTERNS[number], endpoints: readonly Told[]) =>
+      endpoints.map(({ address, shared = false, retain = false, bridged }) => (
+        { pattern: PATTERNS.indexOf(pattern), address, shared, retain, bridged }
+      ));
     return {
       module,
       instance,
       id,
       endpoints: [
-        ...named("callable", this.#calls.addresses),
-        ...named("speaker", this.#publisher.addresses),
-        ...named("job", this.#jobs.addresses),
+        ...told("callable", this.#calls.served),
+        ...told("speaker", this.#publisher.spoken),
+        ...told("job", this.#jobs.performed),
       ],
     };
   }

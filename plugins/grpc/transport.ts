@@ -22,6 +22,7 @@ import {
   type Transport,
   type TransportContext,
   type TransportStatistics,
+  type Watching,
 } from "@patchbay/core";
 import type { Bodies } from "./bodies.ts";
 import { CallWay } from "./calls_out.ts";
@@ -101,6 +102,7 @@ export class GrpcTransport implements Transport<GrpcExtras>, JobHost {
   readonly #jobs = new Set<JobWay>();
   readonly #listenings = new Set<Listening>();
   readonly #troubles = new Map<object, string>();
+  readonly #watchers = new Set<{ changed(): void }>();
   #alive: ReturnType<typeof setInterval> | undefined;
   #site: Site | undefined;
   #published: Promise<void> | undefined;
@@ -163,6 +165,20 @@ export class GrpcTransport implements Transport<GrpcExtras>, JobHost {
       found: false,
       reason: "no bay known over grpc serves it",
       remedy: "set config.grpc.peers to bays that the directory does not show",
+    };
+  }
+
+  /** As {@link Transport.watch}: the directory and the peers say it all. */
+  async watch(match: string, changed: () => void): Promise<Watching> {
+    await this.#whereabouts.refresh();
+    const watcher = { changed };
+    this.#watchers.add(watcher);
+    const offers = () => this.#whereabouts.offers(match);
+    return {
+      get offers() {
+        return offers();
+      },
+      close: () => void this.#watchers.delete(watcher),
     };
   }
 
@@ -341,6 +357,7 @@ export class GrpcTransport implements Transport<GrpcExtras>, JobHost {
     for (const listening of this.#listenings) {
       this.#join(listening).catch((error) => this.report(PatchbayError.fromThrown(error)));
     }
+    for (const { changed } of this.#watchers) changed();
     this.#context.routesChanged();
   }
 
