@@ -8,6 +8,7 @@
 import { matches, PatchbayError, TimerEntry, type TransportContext } from "@patchbay/core";
 import type { MqttConfig } from "./config.ts";
 import type { Connection } from "./connection.ts";
+import type { Subscriptions, Wish } from "./subscriptions.ts";
 import type { Topics } from "./topics.ts";
 
 /** How an address is served: by one; by several whom the broker, or the caller, chooses among. */
@@ -25,6 +26,8 @@ export interface BayNote {
   readonly listens: readonly string[];
   /** At which addresses it speaks. */
   readonly speaks: readonly string[];
+  /** At which of them it keeps the last value. */
+  readonly retains: readonly string[];
   /** Counts its notes. */
   readonly rev: number;
   /** It is gone if nothing is heard of it for so long, in milliseconds; absent: it stays. */
@@ -72,6 +75,8 @@ export class Presence {
   readonly #context: TransportContext;
   readonly #topics: Topics;
   readonly #owner: PresenceOwner;
+  readonly #subscriptions: Subscriptions;
+  readonly #wish: Wish = { qos: 0 };
   readonly #notes = new Map<string, BayNote>();
   /** By address: who serves it. */
   readonly #servers = new Map<string, Set<string>>();
@@ -82,6 +87,7 @@ export class Presence {
   readonly #serves = new Map<string, Sharing>();
   readonly #listens = new Map<string, number>();
   readonly #speaks = new Map<string, number>();
+  readonly #retains = new Map<string, number>();
   readonly #waiters = new Set<Waiter>();
   readonly #tick: Tick;
   #rev = 0;
@@ -98,24 +104,33 @@ export class Presence {
     config: MqttConfig,
     context: TransportContext,
     topics: Topics,
+    subscriptions: Subscriptions,
     owner: PresenceOwner,
   ) {
     this.#connection = connection;
     this.#config = config;
     this.#context = context;
     this.#topics = topics;
+    this.#subscriptions = subscriptions;
     this.#owner = owner;
     this.#tick = new Tick(() => this.#turn());
   }
 
   /** Learns who is there, and says that this bay is. */
+  async open(): Promise<void> {
+    await this.#subscriptions.enter([`${this.#topics.bays}+`], this.#wish);
+    await this.announce();
+  }
+
+  /** The broker is about to tell anew who is there. */
+  back(): void {
+    this.#heardMs.clear();
+  }
+
+  /** Says that this bay is there; what the broker has not told until then is gone. */
   async announce(): Promise<void> {
-    const known = new Set(this.#notes.keys());
-    for (const bay of known) this.#heardMs.delete(bay);
-    await this.#connection.subscribe([`${this.#topics.bays}+`], { qos: 0 });
     await this.#change(() => {});
-    // What the broker has not told anew is gone.
-    for (const bay of known) if (!this.#heardMs.has(bay)) this.#gone(bay);
+    for (const bay of [...this.#notes.keys()]) if (!this.#heardMs.has(bay)) this.#gone(bay);
     this.#arm();
   }
 
@@ -127,6 +142,8 @@ export class Presence {
    * @returns The module that has it already and does not let this one, if that is so.
    */
   async claim(address: string, sharing: Sharing): Promise<string | undefined> {
+    // Who has just ceased to serve it may have told so, and this bay not yet have heard.
+    if (this.#rival(address, sharing) !== undefined) await this.sync();
     const holder = this.#rival(address, sharing);
     if (holder !== undefined) return holder;
     await this.#change(() => this.#serves.set(address, sharing));
@@ -158,12 +175,12 @@ export class Presence {
 
   /** A listener of this bay has come; call the result when it goes. */
   async listen(pattern: string): Promise<() => Promise<void>> {
-    return await this.#enter(this.#listens, pattern);
+    return await this.#enter([this.#listens], pattern);
   }
 
   /** A speaker of this bay has come; call the result when it goes. */
-  async speak(address: string): Promise<() => Promise<void>> {
-    return await this.#enter(this.#speaks, address);
+  async speak(address: string, retain: boolean): Promise<() => Promise<void>> {
+    return await this.#enter(retain ? [this.#speaks, this.#retains] : [this.#speaks], address);
   }
 
   /** How many listeners of other bays there are for an address. */
@@ -179,6 +196,12 @@ export class Presence {
   spoken(address: string): boolean {
     for (const { speaks } of this.#notes.values()) if (speaks.includes(address)) return true;
     return false;
+  }
+
+  /** Whether a speaker at an address keeps its last value: one of this bay, or of any. */
+  retained(address: string, own: boolean): boolean {
+    if (this.#retains.has(address)) return true;
+    return !own && this.#notes.values().some(({ retains }) => retains.includes(address));
   }
 
   /** The connection was lost: what waits for an answer gets none. */
@@ -209,7 +232,7 @@ export class Presence {
 
   /** A listener asks whether this bay knows of it. What it has said before, is known. */
   greeted(bay: string, name: string): void {
-    this.#connection.publish(`${this.#topics.to(bay)}sync/${name}`, "", { qos: 0 });
+    this.#connection.outbox.publish(`${this.#topics.to(bay)}sync/${name}`, "", { qos: 0 });
   }
 
   /** What {@link sync} has sent is back. */
@@ -220,14 +243,14 @@ export class Presence {
   /** Takes this bay out. */
   async leave(): Promise<void> {
     this.#context.timers.disarm(this.#tick);
-    for (const all of [this.#serves, this.#listens, this.#speaks]) all.clear();
+    for (const all of [this.#serves, this.#listens, this.#speaks, this.#retains]) all.clear();
     // Who leaves in peace serves nothing any more, and is not waited for.
     this.#rev++;
     if (this.#connection.up) this.#flush();
     this.#closed = true;
     if (!this.#connection.up) return;
     const topic = this.#topics.bay(this.#context.identity.id);
-    await this.#connection.deliver(topic, "", { qos: 1, retain: true });
+    await this.#connection.outbox.deliver(topic, "", { qos: 1, retain: true }, false);
   }
 
   /**
@@ -254,7 +277,7 @@ export class Presence {
     const before = this.#notes.get(bay);
     this.#notes.set(bay, note);
     if (before !== undefined && before.rev === note.rev && before.rev > 0) return;
-    this.#compare(bay, before?.serves ?? {}, note.serves);
+    this.#compare(bay, before?.serves ?? NOTHING, note.serves);
     this.#context.routesChanged();
   }
 
@@ -265,7 +288,7 @@ export class Presence {
     await new Promise<void>((resolve) => {
       timer = setTimeout(resolve, SYNC_MS);
       this.#syncs.set(name, resolve);
-      this.#connection.publish(topic + name, "", { qos: 0 });
+      this.#connection.outbox.publish(topic + name, "", { qos: 0 });
     });
     clearTimeout(timer);
     this.#syncs.delete(name);
@@ -327,20 +350,22 @@ export class Presence {
     return undefined;
   }
 
-  async #enter(counts: Map<string, number>, name: string): Promise<() => Promise<void>> {
-    const count = counts.get(name) ?? 0;
-    counts.set(name, count + 1);
+  async #enter(
+    all: readonly Map<string, number>[],
+    name: string,
+  ): Promise<() => Promise<void>> {
+    for (const counts of all) counts.set(name, (counts.get(name) ?? 0) + 1);
     try {
       await this.#change(() => {});
     } catch (error) {
-      leave(counts, name);
+      for (const counts of all) leave(counts, name);
       throw error;
     }
     let left = false;
     return async () => {
       if (left) return;
       left = true;
-      leave(counts, name);
+      for (const counts of all) leave(counts, name);
       if (!this.#connection.up) return;
       await this.#change(() => {}).catch((error) => {
         // With the connection what it said is gone, too.
@@ -352,6 +377,8 @@ export class Presence {
   /** Changes the note, and resolves when the broker has told it to everybody before. */
   async #change(change: () => void): Promise<void> {
     change();
+    // It has said that it is gone: there is nothing more to say.
+    if (this.#closed) return;
     const rev = ++this.#rev;
     if (!this.#flushing) {
       this.#flushing = true;
@@ -393,11 +420,12 @@ export class Presence {
       serves: Object.fromEntries(this.#serves),
       listens: [...this.#listens.keys()],
       speaks: [...this.#speaks.keys()],
+      retains: [...this.#retains.keys()],
       rev: this.#rev,
       leaseMs: this.#config.leaseMs,
     };
     const { rev } = note;
-    this.#connection.publish(
+    this.#connection.outbox.publish(
       this.#topics.bay(id),
       JSON.stringify(note),
       // That it comes back says that the broker has it; whether it may be sent, only QoS 1 says.
@@ -429,7 +457,7 @@ export class Presence {
         const heardMs = this.#heardMs.get(bay) ?? nowMs;
         if (leaseMs === undefined || nowMs - heardMs < leaseMs * 1.1) continue;
         // It was killed together with the broker: nobody else takes its note away.
-        this.#connection.publish(this.#topics.bay(bay), "", { qos: 0, retain: true });
+        this.#connection.outbox.publish(this.#topics.bay(bay), "", { qos: 0, retain: true });
         this.#gone(bay);
       }
     }
@@ -438,6 +466,8 @@ export class Presence {
 }
 
 const NOBODY: ReadonlySet<string> = new Set();
+/** No address: without what every object has. */
+const NOTHING: BayNote["serves"] = Object.create(null);
 
 function leave(counts: Map<string, number>, name: string): void {
   const count = (counts.get(name) ?? 1) - 1;
@@ -458,7 +488,7 @@ function readNote(payload: Uint8Array): BayNote | undefined {
     return undefined;
   }
   if (typeof value !== "object" || value === null) return undefined;
-  const serves: Record<string, Sharing> = {};
+  const serves: Record<string, Sharing> = Object.create(null);
   for (const [address, how] of Object.entries(value.serves ?? {})) {
     serves[address] = how === "shared" || how === "each" ? how : "exclusive";
   }
@@ -469,6 +499,7 @@ function readNote(payload: Uint8Array): BayNote | undefined {
     serves,
     listens: strings(value.listens),
     speaks: strings(value.speaks),
+    retains: strings(value.retains),
     rev: typeof value.rev === "number" ? value.rev : 0,
     leaseMs: typeof leaseMs === "number" && leaseMs > 0 ? leaseMs : undefined,
   };
