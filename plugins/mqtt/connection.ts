@@ -96,6 +96,11 @@ export class Connection {
     return this.#up;
   }
 
+  /** Whether the broker can be told something; perhaps not everything was told anew yet. */
+  get connected(): boolean {
+    return this.#client.connected;
+  }
+
   /** Whether it is closing or closed. */
   get closing(): boolean {
     return this.#closing;

@@ -5,6 +5,7 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { setImmediate } from "node:timers";
 import { type Bay, defineCallable, defineSpeaker, type PatchbayError } from "@patchbay/core";
 import { CuttingProxy } from "@patchbay/core/conformance";
 import mqtt, { durable } from "./mod.ts";
@@ -246,6 +247,7 @@ test("a speaker that retains closes although the broker is lost just then", asyn
   await speaker.shout("up");
   proxy.stall();
   const closing = speaker.close();
+  await place.broker.kill();
   proxy.cut();
   await closing;
 });
@@ -273,19 +275,25 @@ test("what begins while the connection is lost begins not at all, and can begin 
   const far = await place.bay("far");
   const speaker = await far.speaker("far/tick");
   const heard: unknown[] = [];
-  for (let i = 0; i < 5; i++) {
-    proxy.stall();
+  for (let i = 0; i < ROUNDS; i++) {
+    if (i % 2 === 0) proxy.stall();
     const refused = (error: PatchbayError) => assert.equal(error.code, "closed");
     const beginning = near.listen("far/tick", (value) => void heard.push(value)).then(
       (listener) => listener.close(),
       refused,
     );
-    await new Promise((resolve) => setTimeout(resolve, i));
+    const serving = near.serve(`near/x${i}`, () => 1).then((server) => server.close(), refused);
+    // Cut sometimes before it was granted, and sometimes before it was told to all.
+    const cutMs = performance.now() + i / 5;
+    while (performance.now() < cutMs) await new Promise((resolve) => setImmediate(resolve));
     proxy.cut();
-    await beginning;
-    await until("it to be back", () => near.wires()[0].health?.status === "healthy");
+    await Promise.all([beginning, serving]);
+    const times = () => near.statistics.snapshot(Date.now()).transports[0].reconnections;
+    await until("it to be back", () => times() === i + 1);
   }
   await near.listen("far/tick", (value) => void heard.push(value));
+  // Nobody takes what was not served for served.
+  for (let i = 0; i < ROUNDS; i++) await (await far.serve(`near/x${i}`, () => 1)).close();
   await speaker.shout("once");
   await speaker.shout("last");
   await until("the last", () => heard.includes("last"));

@@ -46,6 +46,8 @@ export interface PresenceOwner {
 
 /** How long is waited for the broker to give back what was sent, in milliseconds. */
 const SYNC_MS = 900;
+/** How long is waited until what was taken back is known everywhere, in milliseconds. */
+const TAKE_BACK_MS = 1000;
 /** How many addresses are remembered whose server was lost. */
 const MAX_LOST = 4096;
 
@@ -146,7 +148,12 @@ export class Presence {
     if (this.#rival(address, sharing) !== undefined) await this.sync();
     const holder = this.#rival(address, sharing);
     if (holder !== undefined) return holder;
-    await this.#change(() => this.#serves.set(address, sharing));
+    try {
+      await this.#change(() => this.#serves.set(address, sharing));
+    } catch (error) {
+      this.#serves.delete(address);
+      throw error;
+    }
     const quicker = this.#rival(address, sharing);
     if (quicker !== undefined) await this.withdraw(address);
     return quicker;
@@ -160,7 +167,8 @@ export class Presence {
 
   /** Serves an address no longer. */
   async withdraw(address: string): Promise<void> {
-    await this.#change(() => this.#serves.delete(address));
+    this.#serves.delete(address);
+    await this.#takeBack();
   }
 
   /** Who serves an address: bays and how. */
@@ -366,16 +374,17 @@ export class Presence {
       if (left) return;
       left = true;
       for (const counts of all) leave(counts, name);
-      if (!this.#connection.up) return;
-      await this.#change(() => {}).catch((error) => {
-        // With the connection what it said is gone, too.
-        if (error.code !== "closed") throw error;
-      });
+      await this.#takeBack();
     };
   }
 
+  /** Says less than before. Who has ended something does not depend on whether that was heard. */
+  async #takeBack(): Promise<void> {
+    if (this.#connection.connected) await this.#change(() => {}, TAKE_BACK_MS).catch(() => {});
+  }
+
   /** Changes the note, and resolves when the broker has told it to everybody before. */
-  async #change(change: () => void): Promise<void> {
+  async #change(change: () => void, ms = this.#config.connectTimeoutMs): Promise<void> {
     change();
     // It has said that it is gone: there is nothing more to say.
     if (this.#closed) return;
@@ -388,7 +397,6 @@ export class Presence {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const waiter = { rev, resolve, reject };
     this.#waiters.add(waiter);
-    const { connectTimeoutMs } = this.#config;
     timer = setTimeout(() => {
       reject(
         new PatchbayError(
@@ -400,7 +408,7 @@ export class Presence {
           },
         ),
       );
-    }, connectTimeoutMs);
+    }, ms);
     try {
       await promise;
     } finally {

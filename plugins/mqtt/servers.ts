@@ -410,15 +410,9 @@ export class Servers implements Answers {
   }
 
   async #unserve(desk: ServedAddress): Promise<void> {
-    try {
-      if (this.#connection.up) await this.#presence.withdraw(desk.address);
-    } catch (error) {
-      // The connection was lost, and with it what was registered.
-      if ((error as PatchbayError).code !== "closed") throw error;
-    } finally {
-      await this.#unsubscribe(desk);
-      this.#desks.delete(desk.address);
-    }
+    await this.#presence.withdraw(desk.address);
+    await this.#unsubscribe(desk);
+    this.#desks.delete(desk.address);
   }
 }
 
