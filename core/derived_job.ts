@@ -36,7 +36,8 @@ import type { Transport, TransportContext } from "./plugin.ts";
  * Guaranteed: feedback arrives in order and before the result. What got lost on the way is asked
  * for again; what the worker no longer keeps (it keeps 256 reports), or does not send within a
  * second, is counted as a drop with the reason `feedback_gap`. An owner whose connection was lost
- * finds its job again by the job's id. A worker whose owner no longer asks goes on for `orphanMs`.
+ * finds its job again by the job's id. A worker whose owner is gone goes on for `orphanMs`; where the
+ * wire does not say that it is, and the owner only asks no longer, for 5 s at least.
  *
  * @typeParam Extras What only this wire has.
  * @param transport The transport: `serve`, `caller`, `speak` and `listen` are needed.
