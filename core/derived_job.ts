@@ -22,11 +22,13 @@
  * @module
  */
 
+import { matches } from "./address.ts";
 import { DerivedOwner } from "./derived_job_owner.ts";
 import { DerivedWorker } from "./derived_job_worker.ts";
-import { goalAddress } from "./derived_job_messages.ts";
+import { goalAddress, isJobPart, jobOfGoals } from "./derived_job_messages.ts";
 import { PatchbayError } from "./errors.ts";
 import { wrapTransport } from "./layer.ts";
+import type { Offer } from "./offers.ts";
 import type { Transport, TransportContext } from "./plugin.ts";
 
 /**
@@ -84,6 +86,16 @@ export function deriveJobs<Extras>(
       pattern === "job"
         ? next("callable", goalAddress(address), native)
         : next(pattern, address, native),
+    // The parts of a job are at other addresses than it.
+    watch: async (match, changed, next) => {
+      const watching = await next("**", changed);
+      return {
+        get offers() {
+          return withJobs(watching.offers).filter(({ address }) => matches(match, address));
+        },
+        close: () => watching.close(),
+      };
+    },
     close: async (next) => {
       await owner.close();
       await next();
@@ -100,5 +112,14 @@ export function deriveJobs<Extras>(
         }).open(),
     },
     executor: { enumerable: true, value: (address: string) => owner.executor(address) },
+  });
+}
+
+/** Offers with jobs in the place of what they are made of. */
+function withJobs(offers: readonly Offer[]): Offer[] {
+  return offers.flatMap((offer): Offer[] => {
+    if (!isJobPart(offer.address)) return [offer];
+    const address = offer.pattern === "callable" ? jobOfGoals(offer.address) : undefined;
+    return address === undefined ? [] : [{ ...offer, pattern: "job", address }];
   });
 }

@@ -229,6 +229,7 @@ export class DerivedWorker {
       // The job's endpoint limits the jobs; who waits for a result takes no place.
       { sharing: shared ? "shared" : "exclusive", maxConcurrent: Infinity },
     );
+    callable.bridged = this.endpoint.bridged;
     this.#registrations.push(await this.#wire.serve(callable));
     this.#endpoints.push(callable);
   }

@@ -5,7 +5,15 @@
  * @module
  */
 
-import { matches, PatchbayError, TimerEntry, type TransportContext } from "@patchbay/core";
+import {
+  type Bridged,
+  matches,
+  type Offer,
+  PatchbayError,
+  readBridged,
+  TimerEntry,
+  type TransportContext,
+} from "@patchbay/core";
 import type { MqttConfig } from "./config.ts";
 import type { Connection } from "./connection.ts";
 import type { Subscriptions, Wish } from "./subscriptions.ts";
@@ -28,6 +36,8 @@ export interface BayNote {
   readonly speaks: readonly string[];
   /** At which of them it keeps the last value. */
   readonly retains: readonly string[];
+  /** What it only passes on: how it came over bridges, by pattern and address. */
+  readonly bridged: Readonly<Record<string, Bridged>>;
   /** Counts its notes. */
   readonly rev: number;
   /** It is gone if nothing is heard of it for so long, in milliseconds; absent: it stays. */
@@ -90,7 +100,10 @@ export class Presence {
   readonly #listens = new Map<string, number>();
   readonly #speaks = new Map<string, number>();
   readonly #retains = new Map<string, number>();
+  readonly #bridged = new Map<string, Bridged>();
   readonly #waiters = new Set<Waiter>();
+  /** Those who want to know when somebody offers something else. */
+  readonly #watches = new Set<() => void>();
   readonly #tick: Tick;
   #rev = 0;
   #flushing = false;
@@ -131,7 +144,7 @@ export class Presence {
 
   /** Says that this bay is there; what the broker has not told until then is gone. */
   async announce(): Promise<void> {
-    await this.#change(() => {});
+    await this.#change();
     for (const bay of [...this.#notes.keys()]) if (!this.#heardMs.has(bay)) this.#gone(bay);
     this.#arm();
   }
@@ -141,17 +154,24 @@ export class Presence {
    *
    * @param address The address.
    * @param sharing How it is served.
+   * @param bridged How it came over bridges.
    * @returns The module that has it already and does not let this one, if that is so.
    */
-  async claim(address: string, sharing: Sharing): Promise<string | undefined> {
+  async claim(
+    address: string,
+    sharing: Sharing,
+    bridged: Bridged | undefined,
+  ): Promise<string | undefined> {
     // Who has just ceased to serve it may have told so, and this bay not yet have heard.
     if (this.#rival(address, sharing) !== undefined) await this.sync();
     const holder = this.#rival(address, sharing);
     if (holder !== undefined) return holder;
+    this.#serves.set(address, sharing);
+    if (bridged !== undefined) this.#bridged.set(`callable ${address}`, bridged);
     try {
-      await this.#change(() => this.#serves.set(address, sharing));
+      await this.#change();
     } catch (error) {
-      this.#serves.delete(address);
+      this.#unclaim(address);
       throw error;
     }
     const quicker = this.#rival(address, sharing);
@@ -167,7 +187,7 @@ export class Presence {
 
   /** Serves an address no longer. */
   async withdraw(address: string): Promise<void> {
-    this.#serves.delete(address);
+    this.#unclaim(address);
     await this.#takeBack();
   }
 
@@ -187,8 +207,50 @@ export class Presence {
   }
 
   /** A speaker of this bay has come; call the result when it goes. */
-  async speak(address: string, retain: boolean): Promise<() => Promise<void>> {
-    return await this.#enter(retain ? [this.#speaks, this.#retains] : [this.#speaks], address);
+  async speak(
+    address: string,
+    retain: boolean,
+    bridged: Bridged | undefined,
+  ): Promise<() => Promise<void>> {
+    const name = `speaker ${address}`;
+    if (bridged !== undefined) this.#bridged.set(name, bridged);
+    const all = retain ? [this.#speaks, this.#retains] : [this.#speaks];
+    const leave = await this.#enter(all, address);
+    return async () => {
+      this.#bridged.delete(name);
+      await leave();
+    };
+  }
+
+  /** What others offer, as far as it is known; nothing while the connection is lost. */
+  get offers(): readonly Offer[] {
+    if (!this.#connection.up) return [];
+    const offers: Offer[] = [];
+    for (const [by, { serves, speaks, retains, bridged }] of this.#notes) {
+      for (const [address, sharing] of Object.entries(serves)) {
+        const shared = sharing !== "exclusive";
+        const way = bridged[`callable ${address}`];
+        offers.push({ pattern: "callable", address, shared, retain: false, by, bridged: way });
+      }
+      for (const address of speaks) {
+        const retain = retains.includes(address);
+        const way = bridged[`speaker ${address}`];
+        offers.push({ pattern: "speaker", address, shared: true, retain, by, bridged: way });
+      }
+    }
+    return offers;
+  }
+
+  /** Tells when {@link offers} may have changed; call the result to end that. */
+  watch(changed: () => void): () => void {
+    const watch = () => changed();
+    this.#watches.add(watch);
+    return () => void this.#watches.delete(watch);
+  }
+
+  /** The connection was lost, or everything works again. */
+  offersChanged(): void {
+    for (const changed of this.#watches) changed();
   }
 
   /** How many listeners of other bays there are for an address. */
@@ -272,7 +334,7 @@ export class Presence {
     if (payload.length === 0) {
       if (!own) this.#gone(bay);
       // A last will that came late: this bay is there all the same.
-      else if (!this.#closed && this.#connection.up) void this.#change(() => {}).catch(() => {});
+      else if (!this.#closed && this.#connection.up) void this.#change().catch(() => {});
       return;
     }
     const note = readNote(payload);
@@ -287,6 +349,7 @@ export class Presence {
     if (before !== undefined && before.rev === note.rev && before.rev > 0) return;
     this.#compare(bay, before?.serves ?? NOTHING, note.serves);
     this.#context.routesChanged();
+    this.offersChanged();
   }
 
   /** Sends a question, and waits for what answers it. */
@@ -347,6 +410,12 @@ export class Presence {
     this.#owner.died(bay, note);
     this.#owner.served(addresses);
     this.#context.routesChanged();
+    this.offersChanged();
+  }
+
+  #unclaim(address: string): void {
+    this.#serves.delete(address);
+    this.#bridged.delete(`callable ${address}`);
   }
 
   #rival(address: string, sharing: Sharing): string | undefined {
@@ -364,7 +433,7 @@ export class Presence {
   ): Promise<() => Promise<void>> {
     for (const counts of all) counts.set(name, (counts.get(name) ?? 0) + 1);
     try {
-      await this.#change(() => {});
+      await this.#change();
     } catch (error) {
       for (const counts of all) leave(counts, name);
       throw error;
@@ -380,12 +449,11 @@ export class Presence {
 
   /** Says less than before. Who has ended something does not depend on whether that was heard. */
   async #takeBack(): Promise<void> {
-    if (this.#connection.connected) await this.#change(() => {}, TAKE_BACK_MS).catch(() => {});
+    if (this.#connection.connected) await this.#change(TAKE_BACK_MS).catch(() => {});
   }
 
-  /** Changes the note, and resolves when the broker has told it to everybody before. */
-  async #change(change: () => void, ms = this.#config.connectTimeoutMs): Promise<void> {
-    change();
+  /** Tells the note as it is now, and resolves when the broker has told it to everybody before. */
+  async #change(ms = this.#config.connectTimeoutMs): Promise<void> {
     // It has said that it is gone: there is nothing more to say.
     if (this.#closed) return;
     const rev = ++this.#rev;
@@ -429,6 +497,7 @@ export class Presence {
       listens: [...this.#listens.keys()],
       speaks: [...this.#speaks.keys()],
       retains: [...this.#retains.keys()],
+      bridged: Object.fromEntries(this.#bridged),
       rev: this.#rev,
       leaseMs: this.#config.leaseMs,
     };
@@ -500,6 +569,15 @@ function readNote(payload: Uint8Array): BayNote | undefined {
   for (const [address, how] of Object.entries(value.serves ?? {})) {
     serves[address] = how === "shared" || how === "each" ? how : "exclusive";
   }
+  const bridged: Record<string, Bridged> = Object.create(null);
+  for (const [name, way] of Object.entries(value.bridged ?? {})) {
+    try {
+      const known = readBridged(way);
+      if (known !== undefined) bridged[name] = known;
+    } catch {
+      return undefined;
+    }
+  }
   const { leaseMs } = value;
   return {
     module: typeof value.module === "string" ? value.module : "a foreign program",
@@ -508,6 +586,7 @@ function readNote(payload: Uint8Array): BayNote | undefined {
     listens: strings(value.listens),
     speaks: strings(value.speaks),
     retains: strings(value.retains),
+    bridged,
     rev: typeof value.rev === "number" ? value.rev : 0,
     leaseMs: typeof leaseMs === "number" && leaseMs > 0 ? leaseMs : undefined,
   };

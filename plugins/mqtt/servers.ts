@@ -225,7 +225,7 @@ export class Servers implements Answers {
     try {
       // Calls that come before the claim is decided wait for it: they are the winner's.
       await this.#subscriptions.enter(desk.filters, desk.wish);
-      const holder = await this.#presence.claim(address, sharing);
+      const holder = await this.#presence.claim(address, sharing, endpoint.bridged);
       if (holder !== undefined) throw this.#refusal(address, holder);
       const native = nativeTopic(endpoint.contract.native);
       if (native !== undefined) {

@@ -87,7 +87,7 @@ export class Speaking {
       asking: 0,
     };
     const retain = endpoint.retain && native === undefined;
-    const leave = await this.#presence.speak(address, retain);
+    const leave = await this.#presence.speak(address, retain, endpoint.bridged);
     this.#desks.add(desk);
     const presence = this.#presence;
     let closing: Promise<void> | undefined;

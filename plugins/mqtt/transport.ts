@@ -12,6 +12,7 @@ import {
   type Finding,
   type Health,
   type ListenerEndpoint,
+  matches,
   type NativeNames,
   PatchbayError,
   type Pattern,
@@ -20,6 +21,7 @@ import {
   type SpeakerPort,
   type Transport,
   type TransportContext,
+  type Watching,
 } from "@patchbay/core";
 import { Callers } from "./callers.ts";
 import type { ResolvedConfig } from "./config.ts";
@@ -172,6 +174,19 @@ export class MqttTransport implements Transport<MqttExtras> {
     return { found: true, detail: `served by ${this.#presence.note(first)?.module}` };
   }
 
+  /** As {@link Transport.watch}: every bay says what it has, and so may a foreign program. */
+  async watch(match: string, changed: () => void): Promise<Watching> {
+    const close = this.#presence.watch(changed);
+    await this.#presence.sync();
+    const presence = this.#presence;
+    return {
+      get offers() {
+        return presence.offers.filter(({ address }) => matches(match, address));
+      },
+      close,
+    };
+  }
+
   /** As {@link Transport.serve}. */
   async serve(endpoint: CallableEndpoint): Promise<Registration> {
     this.#needed(endpoint.address);
@@ -291,6 +306,7 @@ export class MqttTransport implements Transport<MqttExtras> {
     this.#callers.lost(reason);
     this.#servers.lost();
     this.#speaking.lost();
+    this.#presence.offersChanged();
     this.#context.routesChanged();
   }
 
@@ -306,6 +322,7 @@ export class MqttTransport implements Transport<MqttExtras> {
     void this.#subscriptions.resume();
     this.#callers.resume();
     this.#speaking.resume();
+    this.#presence.offersChanged();
     this.#context.routesChanged();
   }
 
