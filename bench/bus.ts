@@ -6,8 +6,8 @@
  */
 
 import { fileURLToPath } from "node:url";
-import { type BusComm, Priority } from "@patchbay/bus";
-import { ButtonState, Distance, FrameType, Move } from "../plugins/bus/testdata/frames.ts";
+import { BusComm, Priority } from "@patchbay/bus";
+import { ButtonState, Distance, frames, FrameType, Move } from "../plugins/bus/testdata/frames.ts";
 import { ACK_FRAMES, join, nowNanos } from "./bus_far.ts";
 import { compare, type Contender, latencies, quantile } from "./measure.ts";
 import type { Row } from "./report.ts";
@@ -17,6 +17,8 @@ import { cpuMicros } from "./usage.ts";
 
 /** How many modules are connected in the rows that say so. */
 const MODULES = 200;
+/** How many modules lose their manager in the row that says so. */
+const LOST_MODULES = 20;
 /** So many frames are under way between a speaker and its slowest listener: none may be dropped. */
 const WINDOW_FRAMES = 3 * ACK_FRAMES;
 /** How many frames are sent in one round for each millisecond that it may take. */
@@ -49,6 +51,13 @@ class Far implements AsyncDisposable {
     }
     if (text === "") throw new Error(`the far process (${args[0]}) did not start`);
     return new Far(child, String(JSON.parse(text)));
+  }
+
+  /** Ends it as a crash does. */
+  async kill(): Promise<void> {
+    this.#child.kill("SIGKILL");
+    await this.#child.stdin.abort().catch(() => {});
+    await this.#child.status;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -335,8 +344,44 @@ async function laneRows(context: SuiteContext): Promise<Row[]> {
   ];
 }
 
+/** How long it takes until frames come to all modules again, once a new manager listens. */
+async function lossRows(context: SuiteContext): Promise<Row[]> {
+  const { far } = context.placement;
+  let manager = await Far.start(far, "manager");
+  const url = manager.said;
+  // Each says that it has lost the manager, and that is what is wanted.
+  const quiet = { frames, url, onReport: () => {} };
+  const beacon = await BusComm.open({ module: "beacon", ...quiet });
+  const lost = await Promise.all(
+    Array.from({ length: LOST_MODULES }, async (_, n) => {
+      const comm = await BusComm.open({ module: `lost${n}`, ...quiet });
+      await comm.listenFor([FrameType.BUTTON_STATE]);
+      return comm;
+    }),
+  );
+  const restarted = async () => {
+    await manager.kill();
+    const heard = Promise.all(lost.map((comm) => nextOf(comm)()));
+    manager = await Far.start(far, "manager", new URL(url).port);
+    const start = performance.now();
+    const timer = setInterval(() => void beacon.send(new ButtonState()), 1);
+    await heard;
+    clearInterval(timer);
+    return { value: (performance.now() - start) * 1e6, operations: 1 };
+  };
+  const row = await compare(context, {
+    figure: `manager killed and started again: until ${LOST_MODULES} modules hear frames again`,
+    unit: "ns",
+    ours: { run: restarted },
+    target: { atMost: 1e9 },
+  });
+  await Promise.all([beacon, ...lost].map((comm) => comm.stop()));
+  await manager[Symbol.asyncDispose]();
+  return [row];
+}
+
 async function run(context: SuiteContext): Promise<Row[]> {
-  const parts = [latencyRows, rateRows, crowdRows, laneRows];
+  const parts = [latencyRows, rateRows, crowdRows, laneRows, lossRows];
   const rows: Row[] = [];
   for (const part of parts) rows.push(...await part(context));
   return rows;

@@ -1,6 +1,6 @@
 /**
- * The far processes of the bus suite: `bus_far.ts bare`, `manager`, `answer URL`, `hear URL NAME COUNT`,
- * `stream URL` or `crowd URL COUNT`. Each prints a line of JSON when it is ready, and ends when its
+ * The far processes of the bus suite: `bus_far.ts bare`, `manager [PORT]`, `answer URL`,
+ * `hear URL NAME COUNT`, `stream URL` or `crowd URL COUNT`. Each prints a line of JSON when it is ready, and ends when its
  * input does.
  *
  * @module
@@ -49,11 +49,11 @@ function bare(): number {
 }
 
 /** The manager, as `patchbay bus` runs it. */
-async function manager(): Promise<string> {
+async function manager(port: number): Promise<string> {
   const bay: Bay<readonly [typeof bus]> = await open({
     module: "bus",
     plugins: [bus] as const,
-    config: { bus: { listen: { port: 0 } } },
+    config: { bus: { listen: { port } } },
   });
   return bay.transport(bus).where[0];
 }
@@ -123,7 +123,7 @@ async function crowd(url: string, count: number): Promise<string> {
 async function main([role, url, ...rest]: string[]): Promise<void> {
   const roles: Record<string, () => unknown> = {
     bare,
-    manager,
+    manager: () => manager(Number(url ?? 0)),
     answer: () => answer(url),
     hear: () => hear(url, rest[0], Number(rest[1])),
     stream: () => stream(url),

@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import type { BytesView } from "@patchbay/core";
 import { asked, start, type Started } from "./asked.ts";
 import { startIceoryx } from "./iceoryx.ts";
+import { startTwoCopies } from "./two_copies.ts";
 import { compare, type Contender, IN_FLIGHT, latencies, median, pipelined } from "./measure.ts";
 import type { Row } from "./report.ts";
 import { openSharedMemory, RAW_SIZES } from "./shared_memory_far.ts";
@@ -262,6 +263,20 @@ async function run(context: SuiteContext): Promise<Row[]> {
                 : { atLeast: size === 64 ? 5e6 : 4e6 }),
           }),
         );
+        if (isLarge && views) {
+          await using floor = await startTwoCopies(await folder(), both);
+          if (floor !== undefined) {
+            rows.push(
+              await compare(context, {
+                figure: "raw: the same, beside two copies in C",
+                unit: "B/s",
+                ours: { ...raw, pid },
+                floor: asked(floor),
+                floorName: "memcpy twice, two threads",
+              }),
+            );
+          }
+        }
         await raw.close();
       }
     }

@@ -22,11 +22,13 @@
  * @module
  */
 
+import { matches } from "./address.ts";
 import { DerivedOwner } from "./derived_job_owner.ts";
 import { DerivedWorker } from "./derived_job_worker.ts";
-import { goalAddress } from "./derived_job_messages.ts";
+import { goalAddress, isJobPart, jobOfGoals } from "./derived_job_messages.ts";
 import { PatchbayError } from "./errors.ts";
 import { wrapTransport } from "./layer.ts";
+import type { Offer } from "./offers.ts";
 import type { Transport, TransportContext } from "./plugin.ts";
 
 /**
@@ -36,7 +38,8 @@ import type { Transport, TransportContext } from "./plugin.ts";
  * Guaranteed: feedback arrives in order and before the result. What got lost on the way is asked
  * for again; what the worker no longer keeps (it keeps 256 reports), or does not send within a
  * second, is counted as a drop with the reason `feedback_gap`. An owner whose connection was lost
- * finds its job again by the job's id. A worker whose owner no longer asks goes on for `orphanMs`.
+ * finds its job again by the job's id. A worker whose owner is gone goes on for `orphanMs`; where the
+ * wire does not say that it is, and the owner only asks no longer, for 5 s at least.
  *
  * @typeParam Extras What only this wire has.
  * @param transport The transport: `serve`, `caller`, `speak` and `listen` are needed.
@@ -83,6 +86,16 @@ export function deriveJobs<Extras>(
       pattern === "job"
         ? next("callable", goalAddress(address), native)
         : next(pattern, address, native),
+    // The parts of a job are at other addresses than it.
+    watch: async (match, changed, next) => {
+      const watching = await next("**", changed);
+      return {
+        get offers() {
+          return withJobs(watching.offers).filter(({ address }) => matches(match, address));
+        },
+        close: () => watching.close(),
+      };
+    },
     close: async (next) => {
       await owner.close();
       await next();
@@ -99,5 +112,14 @@ export function deriveJobs<Extras>(
         }).open(),
     },
     executor: { enumerable: true, value: (address: string) => owner.executor(address) },
+  });
+}
+
+/** Offers with jobs in the place of what they are made of. */
+function withJobs(offers: readonly Offer[]): Offer[] {
+  return offers.flatMap((offer): Offer[] => {
+    if (!isJobPart(offer.address)) return [offer];
+    const address = offer.pattern === "callable" ? jobOfGoals(offer.address) : undefined;
+    return address === undefined ? [] : [{ ...offer, pattern: "job", address }];
   });
 }

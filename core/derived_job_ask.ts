@@ -11,6 +11,9 @@ import type { CallPort } from "./plugin.ts";
 import type { EndpointStatistics } from "./statistics.ts";
 import { TimerEntry, type TimerWheel } from "./timer_wheel.ts";
 
+/** How long a question and its answer may be on their way, in milliseconds. */
+export const WAY_MS = 5_000;
+
 /** What a message is, and how long its answer may take. */
 export interface AskOptions {
   /** Where it goes. */

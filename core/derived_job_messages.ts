@@ -44,6 +44,8 @@ export function jobBase(address: string): string {
   return `${address}/_job`;
 }
 
+const GOAL = "/_job/goal";
+
 /** Where goals are sent. */
 export function goalAddress(address: string): string {
   return `${jobBase(address)}/goal`;
@@ -52,6 +54,16 @@ export function goalAddress(address: string): string {
 /** Where feedback is shouted. */
 export function feedbackAddress(address: string): string {
   return `${jobBase(address)}/feedback`;
+}
+
+/** Whether an address is one of those that a job is made of. */
+export function isJobPart(address: string): boolean {
+  return address.includes("/_job/");
+}
+
+/** The job whose goals are sent to an address; `undefined`: none. */
+export function jobOfGoals(address: string): string | undefined {
+  return address.endsWith(GOAL) ? address.slice(0, -GOAL.length) : undefined;
 }
 
 /** The codec for messages around a job's values: bare bytes cannot be put into a message. */

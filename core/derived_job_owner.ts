@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Ask, Wait } from "./derived_job_ask.ts";
+import { Ask, Wait, WAY_MS } from "./derived_job_ask.ts";
 import {
   aboutJob,
   type Answer,
@@ -36,8 +36,6 @@ export interface OwnerWire {
 
 /** How long the worker may hold back the answer about a job that runs, in milliseconds. */
 const WAIT_MS = 10_000;
-/** How much longer the way there and back may take, in milliseconds. */
-const WAY_MS = 5_000;
 /** How long after the last feedback the next one may still be on its way, in milliseconds. */
 const ARRIVING_MS = 50;
 /** How long missing feedback is waited for, in milliseconds. */

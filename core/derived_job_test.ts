@@ -210,6 +210,37 @@ Deno.test("derived jobs: a worker whose owner no longer asks goes on for orphanM
   assert.equal(await stopped.promise, "the job's owner is gone");
 });
 
+Deno.test("derived jobs: a question that takes longer than orphanMs finds the job alive", async () => {
+  const way = Promise.withResolvers<void>();
+  const slow = (transport: Transport) =>
+    wrapTransport(transport, {
+      caller: (address, next) => {
+        const port = next(address);
+        if (!address.endsWith("/result")) return port;
+        return {
+          start: (call) => void way.promise.then(() => port.start(call)),
+          cancel: (call) => port.cancel(call),
+          close: () => port.close(),
+        };
+      },
+    });
+  await using both = await pair(slow);
+  const go = Promise.withResolvers<string>();
+  let aborted = false;
+  await both.worker.perform("worker/slow", (_, { signal }) => {
+    signal.addEventListener("abort", () => aborted = true);
+    return go.promise;
+  }, { orphanMs: 10 });
+  const job = await both.owner.execute("worker/slow", 1);
+  const result = job.result;
+  // Five times as long as a worker waits for an owner that is known to be gone.
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.equal(aborted, false);
+  way.resolve();
+  go.resolve("done");
+  assert.equal(await result, "done");
+});
+
 Deno.test("derived jobs: workers that share an address each keep their own jobs", async () => {
   await using both = await pair();
   const began: string[] = [];

@@ -7,7 +7,7 @@
 import { type HandlerContext } from "./callable.ts";
 import { CallableEndpoint } from "./callable_endpoint.ts";
 import { defineCallable, defineSpeaker } from "./contract.ts";
-import { Wait } from "./derived_job_ask.ts";
+import { Wait, WAY_MS } from "./derived_job_ask.ts";
 import {
   type Answer,
   type Ending,
@@ -229,6 +229,7 @@ export class DerivedWorker {
       // The job's endpoint limits the jobs; who waits for a result takes no place.
       { sharing: shared ? "shared" : "exclusive", maxConcurrent: Infinity },
     );
+    callable.bridged = this.endpoint.bridged;
     this.#registrations.push(await this.#wire.serve(callable));
     this.#endpoints.push(callable);
   }
@@ -289,7 +290,7 @@ class Work extends TimerEntry implements JobSink {
 
   accepted(): void {
     this.#decide();
-    this.#watch();
+    this.#watch(false);
   }
 
   feedback(value: unknown, sequence: number): void {
@@ -323,7 +324,7 @@ class Work extends TimerEntry implements JobSink {
     await wait.over;
     signal.removeEventListener("abort", gone);
     this.#waits.delete(wait);
-    this.#watch();
+    this.#watch(signal.aborted);
   }
 
   /** The worker is taken off the wire. */
@@ -333,10 +334,11 @@ class Work extends TimerEntry implements JobSink {
     );
   }
 
-  /** While nobody asks for the result the owner may be gone. */
-  #watch(): void {
+  /** While nobody asks for the result the owner may be gone; or its question may be on its way. */
+  #watch(gone: boolean): void {
     if (this.#over || this.#waits.size > 0) return;
-    this.#timers.arm(this, this.#worker.endpoint.orphanMs);
+    const { orphanMs } = this.#worker.endpoint;
+    this.#timers.arm(this, gone ? orphanMs : Math.max(orphanMs, WAY_MS));
   }
 
   #end(error: PatchbayError | undefined): void {

@@ -59,6 +59,7 @@ export * from "./listener.ts";
 export * from "./listener_endpoint.ts";
 export * from "./listener_source.ts";
 export { isLoopback } from "./loopback.ts";
+export { Notices } from "./notices.ts";
 export * from "./offers.ts";
 export * from "./open.ts";
 export {

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { matches } from "./address.ts";
+import type { Directory } from "./directory.ts";
 import { PatchbayError, type Pattern } from "./errors.ts";
 
 /** How an offer came over bridges. */
@@ -38,6 +40,32 @@ export interface Watching {
   readonly offers: readonly Offer[];
   /** Looks no longer. Idempotent. */
   close(): void;
+}
+
+/**
+ * What others offer over a wire, as a directory says it.
+ *
+ * @param directory The directory.
+ * @param wire The plugin's name.
+ * @param match The addresses that are asked for: a pattern.
+ */
+export function offersIn(directory: Directory, wire: string, match: string): Offer[] {
+  const offers: Offer[] = [];
+  for (const { id, wires, endpoints } of directory.others) {
+    if (wires[wire] === undefined) continue;
+    for (const { role, pattern, address, wires, shared, retain, bridged } of endpoints) {
+      if (role === "listener" || !wires.includes(wire) || !matches(match, address)) continue;
+      offers.push({
+        pattern,
+        address,
+        shared: shared === true,
+        retain: retain === true,
+        by: id,
+        bridged,
+      });
+    }
+  }
+  return offers;
 }
 
 /** An offer may have passed so many bridges. */

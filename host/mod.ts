@@ -41,6 +41,7 @@ export {
   mergeFlags,
 } from "./permissions.ts";
 export { isPlugin, pluginFaults } from "./plugin_shape.ts";
+export { ReadTurns } from "./read_turns.ts";
 export { locateRuntimeDir, openRuntimeDir, type RuntimeDirOptions } from "./runtime_dir.ts";
 export { onShutdown, type ShutdownOptions, type ShutdownTarget } from "./signals.ts";
 export { checkSocketPath, MAX_SOCKET_PATH_BYTES, socketPath } from "./socket_path.ts";

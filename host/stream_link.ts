@@ -6,6 +6,7 @@
  */
 
 import { type Link, type LinkHandler, MAX_FRAME_BYTES, PatchbayError } from "@patchbay/core";
+import { ReadTurns } from "./read_turns.ts";
 
 /** The size of the length before each frame, in bytes. */
 export const LENGTH_BYTES = 4;
@@ -168,11 +169,15 @@ export class StreamLink implements Link {
   async #read(handler: LinkHandler): Promise<void> {
     const buffer = new Uint8Array(READ_BYTES);
     const view = new DataView(buffer.buffer);
+    const turns = new ReadTurns();
     let start = 0;
     let end = 0;
     try {
       for (;;) {
+        const others = turns.ofOthers();
+        if (others !== undefined) await others;
         const read = await this.#conn.read(buffer.subarray(end));
+        turns.came(read ?? 0);
         if (read === null || this.#closed) break;
         end += read;
         while (end - start >= LENGTH_BYTES) {

@@ -322,3 +322,57 @@ Deno.test("a peer that asks and never reads is closed, and takes little memory",
     await Deno.remove(folder, { recursive: true });
   }
 });
+
+/** A connection on which the same bytes can always be read at once, as often as is said. */
+class Flood {
+  readonly remoteAddr = { transport: "unix", path: "/flood" } as const;
+  reads = 0;
+  readonly #bytes: Uint8Array;
+  readonly #ends: (reads: number) => boolean;
+
+  constructor(bytes: Uint8Array, ends: (reads: number) => boolean) {
+    this.#bytes = bytes;
+    this.#ends = ends;
+  }
+
+  read(into: Uint8Array): Promise<number | null> {
+    if (this.#ends(++this.reads)) return Promise.resolve(null);
+    into.set(this.#bytes);
+    return Promise.resolve(this.#bytes.length);
+  }
+
+  close(): void {}
+}
+
+Deno.test("stream link: one that is flooded does not keep the others from being read", async () => {
+  await using sockets = await socketPair();
+  const [near, far] = [new StreamLink(sockets.one), new StreamLink(sockets.other)];
+  const [heard, answered] = [new Told(), new Told()];
+  near.start(answered);
+  far.start(heard);
+  // Little and much at once: a large read takes as long as one that has waited.
+  for (const frames of [1, 10]) {
+    const questions = heard.frames.length + 3;
+    const over = (reads: number) => answered.frames.length === questions || reads === 3_000_000;
+    const bytes = lengthPrefixed(Array.from({ length: frames }, () => new Uint8Array(10_000)));
+    const flood = new Flood(bytes, over);
+    const ended = Promise.withResolvers<void>();
+    send(near, new Uint8Array(8));
+    new StreamLink(flood as unknown as Deno.Conn).start({
+      frame: () => {},
+      batchEnd: () => {},
+      drained: () => {},
+      malformed: () => {},
+      closed: () => ended.resolve(),
+    });
+    for (let n = questions - 2; n <= questions; n++) {
+      await heard.until("the question", () => heard.frames.length === n);
+      send(far, new Uint8Array(8));
+      await answered.until("the answer", () => answered.frames.length === n);
+      if (n < questions) send(near, new Uint8Array(8));
+    }
+    await settled("the end of the flood", ended.promise);
+    assert.ok(flood.reads < 3_000_000, "nothing else was read until the flood was over");
+  }
+  await Promise.all([near.close(), far.close()]);
+});

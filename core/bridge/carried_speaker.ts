@@ -177,7 +177,8 @@ export class CarriedSpeaker {
     const ttl = stamp?.ttl ?? BRIDGE_TTL;
     if (ttl === 0) return void statistics.countDrop("ttl");
     let { origin, sequence } = stamp ?? context;
-    if (origin === "") [origin, sequence] = [me, ++memory.sequence];
+    // Neither has what a foreign program shouts; in MQTT 3.1.1 what is kept has no number.
+    if (origin === "" || sequence === 0) [origin, sequence] = [me, ++memory.sequence];
     if (!memory.shouts.add(`${origin} ${sequence} ${context.address}`)) {
       // A retained one comes again with each connection.
       return context.retained ? undefined : void statistics.countDrop("duplicate");

@@ -5,6 +5,7 @@
  */
 
 import { isPattern, matches } from "../address.ts";
+import { isJobPart } from "../derived_job_messages.ts";
 import { PatchbayError, type Pattern } from "../errors.ts";
 import type { EventContext } from "../listener.ts";
 import type { ListenerSource } from "../listener_source.ts";
@@ -217,6 +218,8 @@ export class Direction {
   #hear(value: unknown, context: EventContext, source: ListenerSource): void {
     const { from, statistics, host, settings } = this.lane;
     const { address } = context;
+    // The job is carried as a whole.
+    if (from.plugin.traits.job === "derived" && isJobPart(address)) return source.released();
     const key = wantKey("speaker", address);
     let carrier = this.#carriers.get(key);
     if (carrier === undefined) {

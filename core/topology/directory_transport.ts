@@ -22,7 +22,7 @@ import type {
   Transport,
   TransportContext,
 } from "../plugin.ts";
-import type { Offer, Watching } from "../offers.ts";
+import { offersIn, type Watching } from "../offers.ts";
 import type { SessionHost } from "../session/targets.ts";
 import type { Publication } from "../session/publication.ts";
 import { Session, type SessionOptions } from "../session/session.ts";
@@ -137,7 +137,7 @@ export class DirectoryTransport<Extras> implements Transport<Extras>, SessionHos
   async watch(match: string, changed: () => void): Promise<Watching> {
     await this.#directory.refresh();
     const close = this.#directory.watch(changed);
-    const offers = () => this.#offers(match);
+    const offers = () => offersIn(this.#directory, this.#context.name, match);
     return {
       get offers() {
         return offers();
@@ -326,26 +326,6 @@ export class DirectoryTransport<Extras> implements Transport<Extras>, SessionHos
         e.role === role && e.pattern === pattern && e.address === address && e.wires.includes(wire)
       )
     );
-  }
-
-  #offers(match: string): Offer[] {
-    const wire = this.#context.name;
-    const offers: Offer[] = [];
-    for (const entry of this.#directory.others) {
-      if (entry.wires[wire] === undefined) continue;
-      for (const { role, pattern, address, wires, shared, retain, bridged } of entry.endpoints) {
-        if (role === "listener" || !wires.includes(wire) || !matches(match, address)) continue;
-        offers.push({
-          pattern,
-          address,
-          shared: shared === true,
-          retain: retain === true,
-          by: entry.id,
-          bridged,
-        });
-      }
-    }
-    return offers;
   }
 
   #found(entries: readonly DirectoryEntry[]): Finding {

@@ -385,6 +385,8 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
       session: { ...session, identity: { ...session.identity, id } },
       peerChanged: () => {},
       peerLost: () => {},
+      // A refusal is final here, too; the jobs that needed it are told.
+      gaveUp: () => {},
     };
   }
 

@@ -539,15 +539,15 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     this.#registry.offer(client, id, offer);
     const known = client.speakers.get(address);
     if (known !== undefined) {
-      known.count++;
-      known.retain ||= retain;
+      known.come(retain);
       this.#changed("speaker", address);
       return known.tell();
     }
     const { session } = client;
     const { id: bay, module } = session.bay;
     const origin = { id: bay, module, identity: session.peer.identity };
-    const speaker = new RelayedSpeaker(session, origin, address, retain, this.#lines, client.kept);
+    const speaker = new RelayedSpeaker(session, origin, address, this.#lines, client.kept);
+    speaker.come(retain);
     client.speakers.set(address, speaker);
     this.#countHere(speaker);
     const joins: Promise<void>[] = [];
@@ -570,10 +570,10 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   #remove(client: HubMember, id: number): void {
     const offer = this.#registry.withdraw(client, id);
     if (offer === undefined) return;
-    const { pattern, address } = offer;
+    const { pattern, address, retain = false } = offer;
     if (pattern === "speaker") {
       const speaker = client.speakers.get(address);
-      if (speaker !== undefined && --speaker.count === 0) {
+      if (speaker?.leave(retain) === true) {
         client.speakers.delete(address);
         speaker.end();
       }

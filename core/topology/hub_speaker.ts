@@ -110,7 +110,7 @@ class Group implements Subscriber {
   }
 
   end(): void {
-    this.#forget();
+    this.forget();
     if (this.#ended) return;
     this.#ended = true;
     this.#subscription?.close();
@@ -127,10 +127,12 @@ class Group implements Subscriber {
     this.#last = this.unkept ? undefined : { value: value.kept(), context };
   }
 
-  #forget(): void {
+  /** Nobody keeps the last value any longer. */
+  forget(): void {
     if (this.#keptBytes > 0) this.#speaker.kept.replace(this.pattern, this.#keptBytes, 0);
     this.#keptBytes = 0;
     this.#last = undefined;
+    this.unkept = false;
   }
 
   /** The listener has taken up messages: the speaker may send as many more. */
@@ -148,7 +150,7 @@ class Group implements Subscriber {
 
   fail(error: PatchbayError): void {
     this.#ended = true;
-    this.#forget();
+    this.forget();
     for (const publication of [...this.members]) publication.fail(error);
   }
 
@@ -210,13 +212,12 @@ export class RelayedSpeaker implements SpeakerSource {
   readonly session: Session;
   /** The room for retained values that the client has here. */
   readonly kept: KeptBytes;
-  /** Whether one of the client's speakers at this address keeps its last value. */
-  retain: boolean;
-  /** How many speakers of the client have this address. */
-  count = 1;
   /** How many listeners of the hub itself it has. */
   listenersHere = 0;
   readonly #lines: CreditLines;
+  /** How many speakers of the client have this address, and how many of them keep their last value. */
+  #count = 0;
+  #retaining = 0;
   readonly #groups = new Map<string, Group>();
   readonly #groupOf = new Map<Publication, Group>();
   #drops: Record<string, number> = {};
@@ -226,7 +227,6 @@ export class RelayedSpeaker implements SpeakerSource {
    * @param session The client's connection.
    * @param origin Who the client is.
    * @param address The speaker's address.
-   * @param retain Whether it keeps its last value.
    * @param lines Credit lines by listener.
    * @param kept The client's room for retained values.
    */
@@ -234,7 +234,6 @@ export class RelayedSpeaker implements SpeakerSource {
     session: Session,
     origin: Origin,
     address: string,
-    retain: boolean,
     lines: CreditLines,
     kept: KeptBytes,
   ) {
@@ -242,7 +241,6 @@ export class RelayedSpeaker implements SpeakerSource {
     this.kept = kept;
     this.relayedFrom = origin;
     this.address = address;
-    this.retain = retain;
     this.#lines = lines;
     const statistics = new RelayedStatistics("speaker", "speaker", address, session.transport);
     statistics.onDrop = (reason, n) => {
@@ -250,6 +248,34 @@ export class RelayedSpeaker implements SpeakerSource {
       this.tell();
     };
     this.statistics = statistics;
+  }
+
+  /** Whether one of the client's speakers at this address keeps its last value. */
+  get retain(): boolean {
+    return this.#retaining > 0;
+  }
+
+  /**
+   * One more of the client's speakers has this address.
+   *
+   * @param retain Whether it keeps its last value.
+   */
+  come(retain: boolean): void {
+    this.#count++;
+    if (retain) this.#retaining++;
+  }
+
+  /**
+   * One of the client's speakers has closed.
+   *
+   * @param retain Whether it kept its last value.
+   * @returns Whether it was the last one.
+   */
+  leave(retain: boolean): boolean {
+    if (retain && --this.#retaining === 0) {
+      for (const group of this.#groupOf.values()) group.forget();
+    }
+    return --this.#count === 0;
   }
 
   /**

@@ -14,6 +14,8 @@ import { HUB_FIELDS, type HubConfig, type HubDriver, hubTransport } from "./hub_
 class MemoryHub {
   dials = 0;
   joined: (name: string) => void = () => {};
+  /** The clients' ends of all that were dialled. */
+  readonly links: MemoryLink[] = [];
   #accept: ((link: Link) => void) | undefined;
 
   /** The plugin of the hub, or of a client. */
@@ -56,6 +58,7 @@ class MemoryHub {
   dial(): MemoryLink {
     this.dials++;
     const [near, far] = MemoryLink.pair();
+    this.links.push(near);
     // What comes behind the hello-ack is read when the client has taken it in.
     near.onRead = () => {
       near.onRead = undefined;
@@ -154,6 +157,24 @@ Deno.test("hub client: one that is refused when it comes back ends its listeners
   assert.equal(again.bay.wires().length, 1);
 });
 
+Deno.test("hub client: one that is refused when it comes back fails its jobs, over each connection", async () => {
+  const memory = new MemoryHub();
+  await using hub = await opened(memory, "hub");
+  await hub.bay.perform("a/work", async (_goal, { signal }) => {
+    await new Promise((resolve) => signal.addEventListener("abort", resolve));
+  });
+  const pauses = { reconnectMinMs: 1, reconnectMaxMs: 1 };
+  await using module = await opened(memory, "module", { ...pauses, connections: 2 });
+  // Each takes one of the connections by lot: that all of 32 take the first has a chance of 2e-10.
+  const begun = Array.from({ length: 32 }, () => module.bay.execute("a/work", undefined));
+  const jobs = await settled("accepting", Promise.all(begun));
+  memory.joined = refused("invalid");
+  for (const link of memory.links.splice(0)) link.cut();
+  const ends = await settled("the ends", Promise.allSettled(jobs.map((job) => job.result)));
+  const reasons = ends.map((end) => end.status === "rejected" ? end.reason.message : "done");
+  assert.deepEqual(new Set(reasons), new Set(["not you"]));
+});
+
 Deno.test("hub client: a refusal that may pass is tried again", async () => {
   const memory = new MemoryHub();
   await using hub = await opened(memory, "hub");
@@ -240,4 +261,27 @@ Deno.test("hub: retained values are kept up to a bound, told, and late listeners
   const sizes = await listening(late, 6);
   assert.deepEqual(new Set(sizes.values()), new Set([20_000]));
   assert.equal(hub.reports.length, 1);
+});
+
+Deno.test("hub: a value is kept as long as a speaker of its address keeps it", async () => {
+  const memory = new MemoryHub();
+  await using _hub = await opened(memory, "hub");
+  await using module = await opened(memory, "module");
+  await using other = await opened(memory, "other");
+  const keeping = await module.bay.speaker("a/talk", { retain: true });
+  const passing = await module.bay.speaker("a/talk");
+  /** What a listener hears that comes now, up to what is shouted next. */
+  const heardFrom = async (value: number) => {
+    const heard: unknown[] = [];
+    await other.bay.listen("a/talk", (each) => void heard.push(each), { retained: true });
+    await passing.shout(value);
+    await until("the shout", () => heard.includes(value));
+    return heard;
+  };
+  await keeping.shout(1);
+  assert.deepEqual(await heardFrom(2), [1, 2]);
+  await keeping.close();
+  // What was kept has gone with it, and what the other one shouts is not kept.
+  assert.deepEqual(await heardFrom(3), [3]);
+  assert.deepEqual(await heardFrom(4), [4]);
 });

@@ -138,7 +138,8 @@ export class Peer {
         throw known;
       }
       this.#lastError = known;
-      this.#keepTrying();
+      // It was not refused this time, whatever was said before.
+      this.keep();
     }
   }
 

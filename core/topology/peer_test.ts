@@ -60,15 +60,20 @@ class Meeting implements AsyncDisposable {
   readonly links: MemoryLink[] = [];
   readonly listener: ListenerEndpoint;
   readonly peer: Peer;
+  /** Why the peer gave up, each time. */
+  readonly gaveUp: string[] = [];
   dials = 0;
   reachable = true;
+  /** What a dial is told that does not succeed. */
+  obstacle: PatchbayError = new PatchbayError("closed", "nobody listens");
 
-  constructor() {
+  /** @param final Whether a refusal is the end. */
+  constructor(final = false) {
     const driver: LinkDriver = {
       listen: () => Promise.reject(new Error("not here")),
       dial: () => {
         this.dials++;
-        if (!this.reachable) return Promise.reject(new PatchbayError("closed", "nobody listens"));
+        if (!this.reachable) return Promise.reject(this.obstacle);
         const [one, other] = MemoryLink.pair();
         this.links.push(one);
         this.sessions.push(new Session(other, false, this.far.options()));
@@ -82,6 +87,7 @@ class Meeting implements AsyncDisposable {
       session: this.near.options(),
       peerChanged: () => {},
       peerLost: () => {},
+      gaveUp: final ? (error) => void this.gaveUp.push(error.message) : undefined,
     };
     const entry = {
       id: "far",
@@ -93,8 +99,13 @@ class Meeting implements AsyncDisposable {
       endpoints: [],
     };
     this.peer = new Peer(entry, "there", host);
+    this.listener = this.listen();
+  }
+
+  /** One more listener. */
+  listen(): ListenerEndpoint {
     const identity = { id: "near", module: "near", instance: "near" };
-    this.listener = new ListenerEndpoint(
+    return new ListenerEndpoint(
       "topic",
       undefined,
       () => {},
@@ -191,4 +202,23 @@ Deno.test("a call in a pause dials at once, and those that wait share the attemp
   assert.equal(meeting.dials, dials + 1);
   await until("the listener to join", () => meeting.far.publications.size === 1);
   assert.equal(timers.pause, undefined);
+});
+
+Deno.test("reconnection: whoever listens after a refusal is tried for anew, also while nobody is there", async () => {
+  await using meeting = new Meeting(true);
+  const { peer, timers } = meeting;
+  await peer.join(meeting.listener);
+  meeting.reachable = false;
+  meeting.obstacle = new PatchbayError("forbidden", "not you");
+  meeting.links.at(-1)?.cut();
+  await timers.next();
+  await until("the end", () => meeting.gaveUp.length === 1);
+  // It has gone meanwhile: that is no refusal, and the one from before does not count any longer.
+  meeting.obstacle = new PatchbayError("closed", "nobody listens");
+  await peer.join(meeting.listen());
+  await timers.next();
+  meeting.reachable = true;
+  await timers.next();
+  await until("the listener to join", () => meeting.far.publications.size === 1);
+  assert.deepEqual(meeting.gaveUp, ["not you"]);
 });

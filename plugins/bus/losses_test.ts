@@ -21,6 +21,15 @@ async function kill(child: Deno.ChildProcess): Promise<void> {
   await child.status;
 }
 
+/** A watchdog: a dozen pauses of half a second at most for each module are over long before. */
+async function within<T>(what: string, work: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what}: still waiting`)), 30_000);
+  });
+  return await Promise.race([work, late]).finally(() => clearTimeout(timer));
+}
+
 Deno.test({
   name: "a manager is killed and started again: modules are back, and what was lost is counted",
   ignore: Deno.build.os === "windows",
@@ -71,6 +80,48 @@ Deno.test({
       assert.equal(came + gap, last + 1);
     } finally {
       await kill(manager);
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
+});
+
+Deno.test({
+  name:
+    "a manager that was away for long: modules dial twice a second at least, and are back by themselves",
+  ignore: Deno.build.os === "windows",
+  async fn() {
+    const folder = await Deno.makeTempDir({ prefix: "pb-" });
+    await Deno.chmod(folder, 0o700);
+    const path = `${folder}/bus.sock`;
+    // Something is there that turns each away: so many dials fail that pauses without a bound would
+    // have become half a minute each.
+    let dials = 0;
+    const many = Promise.withResolvers<void>();
+    const nobody = Deno.listen({ transport: "unix", path });
+    const turningAway = (async () => {
+      for await (const connection of nobody) {
+        connection.close();
+        if (++dials === 24) many.resolve();
+      }
+    })();
+    let manager: Deno.ChildProcess | undefined;
+    try {
+      const options = { frames, url: `unix:${path}`, onReport: () => {} };
+      await using camera = await BusComm.open({ module: "camera", ...options });
+      await using display = await BusComm.open({ module: "display", ...options });
+      await display.listenFor([FrameType.DISTANCE]);
+      await camera.send(new Distance({ mm: 1 }));
+      await within("24 dials", many.promise);
+      nobody.close();
+      await turningAway;
+      await Deno.remove(path).catch(() => {});
+      manager = await startManager(path);
+      const heard = Promise.withResolvers<void>();
+      display.onFrame(() => heard.resolve());
+      const timer = setInterval(() => void camera.send(new Distance({ mm: 2 })), 5);
+      await within("a frame", heard.promise).finally(() => clearInterval(timer));
+    } finally {
+      if (manager !== undefined) await kill(manager);
       await Deno.remove(folder, { recursive: true });
     }
   },

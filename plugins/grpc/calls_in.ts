@@ -27,6 +27,7 @@ import {
 } from "./inbound.ts";
 import { type CallRequest, messages, PATH } from "./messages.ts";
 import { statusOf } from "./statuses.ts";
+import { countUntilGone, tooMuchUnread } from "./unread.ts";
 
 type Call = ServerUnaryCall<Buffer, Buffer> & Inbound;
 type Done = sendUnaryData<Buffer>;
@@ -48,9 +49,9 @@ export class Calls {
     desk.server.unary(`${PATH}Call`, (call, done) => this.#answer(call, done));
   }
 
-  /** What is served. */
-  get addresses(): string[] {
-    return [...this.#served.keys()];
+  /** What is served: one of each address. */
+  get served(): CallableEndpoint[] {
+    return [...this.#served.values()].map(({ endpoints: [first] }) => first);
   }
 
   /**
@@ -83,9 +84,13 @@ export class Calls {
     context.statistics.messagesIn++;
     context.statistics.bytesIn += call.request.length;
     try {
-      server.admit(call);
       const request = messages().callRequest.decode(call.request);
       const endpoint = this.#next(request.address);
+      const refusal = tooMuchUnread(server.unreadOf(call));
+      if (refusal !== undefined) {
+        endpoint.statistics.countError(refusal.code);
+        return done(statusOf(refusal));
+      }
       const inbound = new InboundCall(call, done, request, endpoint, this.#desk, this.#open);
       if (!this.#verdicts.asks) return this.#enter(inbound, endpoint);
       this.#verdicts.check(call, "call", endpoint.address).then(
@@ -102,7 +107,7 @@ export class Calls {
 
   #enter(inbound: InboundCall, endpoint: CallableEndpoint): void {
     const refusal = this.#desk.gate.enter(inbound);
-    if (refusal === undefined) return;
+    if (refusal === undefined) return inbound.entered();
     endpoint.statistics.countError(refusal.code);
     inbound.fail(refusal);
   }
@@ -208,6 +213,11 @@ class InboundCall implements HandlerContext, CallSink, Entrant {
     }
     statistics.bytesIn += sizeOf(this.#request);
     this.#endpoint.handle(value, this, this);
+    this.entered();
+  }
+
+  /** It runs, or waits for its turn: from now on its caller may go. */
+  entered(): void {
     if (!this.#answered) this.#watch();
   }
 
@@ -236,7 +246,8 @@ class InboundCall implements HandlerContext, CallSink, Entrant {
     if (this.#answered) return;
     this.#endpoint.abandon(this);
     this.#abort?.abort(new DOMException("the bay is closing", "AbortError"));
-    this.fail(new PatchbayError("closed", `${this.address}: the bay was closed`));
+    const details = this.#begun ? undefined : { notExecuted: true };
+    this.fail(new PatchbayError("closed", `${this.address}: the bay was closed`, { details }));
   }
 
   succeed(value: unknown): void {
@@ -256,6 +267,7 @@ class InboundCall implements HandlerContext, CallSink, Entrant {
     transport.messagesOut++;
     transport.bytesOut += bytes.length;
     this.#over();
+    countUntilGone(this.#desk.server.unreadOf(this.#call), this.#call, bytes.length);
     this.#done(null, bytes);
   }
 

@@ -99,6 +99,11 @@ export class Channel {
       this.#client.getChannel().getConnectivityState(false) === State.TRANSIENT_FAILURE;
   }
 
+  /** Whether it is connected. */
+  get connected(): boolean {
+    return this.#connected;
+  }
+
   /** Whether it is closed. */
   get closed(): boolean {
     return this.#closed;

@@ -4,8 +4,9 @@
  * @module
  */
 
-import type { Availability, ConfigFields } from "@patchbay/core";
-import { isLoopback, readTarget } from "./targets.ts";
+import { type Availability, type ConfigFields, isLoopback } from "@patchbay/core";
+import { isToken } from "./metadata.ts";
+import { readTarget } from "./targets.ts";
 import type { TlsOptions } from "./tls.ts";
 
 /** Where to listen. */
@@ -179,6 +180,10 @@ export const FIELDS: ConfigFields = {
   },
 };
 
+/** Names no token: what is wrong with a secret is not to be read in a log. */
+const TOKEN_REMEDY = 'write { ada: "secret" }; a token has letters, digits and signs of ASCII, ' +
+  "and no blank at either end";
+
 /** Whether nobody but this host comes in. */
 function reachesHostOnly(listen: ListenAddress | undefined): boolean {
   if (listen === undefined || listen.path !== undefined) return true;
@@ -199,7 +204,7 @@ export function complaint(config: GrpcConfig): Availability | undefined {
   const no = (reason: string, remedy: string): Availability => (
     { available: false, reason, remedy }
   );
-  const { listen, tls, peers, publicUrl } = config;
+  const { listen, tls, peers, publicUrl, token, tokens } = config;
   for (const url of [...peers, ...(publicUrl === undefined ? [] : [publicUrl])]) {
     try {
       readTarget(url);
@@ -226,6 +231,16 @@ export function complaint(config: GrpcConfig): Availability | undefined {
         `\`listen\` on ${hostname} lets the network in, and nobody is asked who he is`,
         "set config.grpc.tls.clientCa or tokens, listen on 127.0.0.1, or set allowAnonymous: true",
       );
+    }
+  }
+  if (token !== undefined && !isToken(token)) return no("`token` is none", TOKEN_REMEDY);
+  if (tokens !== undefined) {
+    const entries = Object.entries(tokens);
+    if (entries.length === 0) return no("`tokens` is empty: nobody could come in", TOKEN_REMEDY);
+    for (const [name, secret] of entries) {
+      if (name === "" || !isToken(secret)) {
+        return no(`\`tokens\` has no name or no token for ${JSON.stringify(name)}`, TOKEN_REMEDY);
+      }
     }
   }
   if (tls !== undefined) {

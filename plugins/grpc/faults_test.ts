@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { type Bay, Patchbay, PatchbayError } from "@patchbay/core";
 import { CuttingProxy, freePort } from "@patchbay/core/conformance";
+import { HostDirectory, openRuntimeDir } from "@patchbay/host";
 import { requireOrIgnore } from "../../tests/require.ts";
 import grpc, { parseProto, ServiceClient } from "./mod.ts";
 import { modulesForNode, NodePeer } from "./node_peer.ts";
@@ -156,6 +157,34 @@ Deno.test("faults: a connection on which nothing moves is found dead by keepaliv
   await desk.close();
   await proxy.close();
   await arm.close();
+});
+
+Deno.test("faults: a bay that has closed is no trouble of those that knew it", async () => {
+  const parent = await Deno.makeTempDir({ prefix: "pb-" });
+  const path = openRuntimeDir({ path: `${parent}/run` });
+  const open = (module: string) =>
+    Patchbay.open({
+      module,
+      plugins: [grpc],
+      config: { grpc: QUICK },
+      directory: (identity) => HostDirectory.open(identity, { path }),
+    });
+  const desk = await open("desk");
+  for (let n = 0; n < 6; n++) {
+    const arm = await open(`arm${n}`);
+    await arm.serve(`arm${n}/echo`, (value) => value);
+    await using _tick = await arm.speaker(`arm${n}/tick`);
+    if (n % 2 === 0) await desk.listen(`arm${n}/*`, () => {});
+    assert.equal(await desk.call(`arm${n}/echo`, n), n);
+    await arm.close();
+  }
+  await until("all is well", () => healthOf(desk) === "healthy");
+  await until("nobody is connected", () => {
+    const { transports } = desk.statistics.snapshot(Date.now());
+    return transports.every(({ connections }) => connections === 0);
+  });
+  await desk.close();
+  await Deno.remove(parent, { recursive: true });
 });
 
 Deno.test("grpc: whatever goes to one place goes over one connection", async () => {

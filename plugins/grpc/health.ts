@@ -7,10 +7,11 @@
 import type { Buffer } from "node:buffer";
 import { Metadata } from "npm:@grpc/grpc-js@1.14.7";
 import { PatchbayError } from "@patchbay/core";
+import { nothingSaid } from "./inbound.ts";
 import { type ByteStream, Outflow } from "./outflow.ts";
 import { parseProto, type ProtoFile } from "./proto_file.ts";
 import type { GrpcServer } from "./server.ts";
-import { statusOf } from "./statuses.ts";
+import { failureOf, statusOf } from "./statuses.ts";
 
 /** What the service is called. */
 export const HEALTH = "grpc.health.v1.Health";
@@ -46,12 +47,14 @@ export type ServingStatus = "SERVING" | "NOT_SERVING";
 export class HealthService {
   readonly #known = new Map<string, ServingStatus>([["", "SERVING"]]);
   readonly #watchers = new Map<Outflow, string>();
+  readonly #server: GrpcServer;
   readonly #response;
   /** Its file, for reflection. */
   readonly file: ProtoFile;
 
   /** @param server Where it is asked. */
   constructor(server: GrpcServer) {
+    this.#server = server;
     this.file = parseProto(PROTO);
     const { methods } = this.file.service(HEALTH);
     const check = methods.get("Check");
@@ -62,7 +65,6 @@ export class HealthService {
       (check.request.decode(bytes, "request") as { service: string }).service;
     server.unary(check.path, (call, done) => {
       try {
-        server.admit(call);
         const service = serviceIn(call.request);
         const status = this.#known.get(service);
         if (status === undefined) {
@@ -74,7 +76,12 @@ export class HealthService {
       }
     });
     server.stream(watch.path, (stream) => {
-      stream.once("data", (bytes: Buffer) => this.#watch(stream, server, () => serviceIn(bytes)));
+      const unsaid = () => stream.emit("error", failureOf(nothingSaid("service")));
+      stream.once("end", unsaid);
+      stream.once("data", (bytes: Buffer) => {
+        stream.removeListener("end", unsaid);
+        this.#watch(stream, () => serviceIn(bytes));
+      });
     });
   }
 
@@ -99,15 +106,14 @@ export class HealthService {
     for (const watcher of this.#watchers.keys()) watcher.end();
   }
 
-  #watch(stream: ByteStream, server: GrpcServer, service: () => string): void {
+  #watch(stream: ByteStream, service: () => string): void {
     // Only the last word counts.
     const watcher = new Outflow(stream, {
       maxQueue: 1,
-      maxBytes: Infinity,
+      unread: this.#server.unreadOf(stream),
       overflow: "drop_oldest",
     });
     try {
-      server.admit(stream);
       const watched = service();
       const gone = () => {
         this.#watchers.delete(watcher);

@@ -56,6 +56,18 @@ export function remainingMs(call: Inbound): number {
   return Number.isFinite(deadline) ? Math.max(0, deadline - Date.now()) : Infinity;
 }
 
+/**
+ * The error for a stream whose client has ended its side without a word: it waits for an answer.
+ *
+ * @param what What it ought to say first.
+ */
+export function nothingSaid(what: string): PatchbayError {
+  return new PatchbayError("invalid", "the client has ended the stream without a message", {
+    details: { notExecuted: true },
+    remedy: `send ${what} first`,
+  });
+}
+
 /** What was decided, by connection, verb and address: a verdict is asked for once. */
 export class Verdicts {
   readonly #desk: Pick<Desk, "context" | "server">;

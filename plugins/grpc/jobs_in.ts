@@ -7,14 +7,12 @@
 import type { Buffer } from "node:buffer";
 import { type JobEndpoint, type JobRun, type JobSink, PatchbayError } from "@patchbay/core";
 import { sizeOf } from "./bodies.ts";
-import { type Desk, headersOf, peerOf, priorityOf, type Verdicts } from "./inbound.ts";
+import { type Desk, headersOf, nothingSaid, peerOf, priorityOf, type Verdicts } from "./inbound.ts";
 import { type JobEvent, type JobRequest, messages, numberOf, PATH } from "./messages.ts";
 import { type ByteStream, Outflow } from "./outflow.ts";
 
 /** The most messages that may wait for an owner who does not read. */
 const MAX_QUEUE = 65_536;
-/** The most bytes. */
-const MAX_QUEUE_BYTES = 64 * 1024 * 1024;
 
 const ID = /^[0-9a-f]{32}$/;
 
@@ -35,9 +33,9 @@ export class Jobs {
     desk.server.stream(`${PATH}Execute`, (stream) => this.#executed(stream));
   }
 
-  /** What is performed here. */
-  get addresses(): string[] {
-    return [...this.#performed.keys()];
+  /** What is performed here: one of each address. */
+  get performed(): JobEndpoint[] {
+    return [...this.#performed.values()].map(([first]) => first);
   }
 
   /**
@@ -66,7 +64,7 @@ export class Jobs {
   }
 
   #executed(stream: ByteStream): void {
-    const { server, context } = this.#desk;
+    const { context } = this.#desk;
     const owner = new Owner(stream, this.#desk);
     this.#owners.add(owner);
     const gone = () => {
@@ -87,7 +85,6 @@ export class Jobs {
       if (owner.begun) return owner.cancel(request);
       const { goal, attach } = request;
       owner.begun = true;
-      server.admit(stream);
       const address = (goal ?? attach)?.address ?? "";
       if (this.#verdicts.asks) {
         stream.pause();
@@ -104,6 +101,7 @@ export class Jobs {
       }
     };
     stream.on("data", (bytes: Buffer) => void read(bytes).catch(refuse));
+    stream.on("end", () => owner.begun || refuse(nothingSaid("goal")));
   }
 
   #begin(goal: NonNullable<JobRequest["goal"]>, owner: Owner): void {
@@ -168,7 +166,7 @@ class Owner implements JobSink {
     this.#desk = desk;
     this.#outflow = new Outflow(stream, {
       maxQueue: MAX_QUEUE,
-      maxBytes: MAX_QUEUE_BYTES,
+      unread: desk.server.unreadOf(stream),
       overflow: "fail",
     });
   }

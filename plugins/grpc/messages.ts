@@ -6,7 +6,7 @@
 
 import type { Buffer } from "node:buffer";
 import protobuf from "npm:protobufjs@7.6.6";
-import { PatchbayError } from "@patchbay/core";
+import { type Bridged, PatchbayError } from "@patchbay/core";
 import { PATCHBAY_PROTO } from "./patchbay_proto.ts";
 
 /** The published service. */
@@ -108,7 +108,21 @@ export interface Presence {
   /** The bay's id. */
   readonly id: string;
   /** What is there. */
-  readonly endpoints: readonly { readonly pattern: number; readonly address: string }[];
+  readonly endpoints: readonly PresentEndpoint[];
+}
+
+/** Something that a bay serves, speaks or performs. */
+export interface PresentEndpoint {
+  /** One of {@link PATTERNS}, by its number. */
+  readonly pattern: number;
+  /** Where. */
+  readonly address: string;
+  /** Whether several may serve it. */
+  readonly shared?: boolean;
+  /** Of a speaker: whether it keeps its last value. */
+  readonly retain?: boolean;
+  /** How it came over bridges. */
+  readonly bridged?: Bridged | null;
 }
 
 /** One message type. */

@@ -40,6 +40,11 @@ const NAME = /^[0-9a-z_.-]+$/;
 const PLAIN = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/;
 const BINARY = "-bin";
 
+/** Whether a secret can be sent as `authorization: Bearer …`. */
+export function isToken(secret: unknown): secret is string {
+  return typeof secret === "string" && PLAIN.test(secret);
+}
+
 function reserved(name: string): boolean {
   return MECHANICS.has(name) || name.startsWith("grpc-") || name.startsWith("patchbay-");
 }

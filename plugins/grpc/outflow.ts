@@ -9,6 +9,7 @@ import type { Buffer } from "node:buffer";
 import type { ServerDuplexStream } from "npm:@grpc/grpc-js@1.14.7";
 import { Fifo, type Overflow, PatchbayError } from "@patchbay/core";
 import { failureOf } from "./statuses.ts";
+import { MAX_UNREAD_BYTES, type Unread } from "./unread.ts";
 
 /** A stream of grpc-js, as bytes. */
 export type ByteStream = ServerDuplexStream<Buffer, Buffer>;
@@ -23,8 +24,8 @@ export interface DropCounter {
 export interface OutflowBounds {
   /** The most messages that wait. */
   readonly maxQueue: number;
-  /** The most bytes that wait. */
-  readonly maxBytes: number;
+  /** What waits for all streams of the connection: {@link MAX_UNREAD_BYTES} at most, and a message. */
+  readonly unread: Unread;
   /** What happens to one more. */
   readonly overflow: Overflow;
 }
@@ -39,7 +40,6 @@ export class Outflow {
   readonly #stream: ByteStream;
   readonly #bounds: OutflowBounds;
   readonly #waiting = new Fifo<Waiting>();
-  #bytes = 0;
   #blocked = false;
   #ended = false;
   #drained: (() => void) | undefined;
@@ -78,10 +78,10 @@ export class Outflow {
       this.#blocked = !this.#stream.write(bytes);
       return;
     }
-    const { maxQueue, maxBytes, overflow } = this.#bounds;
+    const { maxQueue, unread, overflow } = this.#bounds;
     const full = () =>
       this.#waiting.length >= maxQueue ||
-      (this.#bytes + bytes.length > maxBytes && this.#waiting.length > 0);
+      (unread.bytes + bytes.length > MAX_UNREAD_BYTES && this.#waiting.length > 0);
     if (full()) {
       if (overflow === "fail" || overflow === "block") {
         counter.countDrop("overflow_fail");
@@ -93,52 +93,54 @@ export class Outflow {
       }
       if (overflow === "drop_newest") return counter.countDrop("overflow_newest");
       while (full()) {
-        const oldest = this.#waiting.shift() as Waiting;
-        this.#bytes -= oldest.bytes.length;
-        oldest.counter.countDrop("overflow_oldest");
+        this.#shift()?.counter.countDrop("overflow_oldest");
       }
     }
     this.#waiting.push({ bytes, counter });
-    this.#bytes += bytes.length;
+    unread.bytes += bytes.length;
   }
 
   /** Ends the stream well, when all that waits is sent. Idempotent. */
   end(): void {
-    if (this.#ended) return;
-    if (this.#waiting.length > 0) {
-      this.#drained = () => this.end();
-      return;
-    }
-    this.#ended = true;
-    this.#stream.end();
+    this.#endBy(() => this.#stream.end());
   }
 
   /** Ends the stream with an error, when all that waits is sent. Idempotent. */
   fail(error: PatchbayError): void {
-    if (this.#ended) return;
-    this.#ended = true;
-    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
-      this.#stream.write(next.bytes);
-    }
     // By `emit`, as grpc-js's servers take errors: `destroy` would lose what was written before.
-    this.#stream.emit("error", failureOf(error));
+    this.#endBy(() => this.#stream.emit("error", failureOf(error)));
   }
 
   /** The client has gone. */
   drop(): void {
     this.#ended = true;
-    this.#waiting.clear();
-    this.#bytes = 0;
+    this.#drained = undefined;
+    while (this.#shift() !== undefined);
+  }
+
+  #endBy(end: () => void): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    if (this.#waiting.length === 0) end();
+    else this.#drained = end;
+  }
+
+  /** The message that has waited longest, if one waits. */
+  #shift(): Waiting | undefined {
+    const next = this.#waiting.shift();
+    if (next !== undefined) this.#bounds.unread.bytes -= next.bytes.length;
+    return next;
   }
 
   #drain(): void {
     this.#blocked = false;
     while (!this.#blocked) {
-      const next = this.#waiting.shift();
+      const next = this.#shift();
       if (next === undefined) break;
-      this.#bytes -= next.bytes.length;
       this.#blocked = !this.#stream.write(next.bytes);
     }
-    if (this.#waiting.length === 0) this.#drained?.();
+    if (this.#waiting.length > 0) return;
+    this.#drained?.();
+    this.#drained = undefined;
   }
 }

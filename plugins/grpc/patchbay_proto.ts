@@ -157,6 +157,20 @@ message Presence {
   message Endpoint {
     Pattern pattern = 1;
     string address = 2;
+    // Whether several may serve it.
+    bool shared = 3;
+    // Of a speaker: whether it keeps its last value.
+    bool retain = 4;
+    // Absent if the bay itself has it.
+    Bridged bridged = 5;
+  }
+
+  // How an endpoint came over bridges: ids of bays.
+  message Bridged {
+    // Those that bridged it, the first one first; 8 at most.
+    repeated string path = 1;
+    // Those that have it themselves; 16 at most.
+    repeated string origins = 2;
   }
 
   enum Pattern {

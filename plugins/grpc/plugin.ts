@@ -16,7 +16,7 @@ import { checkSocketPath, requireHostDirectory, socketPath } from "@patchbay/hos
 import { Bodies } from "./bodies.ts";
 import { complaint, FIELDS, type GrpcConfig, warnings } from "./config.ts";
 import type { Place } from "./server.ts";
-import { readTarget } from "./targets.ts";
+import { authority, readTarget } from "./targets.ts";
 import { type GrpcExtras, GrpcTransport } from "./transport.ts";
 
 /** The type of the plugin. */
@@ -123,10 +123,10 @@ function permissions(config: GrpcConfig, _identity: BayIdentity): readonly strin
   const { listen, peers } = config;
   const nets: string[] = [];
   if (listen?.path !== undefined) nets.push(`unix:${listen.path}`);
-  else if (listen !== undefined) nets.push(`${listen.hostname ?? "127.0.0.1"}:${listen.port}`);
+  else if (listen !== undefined) nets.push(authority(listen.hostname ?? "127.0.0.1", listen.port));
   for (const url of peers) {
     const target = readTarget(url);
-    nets.push("path" in target ? `unix:${target.path}` : `${target.host}:${target.port}`);
+    nets.push("path" in target ? `unix:${target.path}` : authority(target.host, target.port));
   }
   return [
     ...nets.map((net) => `--allow-net=${net}`),

@@ -49,14 +49,9 @@ export class Presence {
     // Only the last word counts.
     const watcher = new Outflow(stream, {
       maxQueue: 1,
-      maxBytes: Infinity,
+      unread: this.#desk.server.unreadOf(stream),
       overflow: "drop_oldest",
     });
-    try {
-      this.#desk.server.admit(stream);
-    } catch (error) {
-      return watcher.fail(PatchbayError.fromThrown(error));
-    }
     const gone = () => {
       this.#watchers.delete(watcher);
       watcher.drop();

@@ -166,6 +166,9 @@ export function loadProto(path: string | URL, options: LoadOptions = {}): ProtoF
   const file = pathOf(path);
   const root = new protobuf.Root();
   root.resolvePath = (origin, target) => {
+    if (origin !== "" && !isVirtual(target)) {
+      throw new Error(`import ${JSON.stringify(target)} (${origin}) leaves the folders it is in`);
+    }
     const beside = origin === "" ? target : `${folderOf(origin)}/${target}`;
     const candidates = [
       beside,
@@ -221,9 +224,20 @@ function unreadable(cause: unknown, file: string): PatchbayError {
   );
 }
 
+/** Whether a path may be imported: protoc's own rule, so that a file cannot name any other one. */
+function isVirtual(path: string): boolean {
+  return !path.includes("\\") &&
+    path.split("/").every((part) => part !== "" && part !== "." && part !== "..");
+}
+
 function pathOf(path: string | URL): string {
   if (typeof path === "string" && !path.startsWith("file:")) return path;
-  return decodeURIComponent(new URL(path).pathname);
+  const { protocol, pathname } = new URL(path);
+  if (protocol === "file:") return decodeURIComponent(pathname);
+  throw new PatchbayError("invalid", `${path} is no path of a file`, {
+    transport: "grpc",
+    remedy: "give a path or a file: URL; fetch what lies elsewhere, and use parseProto",
+  });
 }
 
 function folderOf(path: string): string {

@@ -17,18 +17,17 @@ import {
   type SpeakerPort,
 } from "@patchbay/core";
 import { sizeOf } from "./bodies.ts";
-import type { Desk, Verdicts } from "./inbound.ts";
+import { type Desk, nothingSaid, type Verdicts } from "./inbound.ts";
 import { type ListenRequest, messages, OVERFLOW, PATH } from "./messages.ts";
 import { readSender } from "./metadata.ts";
 import { type ByteStream, Outflow } from "./outflow.ts";
 import { failureOf } from "./statuses.ts";
+import type { Unread } from "./unread.ts";
 
 /** How long a new speaker waits for the listeners that the directory names, in milliseconds. */
 const READY_MS = 1000;
 /** The most events that one client may have waiting, whatever it asks for. */
 const MAX_QUEUE = 65_536;
-/** The most bytes. */
-const MAX_QUEUE_BYTES = 64 * 1024 * 1024;
 const DEFAULT_QUEUE = 1024;
 
 /** A shout that a full listener holds back. */
@@ -48,7 +47,7 @@ class Subscription {
   readonly #held = new Fifo<Held>();
   #credit = 0;
 
-  constructor(request: ListenRequest, bay: string, stream: ByteStream) {
+  constructor(request: ListenRequest, bay: string, stream: ByteStream, unread: Unread) {
     this.pattern = request.pattern ?? "";
     this.bay = bay;
     const overflow = overflowOf(request.overflow ?? 0);
@@ -56,7 +55,7 @@ class Subscription {
     this.#blocking = overflow === "block";
     this.#maxQueue = maxQueue;
     this.#credit = request.credit ?? 0;
-    this.outflow = new Outflow(stream, { maxQueue, maxBytes: MAX_QUEUE_BYTES, overflow });
+    this.outflow = new Outflow(stream, { maxQueue, unread, overflow });
   }
 
   /** Sends a shout; a promise while the listener is full. */
@@ -128,9 +127,10 @@ export class Publisher {
     desk.server.stream(`${PATH}Listen`, (stream) => this.#listened(stream));
   }
 
-  /** What is spoken here. */
-  get addresses(): string[] {
-    return [...new Set([...this.#ways].map(({ endpoint }) => endpoint.address))];
+  /** What is spoken here: one of each address. */
+  get spoken(): SpeakerEndpoint[] {
+    const spoken = [...this.#ways].map(({ endpoint }) => [endpoint.address, endpoint] as const);
+    return [...new Map(spoken).values()];
   }
 
   /** Opens a speaker. */
@@ -240,7 +240,6 @@ export class Publisher {
       const request = messages().listenRequest.decode(bytes);
       if (!first) return subscription?.grant(request.credit ?? 0, context.statistics);
       first = false;
-      server.admit(stream);
       const pattern = checkPattern(request.pattern ?? "");
       if (this.#verdicts.asks) {
         stream.pause();
@@ -249,10 +248,12 @@ export class Publisher {
       }
       if (stream.cancelled) return;
       if (this.#closed) throw new PatchbayError("closed", "the speaker's bay is closing");
-      subscription = new Subscription(request, readSender(stream.metadata).bay, stream);
+      const { bay } = readSender(stream.metadata);
+      subscription = new Subscription(request, bay, stream, server.unreadOf(stream));
       this.#join(stream, subscription, request.retained === true);
     };
     stream.on("data", (bytes: Buffer) => void read(bytes).catch(refuse));
+    stream.on("end", () => first && refuse(nothingSaid("pattern")));
   }
 
   #join(stream: ByteStream, subscription: Subscription, retained: boolean): void {

@@ -12,7 +12,7 @@ import type {
   ServiceError,
   StatusObject,
 } from "npm:@grpc/grpc-js@1.14.7";
-import type { PatchbayError } from "@patchbay/core";
+import { PatchbayError } from "@patchbay/core";
 import type { Channel } from "./channels.ts";
 import { errorOf } from "./statuses.ts";
 
@@ -34,7 +34,7 @@ export interface ReaderOptions {
   first(): Buffer;
   /** The server has heard it. */
   onOpen(): void;
-  /** A message came. */
+  /** A message came. What it throws ends the stream, and is why. */
   onMessage(bytes: Buffer): void;
   /**
    * The stream ended, or could not be opened.
@@ -50,6 +50,8 @@ export class Reader {
   #stream: ClientDuplexStream<Buffer, Buffer> | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #failures = 0;
+  /** How many streams in turn have ended because nothing could be made of what came. */
+  #unreadable = 0;
   #stopped = false;
 
   /** @param options How it is read. */
@@ -91,22 +93,38 @@ export class Reader {
       this.#failures = 0;
       this.#options.onOpen();
     });
-    stream.on("data", (bytes: Buffer) => {
-      if (!this.#stopped) this.#options.onMessage(bytes);
-    });
+    stream.on("data", (bytes: Buffer) => this.#received(stream, bytes));
     // The status says the same, and comes always.
     stream.on("error", (_: ServiceError) => {});
     stream.on("status", (status: StatusObject) => this.#ended(stream, status));
     stream.write(this.#options.first());
   }
 
+  #received(stream: ClientDuplexStream<Buffer, Buffer>, bytes: Buffer): void {
+    if (this.#stopped || this.#stream !== stream) return;
+    try {
+      this.#options.onMessage(bytes);
+      this.#unreadable = 0;
+    } catch (error) {
+      // Thrown on, it would end the program: whoever calls is grpc-js.
+      this.#unreadable++;
+      stream.cancel();
+      this.#lost(PatchbayError.fromThrown(error));
+    }
+  }
+
   #ended(stream: ClientDuplexStream<Buffer, Buffer>, status: StatusObject): void {
     if (this.#stopped || this.#stream !== stream) return;
+    const { where, path } = this.#options;
+    this.#lost(status.code === 0 ? undefined : errorOf(status, { where, what: path }));
+  }
+
+  #lost(error: PatchbayError | undefined): void {
     this.#stream = undefined;
-    const { where, path, reconnectMaxMs, reconnectMinMs } = this.#options;
-    const error = status.code === 0 ? undefined : errorOf(status, { where, what: path });
+    const { reconnectMaxMs, reconnectMinMs } = this.#options;
     if (!this.#options.onLost(error) || this.#stopped) return;
-    const ceiling = Math.min(reconnectMaxMs, reconnectMinMs * 2 ** Math.min(this.#failures++, 20));
+    const failures = this.#failures++ + this.#unreadable;
+    const ceiling = Math.min(reconnectMaxMs, reconnectMinMs * 2 ** Math.min(failures, 20));
     this.#timer = setTimeout(() => this.#open(), Math.random() * ceiling);
   }
 }

@@ -145,14 +145,13 @@ export class Reflection {
   #asked(stream: ByteStream, server: GrpcServer, answer: (bytes: Buffer) => Buffer): void {
     const outflow = new Outflow(stream, {
       maxQueue: MAX_QUEUE,
-      maxBytes: Infinity,
+      unread: server.unreadOf(stream),
       overflow: "fail",
     });
     stream.on("cancelled", () => outflow.drop());
     stream.on("end", () => outflow.end());
     stream.on("data", (bytes: Buffer) => {
       try {
-        server.admit(stream);
         outflow.push(answer(bytes), { countDrop() {} });
       } catch (error) {
         outflow.fail(PatchbayError.fromThrown(error));

@@ -137,6 +137,36 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: openssl.name(
+    "tls: who has not proved yet who it is counts among the connections, and ends with the bay",
+  ),
+  ignore: openssl.ignore,
+  fn: async () => {
+    if (ours === undefined) return;
+    const { cert, key } = ours.server;
+    const reported: PatchbayError[] = [];
+    const arm = await Patchbay.open({
+      module: "arm",
+      plugins: [grpc],
+      config: { grpc: { listen: { port: 0 }, tls: { cert, key }, maxConnections: 2 } },
+      onReport: (error) => reported.push(error),
+    });
+    const port = Number(arm.transport(grpc).url.split(":").at(-1));
+    const silent: Deno.TcpConn[] = [];
+    for (let n = 0; n < 5; n++) silent.push(await Deno.connect({ hostname: "127.0.0.1", port }));
+    const ended = silent.map((one) => one.read(new Uint8Array(1)).then(() => {}, () => {}));
+    // The server takes them as they come: two stay.
+    await Promise.all(ended.slice(2));
+    assert.deepEqual(reported.map(({ code }) => code), ["overloaded"]);
+    await arm.close();
+    // Nobody hears of the bay's own end as of a stranger's fault.
+    assert.equal(reported.length, 1);
+    await Promise.all(ended);
+    for (const one of silent) one.close();
+  },
+});
+
 Deno.test("tokens: who has one is known by its name; without one nothing answers but a refusal", async () => {
   const tokens = { desk: "open sesame", panel: "other" };
   let arm!: Bay<[typeof grpc]>;
@@ -180,6 +210,38 @@ Deno.test("authorize: it is asked once for each connection, verb and address, se
   await using client = await ServiceClient.connect({ proto: PROTO, target: url });
   await refused(client.callMethod("Say", {}), "forbidden", /|/);
   assert.deepEqual(asked, ["desk call arm/echo", "desk call arm/secret", " call t.Echo/Say"]);
+});
+
+Deno.test("tokens: one that cannot be sent, or lets nobody in, is refused at open, and is not shown", async () => {
+  const odd: Record<string, unknown>[] = [
+    { token: "geheim\n" },
+    { token: "geheimß" },
+    { token: "" },
+    { tokens: {} },
+    { tokens: { desk: "" } },
+    { tokens: { "": "geheim" } },
+    { tokens: { desk: "geheim " } },
+    { tokens: { desk: 5 } },
+  ];
+  for (const config of odd) {
+    const answer = await grpc.available({ peers: [], listen: { port: 0 }, ...config } as never);
+    assert.ok(!answer.available, JSON.stringify(config));
+    assert.match(answer.remedy, /ASCII/);
+    assert.doesNotMatch(JSON.stringify(answer), /geheim/);
+  }
+  const connecting = ServiceClient.connect({
+    proto: PROTO,
+    target: "unix:/none",
+    token: "geheim\n",
+  });
+  const error = await refused(connecting, "invalid", /blank/);
+  assert.doesNotMatch(error.message, /geheim/);
+});
+
+Deno.test("permissions: an address of IPv6 is named as Deno reads it", () => {
+  const config = { listen: { hostname: "::1", port: 5 }, peers: ["grpc://[::1]:7"] } as never;
+  const flags = grpc.permissions?.(config, { id: "", module: "arm", instance: "arm" });
+  assert.deepEqual(flags?.slice(0, 2), ["--allow-net=[::1]:5", "--allow-net=[::1]:7"]);
 });
 
 Deno.test("permissions: what the plugin names is enough", async () => {

@@ -15,13 +15,17 @@ import {
   type Metadata,
   Server,
   ServerCredentials,
+  ServerInterceptingCall,
+  type ServerInterceptingCallInterface,
 } from "npm:@grpc/grpc-js@1.14.7";
-import { PatchbayError, sameSecret } from "@patchbay/core";
+import { isLoopback, Notices, PatchbayError, sameSecret } from "@patchbay/core";
 import { fromNotCapable, listenUnix, type UnixListener } from "@patchbay/host";
 import { FilteredConnection, FilteredSocket } from "./filtered_stream.ts";
 import { textOf } from "./metadata.ts";
-import { isLoopback, urlOf } from "./targets.ts";
+import { statusOf } from "./statuses.ts";
+import { authority, urlOf } from "./targets.ts";
 import type { TlsOptions } from "./tls.ts";
+import type { Unread } from "./unread.ts";
 
 /** Where to listen. */
 export type Place = { readonly path: string } | {
@@ -41,6 +45,8 @@ export interface ServerSettings {
   readonly maxReceiveBytes: number;
   /** The most connections at once. */
   readonly maxConnections: number;
+  /** The most calls, listeners and jobs that one connection may have open. */
+  readonly maxStreams: number;
   /** How long calls that run may still take when it closes, in milliseconds. */
   readonly graceMs: number;
   /** How often a quiet connection is asked whether it lives; 0: never. */
@@ -49,6 +55,8 @@ export interface ServerSettings {
   readonly keepaliveTimeoutMs: number;
   /** Called when a connection came (1) or went (-1). */
   onConnections(change: number): void;
+  /** Called when a call was refused before any handler saw it. */
+  onRefused(error: PatchbayError): void;
   /** Called with what nobody awaits. */
   onError(error: PatchbayError): void;
 }
@@ -59,6 +67,8 @@ export interface Visitor {
   readonly local: boolean;
   /** Who its certificate says it is. */
   readonly identity: string | undefined;
+  /** What it has not read yet. */
+  readonly unread: Unread;
 }
 
 /** What every call can say of its connection. */
@@ -67,7 +77,6 @@ interface Caller {
   readonly metadata: Metadata;
 }
 
-const UNKNOWN: Visitor = { local: false, identity: undefined };
 const same = (bytes: Buffer): Buffer => bytes;
 /** How much longer a connection may be open than its calls take, in milliseconds. */
 const LAST_WORDS_MS = 250;
@@ -83,6 +92,9 @@ export class GrpcServer {
   readonly #server: Server;
   readonly #visitors = new Map<string, Visitor>();
   readonly #connections = new Set<Duplex>();
+  /** Sockets under TLS, also of those who have not proved yet who they are. */
+  readonly #sockets = new Set<net.Socket>();
+  readonly #notices: Notices;
   readonly #tokens: readonly (readonly [string, string])[] | undefined;
   #injector: Injector | undefined;
   #listening: Promise<string> | undefined;
@@ -94,16 +106,21 @@ export class GrpcServer {
   /** @param settings How it is made. */
   constructor(settings: ServerSettings) {
     this.#settings = settings;
+    this.#notices = new Notices((error) => settings.onError(error));
     const { tokens, keepaliveMs, keepaliveTimeoutMs } = settings;
     this.#tokens = tokens === undefined ? undefined : Object.entries(tokens);
     this.#server = new Server({
       "grpc.max_receive_message_length": settings.maxReceiveBytes,
       "grpc.max_send_message_length": -1,
       "grpc.enable_channelz": 0,
+      "grpc.max_concurrent_streams": settings.maxStreams,
       "grpc-node.flow_control_window": 4 * 1024 * 1024,
       ...(keepaliveMs === 0 ? {} : {
         "grpc.keepalive_time_ms": keepaliveMs,
         "grpc.keepalive_timeout_ms": keepaliveTimeoutMs,
+      }),
+      ...(tokens === undefined ? {} : {
+        interceptors: [(_: unknown, call: ServerInterceptingCallInterface) => this.#guard(call)],
       }),
     });
   }
@@ -135,21 +152,28 @@ export class GrpcServer {
 
   /** Who is behind a call. */
   visitorOf(call: Caller): Visitor {
-    const visitor = this.#visitors.get(call.getPeer()) ?? UNKNOWN;
+    const visitor = this.#visitors.get(call.getPeer()) ?? unknown();
     if (this.#tokens === undefined || visitor.identity !== undefined) return visitor;
     return { ...visitor, identity: this.#bearer(call.metadata) };
   }
 
-  /**
-   * Lets a call in, if it has proved who it is where that is asked.
-   *
-   * @throws {PatchbayError} `unauthenticated`.
-   */
-  admit(call: Caller): void {
-    if (this.#tokens === undefined || this.#bearer(call.metadata) !== undefined) return;
-    throw new PatchbayError("unauthenticated", "this server wants a token that it knows", {
-      details: { notExecuted: true },
-      remedy: "set config.grpc.token, or send the metadata authorization: Bearer …",
+  /** What the connection of a call has not read yet. */
+  unreadOf(call: Caller): Unread {
+    return (this.#visitors.get(call.getPeer()) ?? unknown()).unread;
+  }
+
+  /** Ends a call that shows no token that is known, before anything of it is read or kept. */
+  #guard(call: ServerInterceptingCallInterface): ServerInterceptingCall {
+    return new ServerInterceptingCall(call, {
+      start: (next) =>
+        next({
+          onReceiveMetadata: (metadata, pass) => {
+            if (this.#bearer(metadata) !== undefined) return pass(metadata);
+            const error = unauthenticated();
+            this.#settings.onRefused(error);
+            call.sendStatus(statusOf(error));
+          },
+        }),
     });
   }
 
@@ -186,6 +210,7 @@ export class GrpcServer {
       this.#injector?.destroy();
       await this.#emptied(this.#settings.graceMs);
       for (const connection of this.#connections) connection.destroy();
+      for (const socket of this.#sockets) socket.destroy();
       await this.#emptied(LAST_WORDS_MS);
       this.#server.forceShutdown();
     })();
@@ -225,7 +250,7 @@ export class GrpcServer {
             onGoaway() {},
           }),
           peer,
-          { local: true, identity: undefined },
+          { local: true, identity: undefined, unread: { bytes: 0 } },
         );
       },
       onError: (error) => this.#settings.onError(PatchbayError.fromThrown(error)),
@@ -238,6 +263,18 @@ export class GrpcServer {
     const { tls: options } = this.#settings;
     const secure = options?.cert !== undefined;
     const server = secure ? secureServer(options) : net.createServer({ noDelay: true });
+    /** Those that were closed here; `node:tls` complains of each that it hung up. */
+    let turnedAway = 0;
+    if (secure) {
+      server.on("connection", (socket: net.Socket) => {
+        if (this.#full(this.#sockets.size)) {
+          turnedAway++;
+          return void socket.destroy();
+        }
+        this.#sockets.add(socket);
+        socket.once("close", () => this.#sockets.delete(socket));
+      });
+    }
     server.on(secure ? "secureConnection" : "connection", (socket: net.Socket) => {
       if (this.#full()) return void socket.destroy();
       const { remoteAddress = "", remotePort = 0 } = socket;
@@ -251,21 +288,24 @@ export class GrpcServer {
           onGoaway() {},
         }),
         peer,
-        { local: isLoopback(remoteAddress), identity },
+        { local: isLoopback(remoteAddress), identity, unread: { bytes: 0 } },
       );
     });
     // A handshake that fails is the client's trouble, but somebody may look for it here.
-    server.on("tlsClientError", (error: Error, socket: net.Socket) => {
+    server.on("tlsClientError", (error: NodeJS.ErrnoException, socket: net.Socket) => {
       socket.destroy();
-      this.#settings.onError(refusedHandshake(error));
+      if (error.code === "ECONNRESET" && turnedAway > 0) return void turnedAway--;
+      if (this.#closing !== undefined) return;
+      this.#notices.tell("handshake", (untold) => refusedHandshake(error, untold));
     });
     const { hostname, port } = place;
+    const where = authority(hostname, port);
     await new Promise<void>((resolve, reject) => {
-      server.once("error", (error) => reject(cannotListen(error, `${hostname}:${port}`)));
+      server.once("error", (error) => reject(cannotListen(error, where)));
       try {
         server.listen({ host: hostname, port }, resolve);
       } catch (error) {
-        reject(cannotListen(error, `${hostname}:${port}`));
+        reject(cannotListen(error, where));
       }
     });
     server.on("error", (error) => this.#settings.onError(PatchbayError.fromThrown(error)));
@@ -278,17 +318,18 @@ export class GrpcServer {
     return urlOf({ host, port: (server.address() as AddressInfo).port, secure });
   }
 
-  #full(): boolean {
-    const { maxConnections, onError } = this.#settings;
-    if (this.#connections.size < maxConnections && this.#closing === undefined) return false;
-    if (this.#closing === undefined) {
-      onError(
+  #full(open = this.#connections.size): boolean {
+    const { maxConnections } = this.#settings;
+    if (this.#closing !== undefined) return true;
+    if (open < maxConnections) return false;
+    this.#notices.tell(
+      "full",
+      (untold) =>
         new PatchbayError("overloaded", `${maxConnections} connections are open already`, {
-          details: { maxConnections },
+          details: { maxConnections, untold },
           remedy: "raise config.grpc.maxConnections",
         }),
-      );
-    }
+    );
     return true;
   }
 
@@ -308,6 +349,18 @@ export class GrpcServer {
   }
 }
 
+/** Whose connection has ended already. */
+function unknown(): Visitor {
+  return { local: false, identity: undefined, unread: { bytes: 0 } };
+}
+
+function unauthenticated(): PatchbayError {
+  return new PatchbayError("unauthenticated", "this server wants a token that it knows", {
+    details: { notExecuted: true },
+    remedy: "set config.grpc.token, or send the metadata authorization: Bearer …",
+  });
+}
+
 function secureServer({ cert, key, clientCa }: TlsOptions): tls.Server {
   return tls.createServer({
     cert,
@@ -325,10 +378,11 @@ function nameOf(certificate: PeerCertificate | undefined): string | undefined {
   return Array.isArray(name) ? name[0] : name;
 }
 
-function refusedHandshake(error: Error): PatchbayError {
+function refusedHandshake(error: Error, untold: number): PatchbayError {
   return new PatchbayError("unauthenticated", `a TLS handshake failed: ${error.message}`, {
     remedy:
       "clients need the server's authority in tls.ca; and with tls.clientCa a certificate of it",
+    details: { untold },
     cause: error,
   });
 }

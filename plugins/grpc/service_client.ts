@@ -9,7 +9,7 @@ import { Metadata, status, type StatusObject } from "npm:@grpc/grpc-js@1.14.7";
 import { type Headers, nearest, PatchbayError } from "@patchbay/core";
 import { locateRuntimeDir, socketPath } from "@patchbay/host";
 import { Channel, deadlineAfter } from "./channels.ts";
-import { addHeaders } from "./metadata.ts";
+import { addHeaders, isToken } from "./metadata.ts";
 import { loadProto, type ProtoFile, type ProtoMethod, type ProtoService } from "./proto_file.ts";
 import { errorOf } from "./statuses.ts";
 import type { TlsOptions } from "./tls.ts";
@@ -107,13 +107,19 @@ export class ServiceClient<Service extends ServiceShape<Service> = AnyService>
    *
    * @param options Whom to, and how.
    * @throws {PatchbayError} `unavailable`, with address, reason and remedy, within the timeout;
-   * `not_found`: the `.proto` or the service; `invalid`: the `.proto` or an address.
+   * `not_found`: the `.proto` or the service; `invalid`: the `.proto`, an address or the token.
    */
   static async connect<Service extends ServiceShape<Service> = AnyService>(
     options: ConnectOptions,
   ): Promise<ServiceClient<Service>> {
-    const { proto, signal, timeoutMs = DEFAULT_TIMEOUT_MS } = options;
+    const { proto, signal, token, timeoutMs = DEFAULT_TIMEOUT_MS } = options;
     signal?.throwIfAborted();
+    if (token !== undefined && !isToken(token)) {
+      throw new PatchbayError("invalid", "`token` cannot be sent as metadata", {
+        transport: "grpc",
+        remedy: "a token has letters, digits and signs of ASCII, and no blank at either end",
+      });
+    }
     if (options.tls?.dangerouslyAcceptAnyCertificate === true) {
       console.warn(
         "patchbay: grpc: dangerouslyAcceptAnyCertificate is on: no server has to prove who it is",
@@ -281,7 +287,11 @@ export class ServiceClient<Service extends ServiceShape<Service> = AnyService>
     const { signal } = options;
     signal?.throwIfAborted();
     const metadata = this.#metadata(options);
-    const first = method.requestStream ? undefined : method.request.encode(request, "request");
+    const requests = method.requestStream
+      ? iteratorOf(request, method)
+      : [method.request.encode(request, "request")].values();
+    const encoded = (one: unknown) =>
+      method.requestStream ? method.request.encode(one, "request") : one as Buffer;
     let stream: ReturnType<Channel["stream"]>;
     try {
       stream = this.#channel.stream(method.path, metadata, this.#deadline(options));
@@ -289,24 +299,29 @@ export class ServiceClient<Service extends ServiceShape<Service> = AnyService>
       throw this.#closed(error);
     }
     const outcome = Promise.withResolvers<StatusObject>();
-    stream.on("status", (ended: StatusObject) => outcome.resolve(ended));
+    let over = false;
+    let drained = () => {};
+    stream.on("drain", () => drained());
+    stream.on("status", (ended: StatusObject) => {
+      over = true;
+      drained();
+      // Whoever makes the requests is told that no more are wanted, also while none is ready.
+      Promise.resolve(requests.return?.()).catch(() => {});
+      outcome.resolve(ended);
+    });
     stream.on("error", () => {});
     const abort = () => stream.cancel();
     signal?.addEventListener("abort", abort, { once: true });
     let refused: unknown;
     const sending = (async () => {
       try {
-        if (first !== undefined) stream.write(first);
-        else {
-          for await (const one of request as AsyncIterable<unknown>) {
-            if (stream.destroyed) return;
-            if (!stream.write(method.request.encode(one, "request"))) {
-              await Promise.race([
-                new Promise((resolve) => stream.once("drain", resolve)),
-                outcome.promise,
-              ]);
-            }
-          }
+        for (;;) {
+          const { value, done } = await requests.next();
+          if (over) return;
+          if (done) break;
+          if (stream.write(encoded(await value))) continue;
+          await new Promise<void>((resolve) => drained = resolve);
+          if (over) return;
         }
         stream.end();
       } catch (error) {
@@ -346,6 +361,23 @@ export class ServiceClient<Service extends ServiceShape<Service> = AnyService>
       cause,
     });
   }
+}
+
+/** What makes the requests of a stream. */
+function iteratorOf(
+  request: unknown,
+  { path }: ProtoMethod,
+): AsyncIterator<unknown> | Iterator<unknown> {
+  const { [Symbol.asyncIterator]: many, [Symbol.iterator]: some } = Object(request) as
+    & Partial<AsyncIterable<unknown>>
+    & Partial<Iterable<unknown>>;
+  const made = many?.call(request) ?? some?.call(request);
+  if (made !== undefined) return made;
+  throw new PatchbayError("invalid", `request: ${path} takes a stream of messages`, {
+    transport: "grpc",
+    details: { path: "request" },
+    remedy: "give an array, or an async generator",
+  });
 }
 
 function targetsOf({ target, module, runtimeDirectory }: ConnectOptions): readonly string[] {

@@ -20,6 +20,7 @@ import type { ByteStream } from "./outflow.ts";
 import type { ProtoMethod, ProtoService } from "./proto_file.ts";
 import type { GrpcServer } from "./server.ts";
 import { failureOf, statusOf } from "./statuses.ts";
+import { countUntilGone, tooMuchUnread } from "./unread.ts";
 
 /** What a method learns besides its request. */
 export interface MethodContext {
@@ -149,10 +150,10 @@ abstract class MethodCall implements MethodContext, Entrant {
   /** Lets the call in: who it is, whether it may, whether there is room. */
   protected async enter(): Promise<void> {
     try {
-      this.desk.server.admit(this.#call);
       const { verdicts } = this.desk;
       if (verdicts?.asks) await verdicts.check(this.#call, "call", this.method);
-      const refusal = this.desk.gate.enter(this);
+      const refusal = tooMuchUnread(this.desk.server.unreadOf(this.#call)) ??
+        this.desk.gate.enter(this);
       if (refusal !== undefined) throw refusal;
     } catch (error) {
       this.refuse(error);
@@ -196,8 +197,8 @@ function chosenStatus({ details }: PatchbayError): status | undefined {
 
 /** One message for one. */
 class UnaryCall extends MethodCall {
+  readonly #call: ServerUnaryCall<Buffer, Buffer>;
   readonly #done: sendUnaryData<Buffer>;
-  readonly #request: Buffer;
 
   constructor(
     call: ServerUnaryCall<Buffer, Buffer>,
@@ -207,17 +208,20 @@ class UnaryCall extends MethodCall {
     desk: ServiceDesk,
   ) {
     super(call, method, handler, desk);
+    this.#call = call;
     this.#done = done;
-    this.#request = call.request;
     call.once("cancelled", () => this.left());
     void this.enter();
   }
 
   protected override async run(): Promise<void> {
     const { request, response } = this.protoMethod;
-    const value = request.decode(this.#request, "request");
+    const value = request.decode(this.#call.request, "request");
     const answer = await this.handler(value as never, this);
-    if (!this.gone) this.#done(null, response.encode(answer, "response"));
+    if (this.gone) return;
+    const bytes = response.encode(answer, "response");
+    countUntilGone(this.desk.server.unreadOf(this.#call), this.#call, bytes.length);
+    this.#done(null, bytes);
   }
 
   protected override fail(error: PatchbayError, code: status | undefined): void {

@@ -266,3 +266,52 @@ Deno.test("service: the types are those of the .proto", async () => {
   );
   assert.equal(new TextDecoder().decode(stdout), file, "run deno task proto on it");
 });
+
+Deno.test("service: whoever makes the requests of a stream is told when no more are wanted", async () => {
+  await using there = await place();
+  const proto = parseProto(`syntax = "proto3"; package t; message M { int32 n = 1; }
+    service S { rpc Both(stream M) returns (stream M); rpc First(stream M) returns (M); }`);
+  await there.bay.transport(grpc).serveService({
+    proto,
+    handlers: {
+      async *Both(requests: AsyncIterable<{ n: number }>) {
+        yield* requests;
+      },
+      async First(requests: AsyncIterable<{ n: number }>) {
+        for await (const one of requests) return one;
+      },
+    },
+  });
+  const target = there.bay.transport(grpc).url;
+  await using client = await ServiceClient.connect({ proto, target });
+  /** One request, and nothing more. */
+  const asker = () => {
+    const returned = Promise.withResolvers<void>();
+    let asked = 0;
+    const requests = {
+      [Symbol.asyncIterator]: () => requests,
+      next: () =>
+        asked++ === 0 ? Promise.resolve({ value: { n: 1 } }) : new Promise<never>(() => {}),
+      return() {
+        returned.resolve();
+        return Promise.resolve({ value: undefined, done: true as const });
+      },
+    };
+    return { requests, returned: returned.promise };
+  };
+  const left = asker();
+  for await (const one of client.streamMethod("Both", left.requests)) {
+    assert.deepEqual(one, { n: 1 });
+    break;
+  }
+  await left.returned;
+  const answered = asker();
+  assert.deepEqual(await client.callMethod("First", answered.requests), { n: 1 });
+  await answered.returned;
+  const aborted = asker();
+  const signal = AbortSignal.timeout(50);
+  const both = client.streamMethod("Both", aborted.requests, { signal });
+  await assert.rejects(Array.fromAsync(both), { name: "TimeoutError" });
+  await aborted.returned;
+  await refused(client.callMethod("First", { n: 1 }), "invalid", /takes a stream/);
+});

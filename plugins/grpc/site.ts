@@ -6,6 +6,7 @@
  */
 
 import type {
+  Bridged,
   CallableEndpoint,
   ErrorCode,
   JobEndpoint,
@@ -31,6 +32,17 @@ import { serveMethods, type ServiceDesk } from "./service_in.ts";
 
 /** How much a message may have besides its value, in bytes. */
 export const ROUND_VALUE_BYTES = 64 * 1024;
+
+/** How many listeners and jobs one connection may have, besides its calls. */
+const MAX_STANDING = 4096;
+
+/** What is told of an endpoint to those who watch. */
+interface Told {
+  readonly address: string;
+  readonly shared?: boolean;
+  readonly retain?: boolean;
+  readonly bridged?: Bridged;
+}
 
 /** What a site is made with. */
 export interface SiteParts {
@@ -65,7 +77,10 @@ export class Site {
       tokens: config.tokens,
       place,
       maxReceiveBytes: bodies.maxBytes + ROUND_VALUE_BYTES,
+      // Calls beyond those that may wait are refused by the gate, which says why.
+      maxStreams: config.maxCalls + config.maxWaitingCalls + MAX_STANDING,
       onConnections: (change) => void (context.statistics.connections += change),
+      onRefused: ({ code }) => context.statistics.countError(code),
       onError: (error) => context.report(error),
     });
     const gate = new CallGate(config.maxCalls, config.maxWaitingCalls);
@@ -163,16 +178,18 @@ export class Site {
 
   #tell(): Present {
     const { module, instance, id } = this.#context.identity;
-    const named = (pattern: typeof PATTERNS[number], addresses: readonly string[]) =>
-      addresses.map((address) => ({ pattern: PATTERNS.indexOf(pattern), address }));
+    const told = (pattern: typeof PATTERNS[number], endpoints: readonly Told[]) =>
+      endpoints.map(({ address, shared = false, retain = false, bridged }) => (
+        { pattern: PATTERNS.indexOf(pattern), address, shared, retain, bridged }
+      ));
     return {
       module,
       instance,
       id,
       endpoints: [
-        ...named("callable", this.#calls.addresses),
-        ...named("speaker", this.#publisher.addresses),
-        ...named("job", this.#jobs.addresses),
+        ...told("callable", this.#calls.served),
+        ...told("speaker", this.#publisher.spoken),
+        ...told("job", this.#jobs.performed),
       ],
     };
   }

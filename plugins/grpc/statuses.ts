@@ -57,7 +57,7 @@ const MAX_TRAILER = 6 * 1024;
  * @param error The error.
  * @param code Another status than its own: a handler of a `.proto` may choose one.
  */
-export function statusOf(error: PatchbayError, code?: status): Partial<StatusObject> {
+export function statusOf(error: PatchbayError, code?: status): StatusObject {
   const metadata = new Metadata();
   metadata.set(ERROR, trailerOf(error));
   return { code: code ?? STATUS_OF[error.code], details: cut(error.message), metadata };
@@ -76,8 +76,10 @@ function trailerOf(error: PatchbayError): Buffer {
   return Buffer.from(JSON.stringify({ code, message: cut(message), retryable }));
 }
 
+/** A text as `grpc-message` can hold it: half a character makes grpc-js throw where nobody catches. */
 function cut(text: string): string {
-  return text.length <= MAX_MESSAGE ? text : `${text.slice(0, MAX_MESSAGE)}…`;
+  const kept = text.length <= MAX_MESSAGE ? text : `${text.slice(0, MAX_MESSAGE)}…`;
+  return kept.toWellFormed();
 }
 
 /** What grpc-js says of a message over its limit. */

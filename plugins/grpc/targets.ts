@@ -6,7 +6,7 @@
  */
 
 import { experimental } from "npm:@grpc/grpc-js@1.14.7";
-import { PatchbayError } from "@patchbay/core";
+import { isLoopback, PatchbayError } from "@patchbay/core";
 
 /** One place. */
 export type Target =
@@ -55,18 +55,17 @@ export function readTarget(url: string): Target {
 export function urlOf(target: Target): string {
   if ("path" in target) return `unix:${target.path}`;
   const { host, port, secure } = target;
-  return `${secure ? "grpcs" : "grpc"}://${host.includes(":") ? `[${host}]` : host}:${port}`;
+  return `${secure ? "grpcs" : "grpc"}://${authority(host, port)}`;
+}
+
+/** A host and a port, as URLs and Deno's permissions have them. */
+export function authority(host: string, port: number | undefined): string {
+  return `${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
 /** Whether a server is on this host. */
 export function isLocal(target: Target): boolean {
   return "path" in target || isLoopback(target.host);
-}
-
-/** Whether an address is this host's own. */
-export function isLoopback(hostname: string): boolean {
-  return hostname === "localhost" || hostname === "::1" ||
-    /^(::ffff:)?127(\.\d{1,3}){3}$/.test(hostname);
 }
 
 /**
@@ -82,7 +81,7 @@ export function channelTarget(targets: readonly Target[]): string {
   const [target] = targets;
   if ("path" in target) return `unix:${target.path}`;
   const { host, port } = target;
-  return `dns:${host.includes(":") ? `[${host}]` : host}:${port}`;
+  return `dns:${authority(host, port)}`;
 }
 
 interface Uri {

@@ -22,6 +22,7 @@ import {
   type Transport,
   type TransportContext,
   type TransportStatistics,
+  type Watching,
 } from "@patchbay/core";
 import type { Bodies } from "./bodies.ts";
 import { CallWay } from "./calls_out.ts";
@@ -101,6 +102,7 @@ export class GrpcTransport implements Transport<GrpcExtras>, JobHost {
   readonly #jobs = new Set<JobWay>();
   readonly #listenings = new Set<Listening>();
   readonly #troubles = new Map<object, string>();
+  readonly #watchers = new Set<{ changed(): void }>();
   #alive: ReturnType<typeof setInterval> | undefined;
   #site: Site | undefined;
   #published: Promise<void> | undefined;
@@ -163,6 +165,20 @@ export class GrpcTransport implements Transport<GrpcExtras>, JobHost {
       found: false,
       reason: "no bay known over grpc serves it",
       remedy: "set config.grpc.peers to bays that the directory does not show",
+    };
+  }
+
+  /** As {@link Transport.watch}: the directory and the peers say it all. */
+  async watch(match: string, changed: () => void): Promise<Watching> {
+    await this.#whereabouts.refresh();
+    const watcher = { changed };
+    this.#watchers.add(watcher);
+    const offers = () => this.#whereabouts.offers(match);
+    return {
+      get offers() {
+        return offers();
+      },
+      close: () => void this.#watchers.delete(watcher),
     };
   }
 
@@ -296,6 +312,7 @@ export class GrpcTransport implements Transport<GrpcExtras>, JobHost {
       onDisconnected: () => {
         statistics.connections--;
         if (this.#closing !== undefined || channel.closed) return;
+        if (this.#whereabouts.hasGone(url)) return this.#leave(url);
         // Whoever is still named is connected to anew, with a growing pause; the others are left.
         this.trouble(who, `reconnecting to ${url}`);
         this.lost();
@@ -334,11 +351,13 @@ export class GrpcTransport implements Transport<GrpcExtras>, JobHost {
       if (!this.#whereabouts.hasGone(url)) continue;
       for (const way of this.#jobs) way.gone(url);
       for (const listening of this.#listenings) listening.leave(url);
-      if (channel.failing) this.#leave(url);
+      // While it is connected its last answers may still come.
+      if (!channel.connected) this.#leave(url);
     }
     for (const listening of this.#listenings) {
       this.#join(listening).catch((error) => this.report(PatchbayError.fromThrown(error)));
     }
+    for (const { changed } of this.#watchers) changed();
     this.#context.routesChanged();
   }
 

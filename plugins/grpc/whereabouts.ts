@@ -5,10 +5,19 @@
  */
 
 import { Buffer } from "node:buffer";
-import type { ListenerEndpoint, PatchbayError, Pattern, TransportContext } from "@patchbay/core";
+import {
+  type ListenerEndpoint,
+  matches,
+  type Offer,
+  offersIn,
+  type PatchbayError,
+  type Pattern,
+  readBridged,
+  type TransportContext,
+} from "@patchbay/core";
 import { baseMetadata } from "./calls_out.ts";
 import type { StreamHost } from "./listening.ts";
-import { messages, PATH, PATTERNS, type Presence } from "./messages.ts";
+import { messages, PATH, PATTERNS, type Presence, type PresentEndpoint } from "./messages.ts";
 import { Reader } from "./reader.ts";
 
 /** A bay that can be reached. */
@@ -78,6 +87,19 @@ export class Whereabouts {
     return this.#bays((e) => e.role === "speaker" && endpoint.accepts(e.address));
   }
 
+  /** What others offer at the addresses of a pattern. */
+  offers(match: string): Offer[] {
+    const { directory, name, identity } = this.#context;
+    const offers = directory === undefined ? [] : offersIn(directory, name, match);
+    const known = new Set([identity.id, ...offers.map(({ by }) => by)]);
+    for (const { present, offers: told } of this.#peers) {
+      // One of this host may be named among the peers as well.
+      if (present === undefined || known.has(present.id)) continue;
+      offers.push(...told.filter(({ address }) => matches(match, address)));
+    }
+    return offers;
+  }
+
   /** The peers that do not answer, and why not. */
   get silent(): { readonly url: string; readonly error: PatchbayError | undefined }[] {
     return this.#peers.filter((peer) => peer.present === undefined);
@@ -136,11 +158,30 @@ export class Whereabouts {
   }
 }
 
+/** What a peer tells, as an offer; none if its pattern is none that is known here. */
+function offerOf(
+  { pattern: number, address, shared, retain, bridged }: PresentEndpoint,
+  by: string,
+): Offer[] {
+  const pattern = PATTERNS[number] || undefined;
+  if (pattern === undefined) return [];
+  return [{
+    pattern,
+    address,
+    shared: shared === true,
+    retain: retain === true,
+    by,
+    bridged: readBridged(bridged),
+  }];
+}
+
 /** A bay of another host, watched. */
 class RemoteBay {
   readonly url: string;
   /** What it has told; `undefined` while it is not there. */
   present: Presence | undefined = undefined;
+  /** The same, as bridges want it. */
+  offers: readonly Offer[] = [];
   /** Why it is not. */
   error: PatchbayError | undefined = undefined;
   readonly #transport: StreamHost;
@@ -191,7 +232,9 @@ class RemoteBay {
 
   #told(bytes: Buffer): void {
     const before = JSON.stringify(this.present);
-    this.present = messages().presence.decode(bytes);
+    const present = messages().presence.decode(bytes);
+    this.offers = present.endpoints.flatMap((endpoint) => offerOf(endpoint, present.id));
+    this.present = present;
     this.error = undefined;
     this.#tell();
     if (JSON.stringify(this.present) !== before) this.#moved();

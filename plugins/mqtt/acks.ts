@@ -8,6 +8,19 @@
  * @module
  */
 
+import type { Buffer } from "node:buffer";
+import type { MqttClient } from "npm:mqtt@5.16.0";
+import type { Packet } from "./packets.ts";
+
+/** What MQTT.js does not offer: to send, or not to send, an acknowledgement. */
+interface Sending {
+  _sendPacket(
+    packet: { cmd: string; messageId: number; reasonCode?: number },
+    done?: () => void,
+    ...rest: []
+  ): void;
+}
+
 /** What is still to be done before one message is acknowledged. */
 export class Receipt {
   /** The packet's number. */
@@ -42,15 +55,42 @@ export class Receipt {
 export class Acks {
   /** The message that is being delivered. */
   current: Receipt | undefined = undefined;
-  readonly #send: (id: number) => void;
+  readonly #onDuplicate: () => void;
+  #client!: MqttClient;
   /** Messages that came and are not acknowledged. */
   readonly #open = new Map<number, Receipt>();
   /** Those whose turn it would be, in the order in which they came. */
   #waiting: Receipt[] = [];
 
-  /** @param send Sends an acknowledgement. */
-  constructor(send: (id: number) => void) {
-    this.#send = send;
+  /** @param onDuplicate A message has come that this bay has and has not acknowledged yet. */
+  constructor(onDuplicate: () => void) {
+    this.#onDuplicate = onDuplicate;
+  }
+
+  /**
+   * Acknowledges the messages of a client from now on.
+   *
+   * @param client The client.
+   * @param message Called with each message that is new.
+   */
+  attach(
+    client: MqttClient,
+    message: (topic: string, payload: Buffer, packet: Packet) => void,
+  ): void {
+    this.#client = client;
+    client.on("message", (topic, payload, packet) => {
+      const { messageId } = packet;
+      if (packet.qos === 1 && messageId !== undefined && !this.arrived(messageId)) {
+        return this.#onDuplicate();
+      }
+      message(topic, payload, packet as Packet);
+    });
+    const sending = client as unknown as Sending;
+    const send = sending._sendPacket;
+    sending._sendPacket = (packet, done, ...rest) => {
+      if (packet.cmd === "puback" && !this.due(packet.messageId)) return done?.();
+      send.call(client, packet, done, ...rest);
+    };
   }
 
   /** How many messages came and are not acknowledged. */
@@ -96,9 +136,15 @@ export class Acks {
     while (sent < this.#waiting.length && this.#waiting[sent].settled) {
       const { id } = this.#waiting[sent++];
       this.#open.delete(id);
-      this.#send(id);
+      this.#acknowledge(id);
     }
     if (sent > 0) this.#waiting = this.#waiting.slice(sent);
+  }
+
+  #acknowledge(messageId: number): void {
+    if (!this.#client.connected) return;
+    const sending = this.#client as unknown as Sending;
+    sending._sendPacket({ cmd: "puback", messageId, reasonCode: 0 });
   }
 
   /** The connection was lost: what was not acknowledged comes again, if the session goes on. */

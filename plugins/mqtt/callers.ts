@@ -13,9 +13,10 @@ import {
   PatchbayError,
   type TransportContext,
 } from "@patchbay/core";
-import type { Connection, Packet, Properties } from "./connection.ts";
+import type { Connection } from "./connection.ts";
 import type { ResolvedConfig } from "./config.ts";
 import { nativeTopic } from "./native.ts";
+import type { Packet, Properties } from "./packets.ts";
 import type { Payload, Payloads } from "./payload.ts";
 import type { Presence } from "./presence.ts";
 import { addHeaders, type Marks, type Topics } from "./topics.ts";
@@ -124,7 +125,7 @@ export class Callers {
     for (const { server, id } of this.#desks.get(address)?.pending ?? []) {
       if (server !== undefined && server !== bay) continue;
       const topic = `${this.#topics.to(bay)}asked/${this.#context.identity.id}/${id}`;
-      this.#connection.publish(topic, "", { qos: 0 });
+      this.#connection.outbox.publish(topic, "", { qos: 0 });
     }
   }
 
@@ -134,10 +135,10 @@ export class Callers {
     for (const desk of this.#desks.values()) desk.proven = false;
     for (const each of [...this.#pending.values()]) {
       if (this.#waiting.has(each)) continue;
-      this.#takeBack(each);
       // Nobody knows whether it has arrived: only what does no harm twice is sent again.
       if (wait && each.call.idempotent) this.#waiting.add(each);
       else this.#end(each)?.call.fail(reason);
+      this.#takeBack(each);
     }
   }
 
@@ -207,7 +208,6 @@ export class Callers {
     const { call, desk } = pending;
     try {
       const payload = this.#payloads.encode(call.value, call.codec);
-      this.#checkRoom(desk, payload);
       const native = nativeTopic(call.native);
       const marks: Marks = { "pb-call": this.#context.identity.module };
       const { remainingMs } = call;
@@ -218,10 +218,13 @@ export class Callers {
         // The broker is back, the server not yet.
         return wait ? void this.#waiting.add(pending) : this.#nobody(pending);
       }
-      call.statistics.bytesOut += payload.bytes;
       const way = native === undefined
         ? this.#way(pending, payload, marks)
         : { topic: native.topic, properties: this.#properties(pending, payload, marks) };
+      const { outbox } = this.#connection;
+      const no = outbox.refusal(desk.address, way.topic, payload.data, way.properties);
+      if (no !== undefined) throw no;
+      call.statistics.bytesOut += payload.bytes;
       this.#publish(pending, way, payload, native?.qos);
     } catch (error) {
       this.#end(pending);
@@ -246,7 +249,7 @@ export class Callers {
       if (note?.v === 4 && note.leaseMs !== undefined) five = false;
       if (note?.serves[desk.address] === "each") each = true;
     }
-    if (servers.size === 1) [pending.server] = servers;
+    [pending.server] = servers.size === 1 ? servers : [];
     if (each || (!five && servers.size > 1)) {
       const all = [...servers];
       const server = all[desk.turn++ % all.length];
@@ -277,37 +280,23 @@ export class Callers {
     qos: 0 | 1 | 2 | undefined,
   ): void {
     const { desk, call } = pending;
-    const connection = this.#connection;
+    const { outbox } = this.#connection;
     // A broker says nothing about QoS 0: with the first one it is asked whether it may be at all.
     const proves = !desk.proven || call.native?.mqtt !== undefined;
     if (!proves && (qos ?? 0) === 0) {
-      return connection.publish(topic, payload.data, { qos: 0, properties });
+      return outbox.publish(topic, payload.data, { qos: 0, properties });
     }
+    let messageId = 0;
     const done = (error?: unknown) => {
+      // It was taken back, and perhaps sent again.
+      if (pending.messageId !== messageId) return;
       pending.messageId = 0;
       if (error === undefined) desk.proven = true;
-      else this.#end(pending)?.call.fail(connection.explain(error, desk.address));
+      else this.#end(pending)?.call.fail(this.#connection.explain(error, desk.address));
     };
     const nobody = () => this.#nobody(pending);
-    connection.publish(topic, payload.data, { qos: qos === 2 ? 2 : 1, properties }, done, nobody);
-    pending.messageId = connection.lastId;
-  }
-
-  #checkRoom(desk: Desk, { bytes }: Payload): void {
-    const { queuedBytes, maxPacketBytes } = this.#connection;
-    const { maxQueueBytes } = this.#config;
-    if (bytes >= maxPacketBytes) {
-      throw new PatchbayError(
-        "too_large",
-        `${desk.address}: the message has ${bytes} bytes, the broker takes ${maxPacketBytes}`,
-        { details: { size: bytes, max: maxPacketBytes }, remedy: "raise the broker's limit" },
-      );
-    }
-    if (queuedBytes > 0 && queuedBytes + bytes > maxQueueBytes) {
-      throw new PatchbayError("overloaded", `${desk.address}: too much waits to be sent`, {
-        details: { maxQueueBytes },
-      });
-    }
+    outbox.publish(topic, payload.data, { qos: qos === 2 ? 2 : 1, properties }, done, nobody);
+    messageId = pending.messageId = outbox.lastId;
   }
 
   #nobody(pending: Pending): void {
@@ -341,7 +330,7 @@ export class Callers {
     const servers = server === undefined ? this.#presence.servers(desk.address) : [server];
     for (const bay of servers) {
       const topic = `${this.#topics.to(bay)}cancel/${this.#context.identity.id}/${id}`;
-      this.#connection.publish(topic, "", { qos: 0 });
+      this.#connection.outbox.publish(topic, "", { qos: 0 });
     }
   }
 
@@ -349,7 +338,7 @@ export class Callers {
   #takeBack(pending: Pending): void {
     const { messageId } = pending;
     pending.messageId = 0;
-    if (messageId !== 0 && !this.#connection.up) this.#connection.forget(messageId);
+    if (messageId !== 0 && !this.#connection.up) this.#connection.outbox.forget(messageId);
   }
 
   #end(pending: Pending): Pending | undefined {

@@ -7,65 +7,29 @@
 
 import type { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
-import mqtt, {
-  type IClientOptions,
-  type IClientPublishOptions,
-  type MqttClient,
-} from "npm:mqtt@5.16.0";
+import type { IClientOptions, MqttClient } from "npm:mqtt@5.16.0";
 import { type Health, PatchbayError, type TransportContext } from "@patchbay/core";
 import { Acks } from "./acks.ts";
-import { isSecure, type QoS, type ResolvedConfig, whereOf, type Will } from "./config.ts";
+import { type ClientIdentity, eraseSession, makeClient, readTls } from "./client.ts";
+import { type QoS, type ResolvedConfig, whereOf } from "./config.ts";
 import { EmbeddedBroker } from "./embedded.ts";
 import { reasonCode, translate, unreachable, wantsOtherVersion } from "./errors.ts";
+import { Outbox } from "./outbox.ts";
+import type { Packet } from "./packets.ts";
 
 /** How long the goodbye to the broker may take, in milliseconds. */
 const GOODBYE_MS = 1000;
-/** "No matching subscribers": MQTT 5, section 3.4.2.1. */
-const NOBODY = 16;
-
-/** A message as it arrives. */
-export interface Packet {
-  /** Its quality of service. */
-  readonly qos: QoS;
-  /** Whether the broker has kept it. */
-  readonly retain: boolean;
-  /** Whether it was sent before. */
-  readonly dup: boolean;
-  /** Its number. */
-  readonly messageId?: number;
-  /** MQTT 5. */
-  readonly properties?: {
-    readonly responseTopic?: string;
-    readonly correlationData?: Buffer;
-    readonly contentType?: string;
-    readonly userProperties?: Readonly<Record<string, string | string[]>>;
-    readonly subscriptionIdentifier?: number | number[];
-  };
-}
-
-/** What goes with a message. */
-export type Properties = NonNullable<IClientPublishOptions["properties"]>;
-
-/** How a message is sent. */
-export interface PublishOptions {
-  /** Its quality of service. */
-  readonly qos: QoS;
-  /** Whether the broker keeps it. */
-  readonly retain?: boolean;
-  /** MQTT 5. */
-  readonly properties?: Properties;
-}
 
 /** How a filter is subscribed to. */
 export interface SubscribeOptions {
   /** The best quality of service. */
   readonly qos: QoS;
   /** MQTT 5: not what this client itself publishes. */
-  readonly noLocal?: boolean;
+  readonly noLocal: boolean;
   /** MQTT 5: whether kept messages are wanted. */
-  readonly retained?: boolean;
+  readonly retained: boolean;
   /** MQTT 5: what its messages are marked with. */
-  readonly identifier?: number;
+  readonly identifier: number | undefined;
 }
 
 /** What is told of the connection. */
@@ -75,22 +39,9 @@ export interface ConnectionOwner {
   /** The connection was lost. */
   lost(reason: PatchbayError): void;
   /** It is there again: what was subscribed and told is subscribed and told anew. */
-  back(resumed: boolean): Promise<void>;
+  back(): Promise<void>;
   /** Everything works again. */
   resumed(): void;
-}
-
-async function pem(text: string | undefined, what: string): Promise<string | undefined> {
-  if (text === undefined || text.includes("-----BEGIN")) return text;
-  try {
-    return await Deno.readTextFile(text);
-  } catch (error) {
-    throw new PatchbayError("unavailable", `config.mqtt.${what}: ${(error as Error).message}`, {
-      retryable: false,
-      remedy: "give a file that can be read, or the PEM text itself",
-      cause: error,
-    });
-  }
 }
 
 /** The connection of one bay. */
@@ -99,12 +50,12 @@ export class Connection {
   readonly where: string;
   /** What is acknowledged when. */
   readonly acks: Acks;
+  /** What is sent. */
+  readonly outbox: Outbox;
   readonly #config: ResolvedConfig;
   readonly #context: TransportContext;
   readonly #owner: ConnectionOwner;
-  readonly #will: Will | undefined;
-  readonly #persistent: boolean;
-  readonly #clientId: string;
+  readonly #identity: ClientIdentity;
   #client!: MqttClient;
   #version: 4 | 5 = 5;
   #up = false;
@@ -114,40 +65,40 @@ export class Connection {
   #attempts = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #restoring: Promise<void> | undefined;
+  /** Counts how often the connection came back. */
+  #turn = 0;
   #wakeUp: (() => void) | undefined;
   #embedded: EmbeddedBroker | undefined;
-  /** By the number of a message: who wants to know that nobody has subscribed to it. */
-  readonly #nobody = new Map<number, () => void>();
 
   /**
    * @param config The configuration, its URL read.
    * @param context What core gave the plugin.
-   * @param will What the broker publishes when the connection breaks.
-   * @param persistent Whether the session goes on when it is made anew.
-   * @param clientId The client's name.
+   * @param identity Who it is to the broker.
    * @param owner Who is told.
    */
   constructor(
     config: ResolvedConfig,
     context: TransportContext,
-    will: Will | undefined,
-    persistent: boolean,
-    clientId: string,
+    identity: ClientIdentity,
     owner: ConnectionOwner,
   ) {
     this.#config = config;
     this.#context = context;
+    this.#identity = identity;
     this.#owner = owner;
-    this.#will = will;
-    this.#persistent = persistent;
-    this.#clientId = clientId;
     this.where = whereOf(config);
-    this.acks = new Acks((messageId) => this.#acknowledge(messageId));
+    this.acks = new Acks(() => context.statistics.countDrop("duplicate"));
+    this.outbox = new Outbox(this.where, config.maxQueueBytes);
   }
 
   /** Whether messages get through now. */
   get up(): boolean {
     return this.#up;
+  }
+
+  /** Whether the broker can be told something; perhaps not everything was told anew yet. */
+  get connected(): boolean {
+    return this.#client.connected;
   }
 
   /** Whether it is closing or closed. */
@@ -165,11 +116,6 @@ export class Connection {
     return this.#embedded !== undefined;
   }
 
-  /** The client of MQTT.js. */
-  get client(): MqttClient {
-    return this.#client;
-  }
-
   /** Whether the broker marks messages with the subscription that they belong to. */
   get identifies(): boolean {
     const known = this.#client.serverProperties?.subscriptionIdentifiersAvailable;
@@ -180,11 +126,6 @@ export class Connection {
   get shares(): boolean {
     const known = this.#client.serverProperties?.sharedSubscriptionAvailable;
     return this.#version === 5 && known !== false;
-  }
-
-  /** The largest packet that the broker takes, in bytes. */
-  get maxPacketBytes(): number {
-    return this.#client.serverProperties?.maximumPacketSize ?? Infinity;
   }
 
   /** How it does. */
@@ -201,7 +142,7 @@ export class Connection {
    */
   async open(): Promise<void> {
     const config = this.#config;
-    const tls = await this.#tls();
+    const tls = await readTls(config);
     await this.#host();
     const versions: (4 | 5)[] = config.version === "5"
       ? [5]
@@ -234,83 +175,22 @@ export class Connection {
   }
 
   /**
-   * Sends a message. Never throws.
+   * Subscribes. What is wanted is known in `subscriptions.ts`.
    *
-   * @param topic Where.
-   * @param data What.
-   * @param options How.
-   * @param done For QoS 1 and 2: what came of it.
-   * @param nobody MQTT 5, QoS 1: nobody has subscribed to it.
-   */
-  publish(
-    topic: string,
-    data: string | Buffer,
-    options: PublishOptions,
-    done?: (error?: unknown) => void,
-    nobody?: () => void,
-  ): void {
-    const client = this.#client;
-    if (done === undefined) return void client.publish(topic, data, options);
-    if (nobody === undefined) {
-      return void client.publish(topic, data, options, (error) => done(error ?? undefined));
-    }
-    let messageId = 0;
-    client.publish(topic, data, options, (error) => {
-      this.#nobody.delete(messageId);
-      done(error ?? undefined);
-    });
-    messageId = client.getLastMessageId();
-    this.#nobody.set(messageId, nobody);
-  }
-
-  /** The number of the message with QoS 1 that was sent last. */
-  get lastId(): number {
-    return this.#client.getLastMessageId();
-  }
-
-  /** Takes back a message that the broker has not confirmed. */
-  forget(messageId: number): void {
-    this.#client.removeOutgoingMessage(messageId);
-  }
-
-  /** How many bytes wait to be sent. */
-  get queuedBytes(): number {
-    const { stream } = this.#client;
-    return stream.writableLength;
-  }
-
-  /**
-   * Sends a message, and waits until the broker has it.
-   *
-   * @throws {PatchbayError} `forbidden`, `closed`, …
-   */
-  async deliver(topic: string, data: string | Buffer, options: PublishOptions): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      this.publish(topic, data, options, (error) => {
-        if (error === undefined) resolve();
-        else reject(this.explain(error, topic));
-      });
-    });
-  }
-
-  /**
-   * Subscribes.
-   *
-   * @param filters What to.
+   * @param filter What to.
    * @param options How.
    * @throws {PatchbayError} `forbidden`; `closed`.
    */
-  async subscribe(filters: readonly string[], options: SubscribeOptions): Promise<void> {
-    if (filters.length === 0) return;
-    const { identifier } = options;
+  async subscribe(filter: string, options: SubscribeOptions): Promise<void> {
+    const { identifier, noLocal, retained, qos } = options;
     const five = this.#version === 5;
     await new Promise<void>((resolve, reject) => {
       this.#client.subscribe(
-        [...filters],
+        [filter],
         {
-          qos: options.qos,
-          nl: five && options.noLocal === true,
-          rh: options.retained === false ? 2 : 0,
+          qos,
+          nl: five && noLocal,
+          rh: retained ? 0 : 2,
           ...(identifier !== undefined && this.identifies
             ? { properties: { subscriptionIdentifier: identifier } }
             : {}),
@@ -318,21 +198,20 @@ export class Connection {
         (error) => {
           if (error === null) return resolve();
           const { packet } = error as { packet?: { granted?: readonly number[] } };
-          const at = packet?.granted?.findIndex((each) => each >= 128) ?? -1;
-          const refused = at < 0
+          const code = packet?.granted?.find((each) => each >= 128);
+          const refused = code === undefined
             ? error
-            : Object.assign(new Error(`subscription refused`), { code: packet?.granted?.[at] });
-          reject(this.explain(refused, `subscribing to ${filters[Math.max(0, at)]}`));
+            : Object.assign(new Error("subscription refused"), { code });
+          reject(this.explain(refused, `subscribing to ${filter}`));
         },
       );
     });
   }
 
-  /** Subscribes no longer. */
+  /** Subscribes no longer. Never rejects: with the connection a subscription is gone, too. */
   async unsubscribe(filters: readonly string[]): Promise<void> {
     if (filters.length === 0 || !this.#up) return;
     await new Promise<void>((resolve) => {
-      // With the connection the subscription is gone, too.
       this.#client.unsubscribe([...filters], () => resolve());
     });
   }
@@ -351,7 +230,12 @@ export class Connection {
     clearTimeout(this.#timer);
     this.#wakeUp?.();
     await this.#end(!wasUp);
-    await this.#restoring?.catch(() => {});
+    this.outbox.close(
+      new PatchbayError("closed", `the connection to the broker at ${this.where} is closed`, {
+        retryable: false,
+      }),
+    );
+    await this.#restoring;
     await this.#embedded?.[Symbol.asyncDispose]();
     this.#context.statistics.connections--;
   }
@@ -367,61 +251,8 @@ export class Connection {
     this.#embedded = await EmbeddedBroker.tryStart({ host, port });
   }
 
-  async #tls(): Promise<IClientOptions> {
-    const config = this.#config;
-    if (!isSecure(config)) return {};
-    const { insecureSkipTlsVerification } = config;
-    if (insecureSkipTlsVerification) {
-      console.warn(
-        `patchbay: mqtt: the certificate of ${this.where} is not verified ` +
-          "(config.mqtt.insecureSkipTlsVerification): whoever is between can read and change all",
-      );
-    }
-    const tls = {
-      ca: await pem(config.ca, "ca"),
-      cert: await pem(config.cert, "cert"),
-      key: await pem(config.key, "key"),
-      rejectUnauthorized: !insecureSkipTlsVerification,
-      ...(config.serverName === undefined ? {} : { servername: config.serverName }),
-    };
-    return config.protocol === "wss" ? { wsOptions: tls } : tls;
-  }
-
   #make(version: 4 | 5, tls: IClientOptions): MqttClient {
-    const config = this.#config;
-    const will = this.#will;
-    const client = mqtt.connect({
-      ...tls,
-      protocol: config.protocol,
-      host: config.host,
-      hostname: config.host,
-      port: config.port,
-      ...(config.protocol.startsWith("ws") ? { path: config.path } : {}),
-      protocolVersion: version,
-      clientId: this.#clientId,
-      clean: !this.#persistent,
-      username: config.username,
-      password: config.password,
-      keepalive: Math.ceil(config.keepaliveMs / 1000),
-      connectTimeout: config.connectTimeoutMs,
-      // The pauses are this file's affair, and so is what is subscribed to anew.
-      reconnectPeriod: 0,
-      resubscribe: false,
-      manualConnect: true,
-      queueQoSZero: false,
-      timerVariant: "native",
-      ...(will === undefined ? {} : {
-        will: {
-          topic: will.topic,
-          payload: will.payload as Buffer,
-          qos: will.qos ?? 0,
-          retain: will.retain === true,
-        },
-      }),
-      ...(version === 5 && this.#persistent
-        ? { properties: { sessionExpiryInterval: Math.ceil(config.sessionMs / 1000) } }
-        : {}),
-    });
+    const client = makeClient(this.#config, version, tls, this.#identity);
     client.on("error", (error) => this.#reason = error);
     client.on("disconnect", ({ reasonCode: code }) => {
       if (code !== undefined && code >= 128) {
@@ -432,40 +263,11 @@ export class Connection {
     client.on("connect", (packet) => {
       if (this.#client === client && !this.#opening) this.#restore(packet.sessionPresent);
     });
-    client.on("packetreceive", (packet) => {
-      if (packet.cmd !== "puback" || packet.reasonCode !== NOBODY) return;
-      this.#nobody.get(packet.messageId ?? 0)?.();
+    this.outbox.attach(client);
+    this.acks.attach(client, (topic, payload, packet) => {
+      this.#owner.message(topic, payload, packet);
     });
-    this.#listen(client);
     return client;
-  }
-
-  #listen(client: MqttClient): void {
-    const { acks } = this;
-    client.on("message", (topic, payload, packet) => {
-      const { messageId } = packet;
-      if (packet.qos === 1 && messageId !== undefined && !acks.arrived(messageId)) {
-        this.#context.statistics.countDrop("duplicate");
-        return;
-      }
-      this.#owner.message(topic, payload, packet as Packet);
-    });
-    const inner = client as unknown as {
-      _sendPacket(packet: { cmd: string; messageId: number }, done?: () => void, ...rest: []): void;
-    };
-    const send = inner._sendPacket;
-    inner._sendPacket = (packet, done, ...rest) => {
-      if (packet.cmd === "puback" && !acks.due(packet.messageId)) return done?.();
-      send.call(client, packet, done, ...rest);
-    };
-  }
-
-  #acknowledge(messageId: number): void {
-    if (!this.#client.connected) return;
-    const inner = this.#client as unknown as {
-      _sendPacket(packet: { cmd: string; messageId: number; reasonCode: number }): void;
-    };
-    inner._sendPacket({ cmd: "puback", messageId, reasonCode: 0 });
   }
 
   async #first(leftMs: number): Promise<void> {
@@ -500,21 +302,19 @@ export class Connection {
   #closed(): void {
     if (this.#closing || this.#opening) return;
     this.acks.lost();
-    if (this.#up) {
+    if (this.#up || this.#restoring !== undefined) {
       this.#up = false;
       const cause = this.#reason;
       const why = reasonCode(cause) === undefined
         ? ""
         : `: ${unreachable(cause, this.where, 0).message}`;
-      this.#owner.lost(
-        new PatchbayError(
-          "closed",
-          `the connection to the broker at ${this.where} was lost${why}`,
-          {
-            cause,
-          },
-        ),
+      const reason = new PatchbayError(
+        "closed",
+        `the connection to the broker at ${this.where} was lost${why}`,
+        { cause },
       );
+      this.outbox.lost(reason);
+      this.#owner.lost(reason);
     }
     this.#wakeUp?.();
     clearTimeout(this.#timer);
@@ -539,22 +339,29 @@ export class Connection {
   #restore(resumed: boolean): void {
     this.#attempts = 0;
     if (!resumed) this.acks.forget();
-    this.#restoring = this.#tellBack(resumed).finally(() => this.#restoring = undefined);
+    const before = this.#restoring;
+    const turn = ++this.#turn;
+    this.#restoring = (async () => {
+      // One that was cut off in the middle ends first.
+      await before;
+      await this.#tellBack(turn);
+      if (this.#turn === turn) this.#restoring = undefined;
+    })();
   }
 
-  async #tellBack(resumed: boolean): Promise<void> {
-    while (!this.#closing && this.#client.connected) {
+  async #tellBack(turn: number): Promise<void> {
+    const goesOn = () => !this.#closing && this.#client.connected && this.#turn === turn;
+    while (goesOn()) {
       try {
-        await this.#owner.back(resumed);
-        if (!this.#client.connected || this.#closing) return;
+        await this.#owner.back();
+        if (!goesOn()) return;
         this.#up = true;
         this.#reason = undefined;
         this.#context.statistics.reconnections++;
-        this.#owner.resumed();
-        return;
+        return this.#owner.resumed();
       } catch (error) {
         this.#reason = error;
-        await this.#rest(this.#pause());
+        if (goesOn()) await this.#rest(this.#pause());
       }
     }
   }
@@ -573,11 +380,12 @@ export class Connection {
   async #end(force: boolean): Promise<void> {
     const client = this.#client;
     if (client === undefined) return;
+    const { persistent } = this.#identity;
     const stream = client.stream as typeof client.stream | undefined;
     const gone = stream === undefined || stream.destroyed
       ? Promise.resolve()
       : new Promise<void>((resolve) => stream.once("close", () => resolve()));
-    const goodbye = this.#version === 5 && this.#persistent && !this.#kept
+    const goodbye = this.#version === 5 && persistent && !this.#kept
       ? { properties: { sessionExpiryInterval: 0 } }
       : {};
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -587,24 +395,6 @@ export class Connection {
     if (stream?.destroyed === false) stream.destroy();
     await Promise.race([gone, late]);
     clearTimeout(timer);
-    if (!force && this.#version === 4 && this.#persistent && !this.#kept) await this.#erase();
-  }
-
-  /** MQTT 3.1.1 knows no end of a session but a clean beginning. */
-  async #erase(): Promise<void> {
-    const { options } = this.#client;
-    const client = mqtt.connect({ ...options, clean: true, will: undefined, manualConnect: true });
-    client.on("error", () => {});
-    await new Promise<void>((resolve) => {
-      client.once("connect", () => client.end(false, {}, () => resolve()));
-      client.once("close", () => resolve());
-      client.connect();
-    });
-    const { stream } = client;
-    if (!stream.destroyed) {
-      const gone = new Promise<void>((resolve) => stream.once("close", () => resolve()));
-      stream.destroy();
-      await gone;
-    }
+    if (!force && this.#version === 4 && persistent && !this.#kept) await eraseSession(client);
   }
 }

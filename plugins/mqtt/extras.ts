@@ -7,8 +7,10 @@
 import { Buffer } from "node:buffer";
 import { PatchbayError, type Registration, type TransportContext } from "@patchbay/core";
 import { badTopic, type QoS } from "./config.ts";
-import type { Connection, Packet, Properties } from "./connection.ts";
-import { headersOf, topicMatches } from "./topics.ts";
+import type { Connection } from "./connection.ts";
+import type { Packet, Properties } from "./packets.ts";
+import type { Subscriptions, Wish } from "./subscriptions.ts";
+import { headersOf } from "./topics.ts";
 
 /** How a message is published. */
 export interface TopicOptions {
@@ -73,29 +75,20 @@ export interface MqttExtras {
 
 interface Ear {
   readonly heard: (message: TopicMessage) => void;
-  readonly qos: QoS;
+  readonly wish: Wish;
 }
-
-/** What a subscription by hand is marked with: not taken for one of a listener. */
-const FIRST_IDENTIFIER = 1_000_000;
 
 /** The extras of one bay. */
 export class Extras implements MqttExtras {
   readonly #connection: Connection;
   readonly #context: TransportContext;
   readonly #ears = new Map<string, readonly Ear[]>();
-  readonly #identifiers = new Map<string, number>();
-  readonly #marks: boolean;
+  readonly #subscriptions: Subscriptions;
 
-  /**
-   * @param connection The connection.
-   * @param context What core gave the plugin.
-   * @param marks Whether subscriptions are told apart.
-   */
-  constructor(connection: Connection, context: TransportContext, marks: boolean) {
-    this.#marks = marks;
+  constructor(connection: Connection, context: TransportContext, subscriptions: Subscriptions) {
     this.#connection = connection;
     this.#context = context;
+    this.#subscriptions = subscriptions;
   }
 
   get version(): "5" | "3.1.1" {
@@ -126,7 +119,10 @@ export class Extras implements MqttExtras {
     const data = typeof payload === "string"
       ? payload
       : Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
-    await this.#connection.deliver(topic, data, { qos, retain, properties });
+    const { outbox } = this.#connection;
+    const no = outbox.refusal(topic, topic, data, properties);
+    if (no !== undefined) throw no;
+    await outbox.deliver(topic, data, { qos, retain, properties }, true);
   }
 
   async subscribe(
@@ -135,15 +131,16 @@ export class Extras implements MqttExtras {
     { qos = 0 }: { readonly qos?: QoS } = {},
   ): Promise<Registration> {
     this.#needed(filter);
-    const ear: Ear = { heard, qos };
+    const ear: Ear = { heard, wish: { qos, marked: true } };
     this.#ears.set(filter, [...this.#ears.get(filter) ?? [], ear]);
     const leave = async () => {
       const left = this.#ears.get(filter)?.filter((each) => each !== ear) ?? [];
-      if (left.length > 0) return void this.#ears.set(filter, left);
-      if (this.#ears.delete(filter)) await this.#connection.unsubscribe([filter]);
+      if (left.length > 0) this.#ears.set(filter, left);
+      else this.#ears.delete(filter);
+      await this.#subscriptions.leave([filter], ear.wish);
     };
     try {
-      await this.#ask(filter, qos);
+      await this.#subscriptions.enter([filter], ear.wish);
     } catch (error) {
       await leave();
       throw error;
@@ -152,25 +149,13 @@ export class Extras implements MqttExtras {
     return { close: () => closing ??= leave() };
   }
 
-  /** @ignore The connection is there again. */
-  async back(): Promise<void> {
-    for (const [filter, ears] of this.#ears) {
-      const qos = Math.max(...ears.map((ear) => ear.qos)) as QoS;
-      await this.#ask(filter, qos);
-    }
-  }
-
   /** @ignore A message has come; answers whether somebody wanted it. */
   heard(topic: string, payload: Buffer, packet: Packet): boolean {
     if (this.#ears.size === 0) return false;
     let known = false;
     const told = packet.properties?.subscriptionIdentifier;
     for (const [filter, ears] of this.#ears) {
-      if (told !== undefined && !this.#belongs(filter, told)) continue;
-      const plain = filter.startsWith("$share/")
-        ? filter.slice(filter.indexOf("/", 7) + 1)
-        : filter;
-      if (!topicMatches(plain, topic)) continue;
+      if (!this.#subscriptions.belongs(filter, topic, told)) continue;
       known = true;
       const headers = headersOf(packet.properties?.userProperties ?? {}) ?? {};
       const { qos, retain: retained } = packet;
@@ -183,23 +168,6 @@ export class Extras implements MqttExtras {
       }
     }
     return known;
-  }
-
-  #belongs(filter: string, told: number | number[]): boolean {
-    const identifier = this.#identifiers.get(filter) ?? 0;
-    return typeof told === "number" ? told === identifier : told.includes(identifier);
-  }
-
-  async #ask(filter: string, qos: QoS): Promise<void> {
-    let identifier = this.#identifiers.get(filter);
-    if (identifier === undefined) {
-      identifier = FIRST_IDENTIFIER + this.#identifiers.size;
-      this.#identifiers.set(filter, identifier);
-    }
-    await this.#connection.subscribe([filter], {
-      qos,
-      identifier: this.#marks ? identifier : undefined,
-    });
   }
 
   #needed(what: string): void {

@@ -17,12 +17,14 @@ import {
   type TransportContext,
 } from "@patchbay/core";
 import type { Receipt } from "./acks.ts";
-import { listeningQos, type QoS, type ResolvedConfig } from "./config.ts";
-import type { Connection, Packet } from "./connection.ts";
+import { listeningQos, type ResolvedConfig } from "./config.ts";
+import type { Connection } from "./connection.ts";
 import { nativeTopic } from "./native.ts";
+import type { Packet } from "./packets.ts";
 import type { Payloads } from "./payload.ts";
 import type { Presence } from "./presence.ts";
-import { headersOf, topicMatches, type Topics } from "./topics.ts";
+import type { Subscriptions, Wish } from "./subscriptions.ts";
+import { headersOf, topicMatches, type Topics, withoutGroup } from "./topics.ts";
 
 /** So many pairs of origin and address are remembered, to tell what has come twice. */
 const MAX_ORIGINS = 4096;
@@ -73,6 +75,8 @@ interface Seat {
   /** The user's own filter. */
   readonly native: string | undefined;
   readonly filters: readonly string[];
+  /** Its part in the subscriptions to them. */
+  readonly wish: Wish;
   /** Topics whose kept value it has had, or does not need any more. */
   readonly had: Set<string> | undefined;
   /** With overflow `block`: what it cannot take yet. */
@@ -82,11 +86,10 @@ interface Seat {
   closed: boolean;
 }
 
-/** One subscription. */
-interface Subscription {
+/** The listeners of one filter. */
+interface Row {
   readonly filter: string;
-  readonly identifier: number;
-  qos: QoS;
+  identifier: number;
   seats: readonly Seat[];
   /** Which pairs of origin and address have sent which numbers. */
   readonly seen: Map<string, SequenceWindow>;
@@ -120,14 +123,14 @@ export class Hearing {
   readonly #topics: Topics;
   readonly #payloads: Payloads;
   readonly #presence: Presence;
-  readonly #subscriptions = new Map<string, Subscription>();
-  readonly #byIdentifier = new Map<number, Subscription>();
-  /** Without identifiers: which subscriptions a topic belongs to. */
-  readonly #byTopic = new Map<string, readonly Subscription[]>();
+  readonly #subscriptions: Subscriptions;
+  readonly #rows = new Map<string, Row>();
+  readonly #byIdentifier = new Map<number, Row>();
+  /** Without identifiers: which rows a topic belongs to. */
+  readonly #byTopic = new Map<string, readonly Row[]>();
   readonly #unclaimed = new Set<Unclaimed>();
   /** Whether what a process has not handled comes again to the next one. */
   readonly #kept: boolean;
-  #last = 0;
 
   constructor(
     connection: Connection,
@@ -136,6 +139,7 @@ export class Hearing {
     topics: Topics,
     payloads: Payloads,
     presence: Presence,
+    subscriptions: Subscriptions,
   ) {
     this.#connection = connection;
     this.#config = config;
@@ -143,6 +147,7 @@ export class Hearing {
     this.#topics = topics;
     this.#payloads = payloads;
     this.#presence = presence;
+    this.#subscriptions = subscriptions;
     this.#kept = config.clientId !== undefined;
   }
 
@@ -150,11 +155,19 @@ export class Hearing {
   async listen(endpoint: ListenerEndpoint): Promise<Registration> {
     const native = nativeTopic(endpoint.native);
     const { pattern } = endpoint;
+    const plain = native === undefined ? this.#topics.filters(pattern) : [native.topic];
+    const { group } = this.#config;
     const seat: Seat = {
       endpoint,
       source: endpoint.attach(),
       native: native?.topic,
-      filters: native === undefined ? this.#topics.filters(pattern) : [native.topic],
+      filters: group === undefined ? plain : plain.map((each) => `$share/${group}/${each}`),
+      wish: {
+        qos: native?.qos ?? listeningQos(this.#config, pattern),
+        noLocal: true,
+        fresh: !endpoint.retained,
+        marked: true,
+      },
       had: endpoint.retained ? new Set() : undefined,
       backlog: [],
       open: new Set(),
@@ -163,15 +176,17 @@ export class Hearing {
     this.#watch(seat);
     // What was shouted before is with the broker then.
     if (endpoint.retained) await this.#presence.acquaint(pattern);
-    const qos = native?.qos ?? listeningQos(this.#config, pattern);
+    let leave: () => Promise<void>;
     try {
-      for (const filter of seat.filters) await this.#join(seat, filter, qos);
+      const entering = this.#subscriptions.enter(seat.filters, seat.wish);
+      for (const filter of seat.filters) this.#sit(seat, filter);
+      await entering;
+      for (const each of [...this.#unclaimed]) if (each.again()) this.#claimed(each);
+      leave = await this.#presence.listen(pattern);
     } catch (error) {
       await this.#leave(seat);
       throw error;
     }
-    for (const each of [...this.#unclaimed]) if (each.again()) this.#claimed(each);
-    const leave = await this.#presence.listen(pattern);
     await this.#presence.acquaint(pattern);
     let closing: Promise<void> | undefined;
     return {
@@ -183,14 +198,9 @@ export class Hearing {
     };
   }
 
-  /** The connection is there again: what is listened to is subscribed to anew. */
-  async back(): Promise<void> {
-    for (const subscription of this.#subscriptions.values()) {
-      // Who wanted the kept value has had it; what was kept meanwhile is news.
-      const retained = subscription.seats.some(({ had }) => had !== undefined);
-      for (const { had } of subscription.seats) had?.clear();
-      await this.#subscribe(subscription, retained);
-    }
+  /** The connection is there again: what was kept meanwhile is news to who wants it. */
+  back(): void {
+    for (const { seats } of this.#rows.values()) for (const { had } of seats) had?.clear();
   }
 
   /** Ends the waits. */
@@ -230,13 +240,13 @@ export class Hearing {
     receipt: Receipt | undefined,
   ): boolean {
     let known = false;
-    for (const subscription of this.#of(topic, packet)) {
-      if (subscription.seats.length > 0) known = true;
-      if (!packet.retain && this.#twice(subscription, read)) {
+    for (const row of this.#of(topic, packet)) {
+      if (row.seats.length > 0) known = true;
+      if (!packet.retain && this.#twice(row, read)) {
         this.#context.statistics.countDrop("duplicate");
         continue;
       }
-      for (const seat of subscription.seats) {
+      for (const seat of row.seats) {
         this.#give(seat, topic, read, payload, packet.retain, shouted, receipt);
       }
     }
@@ -303,9 +313,9 @@ export class Hearing {
   }
 
   /** Whether it has come already: the broker sends again what it does not know to have arrived. */
-  #twice(subscription: Subscription, { origin, sequence, address }: Read): boolean {
+  #twice(row: Row, { origin, sequence, address }: Read): boolean {
     if (!this.#config.deduplicate || sequence === 0) return false;
-    const { seen, last } = subscription;
+    const { seen, last } = row;
     // Most come from where the one before came from.
     if (last !== undefined && last.origin === origin && last.address === address) {
       return !last.window.add(sequence);
@@ -316,12 +326,12 @@ export class Hearing {
       if (seen.size >= MAX_ORIGINS) seen.delete(seen.keys().next().value as string);
       seen.set(key, window = new SequenceWindow());
     }
-    subscription.last = { origin, address, window };
+    row.last = { origin, address, window };
     return !window.add(sequence);
   }
 
-  /** The subscriptions that a message belongs to. */
-  #of(topic: string, { properties }: Packet): readonly Subscription[] {
+  /** The rows that a message is for. */
+  #of(topic: string, { properties }: Packet): readonly Row[] {
     const told = properties?.subscriptionIdentifier;
     if (typeof told === "number") {
       const one = this.#byIdentifier.get(told);
@@ -332,7 +342,7 @@ export class Hearing {
     }
     let known = this.#byTopic.get(topic);
     if (known === undefined) {
-      known = [...this.#subscriptions.values()].filter(({ filter }) =>
+      known = [...this.#rows.values()].filter(({ filter }) =>
         topicMatches(withoutGroup(filter), topic)
       );
       if (this.#byTopic.size >= MAX_ORIGINS) this.#byTopic.clear();
@@ -373,55 +383,37 @@ export class Hearing {
     };
   }
 
-  async #join(seat: Seat, plain: string, qos: QoS): Promise<void> {
-    const { group } = this.#config;
-    const filter = group === undefined ? plain : `$share/${group}/${plain}`;
-    let subscription = this.#subscriptions.get(filter);
-    const better = subscription === undefined || subscription.qos < qos;
-    if (subscription === undefined) {
-      const identifier = ++this.#last;
-      subscription = { filter, identifier, qos, seats: [], seen: new Map() };
-      this.#subscriptions.set(filter, subscription);
-      this.#byIdentifier.set(identifier, subscription);
+  #sit(seat: Seat, filter: string): void {
+    const identifier = this.#subscriptions.identifier(filter);
+    let row = this.#rows.get(filter);
+    if (row === undefined) {
+      row = { filter, identifier, seats: [], seen: new Map() };
+      this.#rows.set(filter, row);
       this.#byTopic.clear();
     }
-    subscription.seats = [...subscription.seats, seat];
-    if (better) subscription.qos = qos;
-    // Another listener may have asked for the same a moment ago: who asks again is granted later.
-    await this.#subscribe(subscription, seat.had !== undefined);
-  }
-
-  async #subscribe({ filter, qos, identifier }: Subscription, retained: boolean): Promise<void> {
-    const noLocal = !filter.startsWith("$share/");
-    await this.#connection.subscribe([filter], {
-      qos,
-      // What a kept session brings was marked by a process that is no more.
-      identifier: this.#kept ? undefined : identifier,
-      retained,
-      noLocal,
-    });
+    // Another one, if who sat here before is just being refused.
+    this.#byIdentifier.delete(row.identifier);
+    row.identifier = identifier;
+    this.#byIdentifier.set(identifier, row);
+    row.seats = [...row.seats, seat];
   }
 
   async #leave(seat: Seat): Promise<void> {
     if (seat.closed) return;
     seat.closed = true;
-    const emptied: string[] = [];
-    for (const plain of seat.filters) {
-      const { group } = this.#config;
-      const filter = group === undefined ? plain : `$share/${group}/${plain}`;
-      const subscription = this.#subscriptions.get(filter);
-      if (subscription === undefined) continue;
-      subscription.seats = subscription.seats.filter((each) => each !== seat);
-      if (subscription.seats.length > 0) continue;
-      this.#subscriptions.delete(filter);
-      this.#byIdentifier.delete(subscription.identifier);
+    for (const filter of seat.filters) {
+      const row = this.#rows.get(filter);
+      if (row === undefined) continue;
+      row.seats = row.seats.filter((each) => each !== seat);
+      if (row.seats.length > 0) continue;
+      this.#rows.delete(filter);
+      this.#byIdentifier.delete(row.identifier);
       this.#byTopic.clear();
-      emptied.push(filter);
     }
     seat.source.close();
     this.#release(seat);
     // A session that is kept goes on hearing for the process that comes next.
-    if (!this.#connection.closing && !this.#kept) await this.#connection.unsubscribe(emptied);
+    await this.#subscriptions.leave(seat.filters, seat.wish, this.#kept);
   }
 
   /** What a listener had and has not handled comes to the next process, or to nobody. */
@@ -448,10 +440,6 @@ export class Hearing {
     this.#context.timers.disarm(one);
     one.receipt.settle();
   }
-}
-
-function withoutGroup(filter: string): string {
-  return filter.startsWith("$share/") ? filter.slice(filter.indexOf("/", 7) + 1) : filter;
 }
 
 function number(text: string): number {

@@ -12,6 +12,7 @@ import {
 } from "@patchbay/core";
 import type { QoS } from "./config.ts";
 import type { Sharing } from "./presence.ts";
+import type { Wish } from "./subscriptions.ts";
 
 /** Where answers go. */
 export interface Answers {
@@ -65,15 +66,27 @@ export class InboundCall extends HandledCall {
   }
 }
 
+/** A call that waits until its address is this bay's. */
+export interface HeldCall {
+  /** The caller's bay and its number. */
+  readonly caller: string;
+  /** Takes it. */
+  readonly take: () => void;
+}
+
 /** What this bay serves at one address. */
 export class ServedAddress {
   readonly address: string;
   readonly sharing: Sharing;
   /** What is subscribed to for it. */
   readonly filters: readonly string[];
+  /** Its part in those subscriptions. */
+  readonly wish: Wish = { qos: 0 };
+  /** A topic of the user's own where it is called, too. */
+  native: { readonly topic: string; readonly wish: Wish } | undefined = undefined;
   readonly endpoints: CallableEndpoint[] = [];
   /** What came while it was not known yet whether the address is this bay's. */
-  held: (() => void)[] | undefined = [];
+  held: HeldCall[] | undefined = [];
   /** Resolves when it can be called. */
   ready: Promise<void> = Promise.resolve();
   #turn = 0;

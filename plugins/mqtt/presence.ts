@@ -5,9 +5,18 @@
  * @module
  */
 
-import { matches, PatchbayError, TimerEntry, type TransportContext } from "@patchbay/core";
+import {
+  type Bridged,
+  matches,
+  type Offer,
+  PatchbayError,
+  readBridged,
+  TimerEntry,
+  type TransportContext,
+} from "@patchbay/core";
 import type { MqttConfig } from "./config.ts";
 import type { Connection } from "./connection.ts";
+import type { Subscriptions, Wish } from "./subscriptions.ts";
 import type { Topics } from "./topics.ts";
 
 /** How an address is served: by one; by several whom the broker, or the caller, chooses among. */
@@ -25,6 +34,10 @@ export interface BayNote {
   readonly listens: readonly string[];
   /** At which addresses it speaks. */
   readonly speaks: readonly string[];
+  /** At which of them it keeps the last value. */
+  readonly retains: readonly string[];
+  /** What it only passes on: how it came over bridges, by pattern and address. */
+  readonly bridged: Readonly<Record<string, Bridged>>;
   /** Counts its notes. */
   readonly rev: number;
   /** It is gone if nothing is heard of it for so long, in milliseconds; absent: it stays. */
@@ -43,6 +56,8 @@ export interface PresenceOwner {
 
 /** How long is waited for the broker to give back what was sent, in milliseconds. */
 const SYNC_MS = 900;
+/** How long is waited until what was taken back is known everywhere, in milliseconds. */
+const TAKE_BACK_MS = 1000;
 /** How many addresses are remembered whose server was lost. */
 const MAX_LOST = 4096;
 
@@ -72,6 +87,8 @@ export class Presence {
   readonly #context: TransportContext;
   readonly #topics: Topics;
   readonly #owner: PresenceOwner;
+  readonly #subscriptions: Subscriptions;
+  readonly #wish: Wish = { qos: 0 };
   readonly #notes = new Map<string, BayNote>();
   /** By address: who serves it. */
   readonly #servers = new Map<string, Set<string>>();
@@ -82,7 +99,11 @@ export class Presence {
   readonly #serves = new Map<string, Sharing>();
   readonly #listens = new Map<string, number>();
   readonly #speaks = new Map<string, number>();
+  readonly #retains = new Map<string, number>();
+  readonly #bridged = new Map<string, Bridged>();
   readonly #waiters = new Set<Waiter>();
+  /** Those who want to know when somebody offers something else. */
+  readonly #watches = new Set<() => void>();
   readonly #tick: Tick;
   #rev = 0;
   #flushing = false;
@@ -98,24 +119,33 @@ export class Presence {
     config: MqttConfig,
     context: TransportContext,
     topics: Topics,
+    subscriptions: Subscriptions,
     owner: PresenceOwner,
   ) {
     this.#connection = connection;
     this.#config = config;
     this.#context = context;
     this.#topics = topics;
+    this.#subscriptions = subscriptions;
     this.#owner = owner;
     this.#tick = new Tick(() => this.#turn());
   }
 
   /** Learns who is there, and says that this bay is. */
+  async open(): Promise<void> {
+    await this.#subscriptions.enter([`${this.#topics.bays}+`], this.#wish);
+    await this.announce();
+  }
+
+  /** The broker is about to tell anew who is there. */
+  back(): void {
+    this.#heardMs.clear();
+  }
+
+  /** Says that this bay is there; what the broker has not told until then is gone. */
   async announce(): Promise<void> {
-    const known = new Set(this.#notes.keys());
-    for (const bay of known) this.#heardMs.delete(bay);
-    await this.#connection.subscribe([`${this.#topics.bays}+`], { qos: 0 });
-    await this.#change(() => {});
-    // What the broker has not told anew is gone.
-    for (const bay of known) if (!this.#heardMs.has(bay)) this.#gone(bay);
+    await this.#change();
+    for (const bay of [...this.#notes.keys()]) if (!this.#heardMs.has(bay)) this.#gone(bay);
     this.#arm();
   }
 
@@ -124,12 +154,26 @@ export class Presence {
    *
    * @param address The address.
    * @param sharing How it is served.
+   * @param bridged How it came over bridges.
    * @returns The module that has it already and does not let this one, if that is so.
    */
-  async claim(address: string, sharing: Sharing): Promise<string | undefined> {
+  async claim(
+    address: string,
+    sharing: Sharing,
+    bridged: Bridged | undefined,
+  ): Promise<string | undefined> {
+    // Who has just ceased to serve it may have told so, and this bay not yet have heard.
+    if (this.#rival(address, sharing) !== undefined) await this.sync();
     const holder = this.#rival(address, sharing);
     if (holder !== undefined) return holder;
-    await this.#change(() => this.#serves.set(address, sharing));
+    this.#serves.set(address, sharing);
+    if (bridged !== undefined) this.#bridged.set(`callable ${address}`, bridged);
+    try {
+      await this.#change();
+    } catch (error) {
+      this.#unclaim(address);
+      throw error;
+    }
     const quicker = this.#rival(address, sharing);
     if (quicker !== undefined) await this.withdraw(address);
     return quicker;
@@ -143,7 +187,8 @@ export class Presence {
 
   /** Serves an address no longer. */
   async withdraw(address: string): Promise<void> {
-    await this.#change(() => this.#serves.delete(address));
+    this.#unclaim(address);
+    await this.#takeBack();
   }
 
   /** Who serves an address: bays and how. */
@@ -158,12 +203,54 @@ export class Presence {
 
   /** A listener of this bay has come; call the result when it goes. */
   async listen(pattern: string): Promise<() => Promise<void>> {
-    return await this.#enter(this.#listens, pattern);
+    return await this.#enter([this.#listens], pattern);
   }
 
   /** A speaker of this bay has come; call the result when it goes. */
-  async speak(address: string): Promise<() => Promise<void>> {
-    return await this.#enter(this.#speaks, address);
+  async speak(
+    address: string,
+    retain: boolean,
+    bridged: Bridged | undefined,
+  ): Promise<() => Promise<void>> {
+    const name = `speaker ${address}`;
+    if (bridged !== undefined) this.#bridged.set(name, bridged);
+    const all = retain ? [this.#speaks, this.#retains] : [this.#speaks];
+    const leave = await this.#enter(all, address);
+    return async () => {
+      this.#bridged.delete(name);
+      await leave();
+    };
+  }
+
+  /** What others offer, as far as it is known; nothing while the connection is lost. */
+  get offers(): readonly Offer[] {
+    if (!this.#connection.up) return [];
+    const offers: Offer[] = [];
+    for (const [by, { serves, speaks, retains, bridged }] of this.#notes) {
+      for (const [address, sharing] of Object.entries(serves)) {
+        const shared = sharing !== "exclusive";
+        const way = bridged[`callable ${address}`];
+        offers.push({ pattern: "callable", address, shared, retain: false, by, bridged: way });
+      }
+      for (const address of speaks) {
+        const retain = retains.includes(address);
+        const way = bridged[`speaker ${address}`];
+        offers.push({ pattern: "speaker", address, shared: true, retain, by, bridged: way });
+      }
+    }
+    return offers;
+  }
+
+  /** Tells when {@link offers} may have changed; call the result to end that. */
+  watch(changed: () => void): () => void {
+    const watch = () => changed();
+    this.#watches.add(watch);
+    return () => void this.#watches.delete(watch);
+  }
+
+  /** The connection was lost, or everything works again. */
+  offersChanged(): void {
+    for (const changed of this.#watches) changed();
   }
 
   /** How many listeners of other bays there are for an address. */
@@ -179,6 +266,12 @@ export class Presence {
   spoken(address: string): boolean {
     for (const { speaks } of this.#notes.values()) if (speaks.includes(address)) return true;
     return false;
+  }
+
+  /** Whether a speaker at an address keeps its last value: one of this bay, or of any. */
+  retained(address: string, own: boolean): boolean {
+    if (this.#retains.has(address)) return true;
+    return !own && this.#notes.values().some(({ retains }) => retains.includes(address));
   }
 
   /** The connection was lost: what waits for an answer gets none. */
@@ -209,7 +302,7 @@ export class Presence {
 
   /** A listener asks whether this bay knows of it. What it has said before, is known. */
   greeted(bay: string, name: string): void {
-    this.#connection.publish(`${this.#topics.to(bay)}sync/${name}`, "", { qos: 0 });
+    this.#connection.outbox.publish(`${this.#topics.to(bay)}sync/${name}`, "", { qos: 0 });
   }
 
   /** What {@link sync} has sent is back. */
@@ -220,14 +313,14 @@ export class Presence {
   /** Takes this bay out. */
   async leave(): Promise<void> {
     this.#context.timers.disarm(this.#tick);
-    for (const all of [this.#serves, this.#listens, this.#speaks]) all.clear();
+    for (const all of [this.#serves, this.#listens, this.#speaks, this.#retains]) all.clear();
     // Who leaves in peace serves nothing any more, and is not waited for.
     this.#rev++;
     if (this.#connection.up) this.#flush();
     this.#closed = true;
     if (!this.#connection.up) return;
     const topic = this.#topics.bay(this.#context.identity.id);
-    await this.#connection.deliver(topic, "", { qos: 1, retain: true });
+    await this.#connection.outbox.deliver(topic, "", { qos: 1, retain: true }, false);
   }
 
   /**
@@ -241,7 +334,7 @@ export class Presence {
     if (payload.length === 0) {
       if (!own) this.#gone(bay);
       // A last will that came late: this bay is there all the same.
-      else if (!this.#closed && this.#connection.up) void this.#change(() => {}).catch(() => {});
+      else if (!this.#closed && this.#connection.up) void this.#change().catch(() => {});
       return;
     }
     const note = readNote(payload);
@@ -254,8 +347,9 @@ export class Presence {
     const before = this.#notes.get(bay);
     this.#notes.set(bay, note);
     if (before !== undefined && before.rev === note.rev && before.rev > 0) return;
-    this.#compare(bay, before?.serves ?? {}, note.serves);
+    this.#compare(bay, before?.serves ?? NOTHING, note.serves);
     this.#context.routesChanged();
+    this.offersChanged();
   }
 
   /** Sends a question, and waits for what answers it. */
@@ -265,7 +359,7 @@ export class Presence {
     await new Promise<void>((resolve) => {
       timer = setTimeout(resolve, SYNC_MS);
       this.#syncs.set(name, resolve);
-      this.#connection.publish(topic + name, "", { qos: 0 });
+      this.#connection.outbox.publish(topic + name, "", { qos: 0 });
     });
     clearTimeout(timer);
     this.#syncs.delete(name);
@@ -316,6 +410,12 @@ export class Presence {
     this.#owner.died(bay, note);
     this.#owner.served(addresses);
     this.#context.routesChanged();
+    this.offersChanged();
+  }
+
+  #unclaim(address: string): void {
+    this.#serves.delete(address);
+    this.#bridged.delete(`callable ${address}`);
   }
 
   #rival(address: string, sharing: Sharing): string | undefined {
@@ -327,31 +427,35 @@ export class Presence {
     return undefined;
   }
 
-  async #enter(counts: Map<string, number>, name: string): Promise<() => Promise<void>> {
-    const count = counts.get(name) ?? 0;
-    counts.set(name, count + 1);
+  async #enter(
+    all: readonly Map<string, number>[],
+    name: string,
+  ): Promise<() => Promise<void>> {
+    for (const counts of all) counts.set(name, (counts.get(name) ?? 0) + 1);
     try {
-      await this.#change(() => {});
+      await this.#change();
     } catch (error) {
-      leave(counts, name);
+      for (const counts of all) leave(counts, name);
       throw error;
     }
     let left = false;
     return async () => {
       if (left) return;
       left = true;
-      leave(counts, name);
-      if (!this.#connection.up) return;
-      await this.#change(() => {}).catch((error) => {
-        // With the connection what it said is gone, too.
-        if (error.code !== "closed") throw error;
-      });
+      for (const counts of all) leave(counts, name);
+      await this.#takeBack();
     };
   }
 
-  /** Changes the note, and resolves when the broker has told it to everybody before. */
-  async #change(change: () => void): Promise<void> {
-    change();
+  /** Says less than before. Who has ended something does not depend on whether that was heard. */
+  async #takeBack(): Promise<void> {
+    if (this.#connection.connected) await this.#change(TAKE_BACK_MS).catch(() => {});
+  }
+
+  /** Tells the note as it is now, and resolves when the broker has told it to everybody before. */
+  async #change(ms = this.#config.connectTimeoutMs): Promise<void> {
+    // It has said that it is gone: there is nothing more to say.
+    if (this.#closed) return;
     const rev = ++this.#rev;
     if (!this.#flushing) {
       this.#flushing = true;
@@ -361,7 +465,6 @@ export class Presence {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const waiter = { rev, resolve, reject };
     this.#waiters.add(waiter);
-    const { connectTimeoutMs } = this.#config;
     timer = setTimeout(() => {
       reject(
         new PatchbayError(
@@ -373,7 +476,7 @@ export class Presence {
           },
         ),
       );
-    }, connectTimeoutMs);
+    }, ms);
     try {
       await promise;
     } finally {
@@ -393,11 +496,13 @@ export class Presence {
       serves: Object.fromEntries(this.#serves),
       listens: [...this.#listens.keys()],
       speaks: [...this.#speaks.keys()],
+      retains: [...this.#retains.keys()],
+      bridged: Object.fromEntries(this.#bridged),
       rev: this.#rev,
       leaseMs: this.#config.leaseMs,
     };
     const { rev } = note;
-    this.#connection.publish(
+    this.#connection.outbox.publish(
       this.#topics.bay(id),
       JSON.stringify(note),
       // That it comes back says that the broker has it; whether it may be sent, only QoS 1 says.
@@ -429,7 +534,7 @@ export class Presence {
         const heardMs = this.#heardMs.get(bay) ?? nowMs;
         if (leaseMs === undefined || nowMs - heardMs < leaseMs * 1.1) continue;
         // It was killed together with the broker: nobody else takes its note away.
-        this.#connection.publish(this.#topics.bay(bay), "", { qos: 0, retain: true });
+        this.#connection.outbox.publish(this.#topics.bay(bay), "", { qos: 0, retain: true });
         this.#gone(bay);
       }
     }
@@ -438,6 +543,8 @@ export class Presence {
 }
 
 const NOBODY: ReadonlySet<string> = new Set();
+/** No address: without what every object has. */
+const NOTHING: BayNote["serves"] = Object.create(null);
 
 function leave(counts: Map<string, number>, name: string): void {
   const count = (counts.get(name) ?? 1) - 1;
@@ -458,9 +565,18 @@ function readNote(payload: Uint8Array): BayNote | undefined {
     return undefined;
   }
   if (typeof value !== "object" || value === null) return undefined;
-  const serves: Record<string, Sharing> = {};
+  const serves: Record<string, Sharing> = Object.create(null);
   for (const [address, how] of Object.entries(value.serves ?? {})) {
     serves[address] = how === "shared" || how === "each" ? how : "exclusive";
+  }
+  const bridged: Record<string, Bridged> = Object.create(null);
+  for (const [name, way] of Object.entries(value.bridged ?? {})) {
+    try {
+      const known = readBridged(way);
+      if (known !== undefined) bridged[name] = known;
+    } catch {
+      return undefined;
+    }
   }
   const { leaseMs } = value;
   return {
@@ -469,6 +585,8 @@ function readNote(payload: Uint8Array): BayNote | undefined {
     serves,
     listens: strings(value.listens),
     speaks: strings(value.speaks),
+    retains: strings(value.retains),
+    bridged,
     rev: typeof value.rev === "number" ? value.rev : 0,
     leaseMs: typeof leaseMs === "number" && leaseMs > 0 ? leaseMs : undefined,
   };

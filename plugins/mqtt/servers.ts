@@ -13,7 +13,7 @@ import {
   type Registration,
   type TransportContext,
 } from "@patchbay/core";
-import type { Connection, Packet, Properties } from "./connection.ts";
+import type { Connection } from "./connection.ts";
 import {
   type Answers,
   InboundCall,
@@ -22,9 +22,11 @@ import {
   type Told,
 } from "./inbound_call.ts";
 import { nativeTopic } from "./native.ts";
+import type { Packet, Properties } from "./packets.ts";
 import type { Payloads } from "./payload.ts";
 import type { Presence } from "./presence.ts";
-import { headersOf, topicMatches, type Topics } from "./topics.ts";
+import type { Subscriptions } from "./subscriptions.ts";
+import { headersOf, type Topics } from "./topics.ts";
 
 /** The group in which the servers of an address share its calls. */
 const GROUP = "patchbay-servers";
@@ -42,9 +44,8 @@ export class Servers implements Answers {
   readonly #topics: Topics;
   readonly #payloads: Payloads;
   readonly #presence: Presence;
+  readonly #subscriptions: Subscriptions;
   readonly #desks = new Map<string, ServedAddress>();
-  /** By a topic of the user's own. */
-  readonly #native = new Map<string, ServedAddress>();
   /** Calls that run, by caller and number. */
   readonly #running = new Map<string, InboundCall>();
   readonly #early = new Set<string>();
@@ -58,12 +59,14 @@ export class Servers implements Answers {
     topics: Topics,
     payloads: Payloads,
     presence: Presence,
+    subscriptions: Subscriptions,
   ) {
     this.#connection = connection;
     this.#context = context;
     this.#topics = topics;
     this.#payloads = payloads;
     this.#presence = presence;
+    this.#subscriptions = subscriptions;
   }
 
   /**
@@ -94,16 +97,6 @@ export class Servers implements Answers {
     return { close };
   }
 
-  /** The connection is there again: what is served is subscribed to anew. */
-  async back(): Promise<void> {
-    for (const { filters } of this.#desks.values()) {
-      await this.#connection.subscribe(filters, { qos: 0 });
-    }
-    for (const filter of this.#native.keys()) {
-      await this.#connection.subscribe([filter], { qos: 1 });
-    }
-  }
-
   /** It is known again who is there: what somebody else has taken meanwhile is given up. */
   async compare(): Promise<void> {
     for (const desk of [...this.#desks.values()]) {
@@ -111,7 +104,7 @@ export class Servers implements Answers {
       if (holder === undefined) continue;
       this.#context.report(this.#refusal(desk.address, holder));
       this.#desks.delete(desk.address);
-      await this.#connection.unsubscribe(desk.filters);
+      await this.#unsubscribe(desk);
       await this.#presence.withdraw(desk.address);
     }
   }
@@ -161,12 +154,15 @@ export class Servers implements Answers {
    * @returns Whether it is served.
    */
   calledNative(topic: string, payload: Buffer, packet: Packet): boolean {
+    const told = packet.properties?.subscriptionIdentifier;
     let known = false;
-    for (const [filter, desk] of this.#native) {
-      if (!topicMatches(filter, topic)) continue;
+    for (const desk of this.#desks.values()) {
+      const { native } = desk;
+      // Of what comes once for each filter, one is the call.
+      if (native === undefined || !this.#subscriptions.belongs(native.topic, topic, told)) continue;
       known = true;
-      const told = this.#told(this.#return(packet), packet.properties?.userProperties ?? {});
-      this.#take(desk, payload, told, packet.properties?.contentType);
+      const notes = this.#told(this.#return(packet), packet.properties?.userProperties ?? {});
+      this.#take(desk, payload, notes, packet.properties?.contentType);
     }
     return known;
   }
@@ -184,7 +180,11 @@ export class Servers implements Answers {
 
   /** A caller asks for a call that may have come too late. */
   asked(bay: string, id: string): void {
-    if (this.#running.has(`${bay} ${id}`)) return;
+    const caller = `${bay} ${id}`;
+    if (this.#running.has(caller)) return;
+    for (const { held } of this.#desks.values()) {
+      if (held?.some((each) => each.caller === caller)) return;
+    }
     const to = { topic: this.#topics.to(bay), correlation: undefined, bay, id, qos: 0 } as const;
     this.#answer(to, JSON.stringify(closing("the server has closed").toWire()), undefined, true);
   }
@@ -221,22 +221,26 @@ export class Servers implements Answers {
   }
 
   async #open(desk: ServedAddress, endpoint: CallableEndpoint): Promise<void> {
-    const { address, filters, sharing } = desk;
+    const { address, sharing } = desk;
     try {
       // Calls that come before the claim is decided wait for it: they are the winner's.
-      await this.#connection.subscribe(filters, { qos: 0 });
-      const holder = await this.#presence.claim(address, sharing);
+      await this.#subscriptions.enter(desk.filters, desk.wish);
+      const holder = await this.#presence.claim(address, sharing, endpoint.bridged);
       if (holder !== undefined) throw this.#refusal(address, holder);
-      await this.#serveNative(endpoint, desk);
+      const native = nativeTopic(endpoint.contract.native);
+      if (native !== undefined) {
+        desk.native = { topic: native.topic, wish: { qos: native.qos ?? 1, marked: true } };
+        await this.#subscriptions.enter([native.topic], desk.native.wish);
+      }
     } catch (error) {
       desk.held = undefined;
       this.#desks.delete(address);
-      await this.#connection.unsubscribe(filters);
+      await this.#unsubscribe(desk);
       throw error;
     }
     const held = desk.held ?? [];
     desk.held = undefined;
-    for (const take of held) take();
+    for (const { take } of held) take();
   }
 
   #makeDesk(endpoint: CallableEndpoint): ServedAddress {
@@ -250,11 +254,10 @@ export class Servers implements Answers {
     return new ServedAddress(address, shares ? "shared" : "each", sharing);
   }
 
-  async #serveNative(endpoint: CallableEndpoint, desk: ServedAddress): Promise<void> {
-    const native = nativeTopic(endpoint.contract.native);
-    if (native === undefined) return;
-    await this.#connection.subscribe([native.topic], { qos: native.qos ?? 1 });
-    this.#native.set(native.topic, desk);
+  async #unsubscribe({ filters, wish, native }: ServedAddress): Promise<void> {
+    const leaving = [this.#subscriptions.leave(filters, wish)];
+    if (native !== undefined) leaving.push(this.#subscriptions.leave([native.topic], native.wish));
+    await Promise.all(leaving);
   }
 
   #refusal(address: string, holder: string): PatchbayError {
@@ -297,8 +300,10 @@ export class Servers implements Answers {
   }
 
   #take(desk: ServedAddress, payload: Buffer, told: Told, type: string | undefined): void {
+    const caller = `${told.to.bay} ${told.to.id}`;
     if (desk.held !== undefined) {
-      if (desk.held.length < MAX_HELD) desk.held.push(() => this.#take(desk, payload, told, type));
+      const take = () => this.#take(desk, payload, told, type);
+      if (desk.held.length < MAX_HELD) desk.held.push({ caller, take });
       else this.#context.statistics.countDrop("overflow_newest");
       return;
     }
@@ -307,7 +312,6 @@ export class Servers implements Answers {
     const { endpoint, to } = call;
     const { statistics } = endpoint;
     statistics.bytesIn += payload.length;
-    const caller = `${to.bay} ${to.id}`;
     if (to.bay !== undefined && this.#early.size > 0 && this.#early.delete(caller)) return;
     let value: unknown;
     try {
@@ -342,7 +346,7 @@ export class Servers implements Answers {
   #taken({ desk, to }: InboundCall): void {
     if (desk.sharing !== "shared" || to.bay === undefined || !this.#connection.up) return;
     const topic = `${this.#topics.to(to.bay)}taken/${to.id}/${this.#context.identity.id}`;
-    this.#connection.publish(topic, "", { qos: 0 });
+    this.#connection.outbox.publish(topic, "", { qos: 0 });
   }
 
   /** Asked once for each caller and address. One that throws refuses, and is asked again. */
@@ -376,18 +380,23 @@ export class Servers implements Answers {
   #answer(to: Return, data: string | Buffer, type: string | undefined, failed: boolean): void {
     const { topic, correlation, id } = to;
     if (topic === undefined) return;
-    if (!this.#connection.up) return void this.#context.statistics.countDrop("disconnected");
+    const { up, outbox } = this.#connection;
+    if (!up) return void this.#context.statistics.countDrop("disconnected");
     const qos = to.bay === undefined ? to.qos : 0;
+    let where = topic;
+    let properties: Properties | undefined;
     if (correlation === undefined) {
-      const begin = `${topic}${failed ? "error" : "reply"}/${id}`;
-      const codec = type === undefined ? "" : `/${typeLevel(type)}`;
-      return this.#connection.publish(begin + codec, data, { qos }, qos > 0 ? ignore : undefined);
+      where = `${topic}${failed ? "error" : "reply"}/${id}`;
+      if (type !== undefined) where += `/${typeLevel(type)}`;
+    } else {
+      properties = {};
+      if (correlation.length > 0) properties.correlationData = correlation as Buffer;
+      if (type !== undefined) properties.contentType = type;
+      if (failed) properties.userProperties = { "pb-error": codeOf(data) };
     }
-    const properties: Properties = {};
-    if (correlation.length > 0) properties.correlationData = correlation as Buffer;
-    if (type !== undefined) properties.contentType = type;
-    if (failed) properties.userProperties = { "pb-error": codeOf(data) };
-    this.#connection.publish(topic, data, { qos, properties }, qos > 0 ? ignore : undefined);
+    const no = failed ? undefined : outbox.refusal("the answer", where, data, properties);
+    if (no !== undefined) return this.#answer(to, JSON.stringify(no.toWire()), undefined, true);
+    outbox.publish(where, data, { qos, properties }, qos > 0 ? ignore : undefined);
   }
 
   async #leave(desk: ServedAddress, endpoint: CallableEndpoint): Promise<void> {
@@ -401,18 +410,9 @@ export class Servers implements Answers {
   }
 
   async #unserve(desk: ServedAddress): Promise<void> {
-    const native = [...this.#native].filter(([, each]) => each === desk).map(([filter]) => filter);
-    for (const filter of native) this.#native.delete(filter);
-    try {
-      if (!this.#connection.up) return;
-      await this.#presence.withdraw(desk.address);
-      await this.#connection.unsubscribe([...desk.filters, ...native]);
-    } catch (error) {
-      // The connection was lost, and with it what was registered.
-      if ((error as PatchbayError).code !== "closed") throw error;
-    } finally {
-      this.#desks.delete(desk.address);
-    }
+    await this.#presence.withdraw(desk.address);
+    await this.#unsubscribe(desk);
+    this.#desks.delete(desk.address);
   }
 }
 

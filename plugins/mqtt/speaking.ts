@@ -12,10 +12,12 @@ import {
   type SpeakerEndpoint,
   type SpeakerPort,
   type TransportContext,
+  UNKEPT_HEADER,
 } from "@patchbay/core";
 import { badTopic, type QoS, qosOf, type ResolvedConfig } from "./config.ts";
-import type { Connection, Properties, PublishOptions } from "./connection.ts";
+import type { Connection } from "./connection.ts";
 import { nativeTopic } from "./native.ts";
+import type { Properties, PublishOptions } from "./packets.ts";
 import type { Payload, Payloads } from "./payload.ts";
 import type { Presence } from "./presence.ts";
 import { addHeaders, type Marks, type Topics } from "./topics.ts";
@@ -84,7 +86,8 @@ export class Speaking {
       proven: false,
       asking: 0,
     };
-    const leave = await this.#presence.speak(address);
+    const retain = endpoint.retain && native === undefined;
+    const leave = await this.#presence.speak(address, retain, endpoint.bridged);
     this.#desks.add(desk);
     const presence = this.#presence;
     let closing: Promise<void> | undefined;
@@ -96,8 +99,8 @@ export class Speaking {
       close: () =>
         closing ??= (async () => {
           this.#desks.delete(desk);
-          await this.#forget(desk);
           await leave();
+          if (retain) await this.#forget(desk);
         })(),
     };
   }
@@ -109,12 +112,18 @@ export class Speaking {
       const { asking } = desk;
       desk.asking = 0;
       // It would be sent again, and perhaps be heard twice.
-      if (asking !== 0) this.#connection.forget(asking);
+      if (asking !== 0) this.#connection.outbox.forget(asking);
     }
+    this.#makeRoom();
   }
 
   /** Everything works again. */
   resume(): void {
+    this.#makeRoom();
+  }
+
+  /** The connection is closed: nobody waits any longer. */
+  close(): void {
     this.#makeRoom();
   }
 
@@ -137,21 +146,24 @@ export class Speaking {
     const payload = this.#payloads.encode(value, contract.codec);
     const connection = this.#connection;
     if (qos === 0 && !connection.up) return statistics.countDrop("disconnected");
-    this.#checkRoom(address, payload);
+    if (this.#unconfirmed >= 2 * this.#config.maxUnconfirmed) throw this.#overloaded(address);
+    const { outbox } = connection;
     const { topic, options } = this.#packet(desk, payload, event);
+    const no = outbox.refusal(address, topic, payload.data, options.properties);
+    if (no !== undefined) throw no;
     statistics.bytesOut += payload.bytes;
-    if (qos === 0 && desk.proven) return connection.publish(topic, payload.data, options);
+    if (qos === 0 && desk.proven) return outbox.publish(topic, payload.data, options);
     // A broker says nothing about QoS 0: with the first one it is asked whether it may be at all.
     const asked = qos === 0 ? { ...options, qos: 1 as const } : options;
     this.#unconfirmed++;
-    connection.publish(topic, payload.data, asked, (error) => {
+    outbox.publish(topic, payload.data, asked, (error) => {
       this.#unconfirmed--;
       this.#makeRoom();
       desk.asking = 0;
       if (error === undefined) desk.proven = true;
       else this.#refused(desk, error);
     });
-    if (qos === 0) desk.asking = connection.lastId;
+    if (qos === 0) desk.asking = outbox.lastId;
     if (qos > 0 && this.#unconfirmed >= this.#config.maxUnconfirmed) return this.#wait();
   }
 
@@ -164,7 +176,7 @@ export class Speaking {
     const { endpoint, qos, expiryS } = desk;
     const { origin, sequence, headers, priority } = event;
     const type = contentTypeOf(payload);
-    const retain = endpoint.retain;
+    const retain = endpoint.retain && headers?.[UNKEPT_HEADER] === undefined;
     const marks: Marks = {};
     if (priority !== NORMAL) marks["pb-priority"] = String(priority);
     if (headers !== undefined) addHeaders(marks, headers);
@@ -191,25 +203,12 @@ export class Speaking {
     if (known.code !== "closed") this.#context.report(known.with({ pattern: "speaker" }));
   }
 
-  #checkRoom(address: string, { bytes }: Payload): void {
-    const { queuedBytes, maxPacketBytes } = this.#connection;
-    const { maxQueueBytes, maxUnconfirmed } = this.#config;
-    if (bytes >= maxPacketBytes) {
-      throw new PatchbayError(
-        "too_large",
-        `${address}: the message has ${bytes} bytes, the broker takes ${maxPacketBytes}`,
-        { details: { size: bytes, max: maxPacketBytes }, remedy: "raise the broker's limit" },
-      );
-    }
-    if (
-      (queuedBytes > 0 && queuedBytes + bytes > maxQueueBytes) ||
-      this.#unconfirmed >= 2 * maxUnconfirmed
-    ) {
-      throw new PatchbayError("overloaded", `${address}: too much waits to be sent`, {
-        details: { maxQueueBytes, maxUnconfirmed },
-        remedy: "await speaker.shout()",
-      });
-    }
+  #overloaded(address: string): PatchbayError {
+    const { maxUnconfirmed } = this.#config;
+    return new PatchbayError("overloaded", `${address}: too much is not confirmed`, {
+      details: { maxUnconfirmed },
+      remedy: "await speaker.shout()",
+    });
   }
 
   async #wait(): Promise<void> {
@@ -226,14 +225,20 @@ export class Speaking {
     this.#room = undefined;
   }
 
-  /** The last value is kept no longer: its speaker has closed. */
-  async #forget({ endpoint, topic, native }: Desk): Promise<void> {
-    if (!endpoint.retain || native || this.#config.keepRetained || !this.#connection.up) return;
-    if (endpoint.counter.sequence === 0) return;
-    const { origin } = endpoint;
-    const kept = this.#connection.version === 5 ? topic : this.#topics.withTail(topic, origin, "");
-    await this.#connection.deliver(kept, "", { qos: 1, retain: true }).catch((error) => {
-      if (error.code !== "closed") throw error;
-    });
+  /** A speaker has closed: the last value is kept no longer, unless it is another one's, too. */
+  async #forget({ endpoint, topic }: Desk): Promise<void> {
+    const { up, version, outbox } = this.#connection;
+    if (this.#config.keepRetained || !up) return;
+    const { origin, address } = endpoint;
+    // In MQTT 3.1.1 each bay's own is kept.
+    if (this.#presence.retained(address, version === 4)) return;
+    const kept = version === 5 ? topic : this.#topics.withTail(topic, origin, "");
+    try {
+      await outbox.deliver(kept, "", { qos: 1, retain: true }, false);
+    } catch (error) {
+      // What was lost is sent again; and who may not shout has kept nothing.
+      const { code } = error as PatchbayError;
+      if (code !== "closed" && code !== "forbidden") throw error;
+    }
   }
 }

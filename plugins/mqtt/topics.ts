@@ -239,6 +239,11 @@ export function filterOf(pattern: string): string {
   );
 }
 
+/** The filter of a shared subscription: `$share/<group>/<filter>`. */
+export function withoutGroup(filter: string): string {
+  return filter.startsWith("$share/") ? filter.slice(filter.indexOf("/", 7) + 1) : filter;
+}
+
 /**
  * Whether a topic belongs to a filter. A leading wildcard does not stand for `$…`.
  *

@@ -12,6 +12,7 @@ import {
   type Finding,
   type Health,
   type ListenerEndpoint,
+  matches,
   type NativeNames,
   PatchbayError,
   type Pattern,
@@ -20,20 +21,25 @@ import {
   type SpeakerPort,
   type Transport,
   type TransportContext,
+  type Watching,
 } from "@patchbay/core";
 import { Callers } from "./callers.ts";
 import type { ResolvedConfig } from "./config.ts";
-import { Connection, type Packet } from "./connection.ts";
+import { Connection } from "./connection.ts";
 import { Extras, type MqttExtras } from "./extras.ts";
 import { Hearing } from "./hearing.ts";
+import type { Packet } from "./packets.ts";
 import { loadPayloads, type Payloads } from "./payload.ts";
 import { type BayNote, Presence } from "./presence.ts";
 import { Servers } from "./servers.ts";
 import { Speaking } from "./speaking.ts";
+import { Subscriptions, type Wish } from "./subscriptions.ts";
 import { Topics } from "./topics.ts";
 
 /** How long closing waits for the broker to confirm shouts, in milliseconds. */
 const DRAIN_MS = 2000;
+/** How long the goodbye to the other bays may take, in milliseconds. */
+const GOODBYE_MS = 1000;
 /** How long a listener that asks waits for that, in milliseconds. */
 const HELLO_MS = 500;
 
@@ -47,6 +53,9 @@ export class MqttTransport implements Transport<MqttExtras> {
   /** Carries the user's last will; its own one the bay needs itself. */
   #testator: Connection | undefined;
   readonly #topics: Topics;
+  readonly #subscriptions: Subscriptions;
+  /** Its part in the subscription to what is sent to this bay alone. */
+  readonly #wish: Wish = { qos: 0 };
   readonly #presence: Presence;
   readonly #callers: Callers;
   readonly #servers: Servers;
@@ -68,9 +77,11 @@ export class MqttTransport implements Transport<MqttExtras> {
     const connection = this.#connection = new Connection(
       config,
       context,
-      { topic: topics.bay(identity.id), payload: "", qos: 1, retain: true },
-      persistent,
-      config.clientId ?? `patchbay-${identity.module}-${identity.id}`,
+      {
+        clientId: config.clientId ?? `patchbay-${identity.module}-${identity.id}`,
+        persistent,
+        will: { topic: topics.bay(identity.id), payload: "", qos: 1, retain: true },
+      },
       {
         message: (topic, payload, packet) => this.#message(topic, payload, packet),
         lost: (reason) => this.#lost(reason),
@@ -78,16 +89,33 @@ export class MqttTransport implements Transport<MqttExtras> {
         resumed: () => this.#resumed(),
       },
     );
-    const presence = this.#presence = new Presence(connection, config, context, topics, {
-      served: (addresses) => this.#callers.changed(addresses),
-      withdrew: (bay, address) => this.#callers.withdrew(bay, address),
-      died: (bay, note) => this.#died(bay, note),
-    });
+    const marks = config.clientId === undefined;
+    const subscriptions = this.#subscriptions = new Subscriptions(connection, marks);
+    const presence = this.#presence = new Presence(
+      connection,
+      config,
+      context,
+      topics,
+      subscriptions,
+      {
+        served: (addresses) => this.#callers.changed(addresses),
+        withdrew: (bay, address) => this.#callers.withdrew(bay, address),
+        died: (bay, note) => this.#died(bay, note),
+      },
+    );
     this.#callers = new Callers(connection, config, context, topics, payloads, presence);
-    this.#servers = new Servers(connection, context, topics, payloads, presence);
+    this.#servers = new Servers(connection, context, topics, payloads, presence, subscriptions);
     this.#speaking = new Speaking(connection, config, context, topics, payloads, presence);
-    this.#hearing = new Hearing(connection, config, context, topics, payloads, presence);
-    this.extras = new Extras(connection, context, config.clientId === undefined);
+    this.#hearing = new Hearing(
+      connection,
+      config,
+      context,
+      topics,
+      payloads,
+      presence,
+      subscriptions,
+    );
+    this.extras = new Extras(connection, context, subscriptions);
   }
 
   /**
@@ -146,6 +174,19 @@ export class MqttTransport implements Transport<MqttExtras> {
     return { found: true, detail: `served by ${this.#presence.note(first)?.module}` };
   }
 
+  /** As {@link Transport.watch}: every bay says what it has, and so may a foreign program. */
+  async watch(match: string, changed: () => void): Promise<Watching> {
+    const close = this.#presence.watch(changed);
+    await this.#presence.sync();
+    const presence = this.#presence;
+    return {
+      get offers() {
+        return presence.offers.filter(({ address }) => matches(match, address));
+      },
+      close,
+    };
+  }
+
   /** As {@link Transport.serve}. */
   async serve(endpoint: CallableEndpoint): Promise<Registration> {
     this.#needed(endpoint.address);
@@ -175,50 +216,57 @@ export class MqttTransport implements Transport<MqttExtras> {
       const closed = new PatchbayError("closed", "mqtt: the bay is closed", { retryable: false });
       this.#callers.close(closed);
       await this.#speaking.drain(DRAIN_MS);
-      await this.#presence.leave().catch(() => {});
+      await within(GOODBYE_MS, this.#presence.leave().catch(() => {}));
       this.#presence.lost(closed);
       this.#hearing.close();
       await this.#testator?.close();
       await this.#connection.close();
+      this.#speaking.close();
     })();
   }
 
   async #begin(): Promise<void> {
     const { will, clientId } = this.#config;
-    await this.#connection.subscribe([`${this.#topics.mine}#`], { qos: 0 });
-    await this.#presence.announce();
+    await this.#subscriptions.enter([`${this.#topics.mine}#`], this.#wish);
+    await this.#presence.open();
     if (will === undefined) return;
     const { identity } = this.#context;
     const name = `${clientId ?? `patchbay-${identity.module}-${identity.id}`}-will`;
+    const who = { clientId: name, persistent: false, will };
     const owner = { message() {}, lost() {}, back: () => Promise.resolve(), resumed() {} };
     // The first bay may be the broker: it is not tried twice.
     const config = { ...this.#config, broker: undefined, version: this.extras.version };
-    this.#testator = new Connection(config, this.#context, will, false, name, owner);
+    this.#testator = new Connection(config, this.#context, who, owner);
     await this.#testator.open();
   }
 
   #message(topic: string, payload: Buffer, packet: Packet): void {
-    const { replies, mine, calls, bays, shouts, begin } = this.#topics;
+    const told = packet.properties?.subscriptionIdentifier;
+    // What comes once for each filter that it matches is taken by the wire itself but once.
+    const own = typeof told !== "number" || this.#subscriptions.isOwn(told);
+    if (own && this.#isOurs(topic, payload, packet)) {
+      return void this.extras.heard(topic, payload, packet);
+    }
+    let known = this.extras.heard(topic, payload, packet);
+    const { shouts, begin } = this.#topics;
+    const ours = topic.startsWith(begin);
+    if (!ours || topic.startsWith(shouts)) {
+      known = this.#hearing.heard(topic, payload, packet) || known;
+      if (!ours) known = this.#servers.calledNative(topic, payload, packet) || known;
+    }
+    if (!known) this.#context.statistics.countDrop(ours ? "foreign_topic" : "unclaimed");
+  }
+
+  /** A message that is for the wire itself, if it is. */
+  #isOurs(topic: string, payload: Buffer, packet: Packet): boolean {
+    const { replies, mine, calls, bays } = this.#topics;
     if (topic === replies && packet.properties?.correlationData !== undefined) {
-      return this.#callers.replied(payload, packet);
-    }
-    if (topic.startsWith(mine)) return this.#toldMe(topic, payload, packet);
-    if (topic.startsWith(bays)) {
-      return this.#presence.heard(topic.slice(bays.length), payload);
-    }
-    if (topic.startsWith(calls)) return this.#servers.called(topic, calls, payload, packet);
-    if (topic.startsWith(shouts) || !topic.startsWith(begin)) {
-      let known = this.#hearing.heard(topic, payload, packet);
-      if (!topic.startsWith(shouts)) {
-        known = this.#servers.calledNative(topic, payload, packet) || known;
-      }
-      known = this.extras.heard(topic, payload, packet) || known;
-      if (!known) this.#context.statistics.countDrop("unclaimed");
-      return;
-    }
-    if (!this.extras.heard(topic, payload, packet)) {
-      this.#context.statistics.countDrop("foreign_topic");
-    }
+      this.#callers.replied(payload, packet);
+    } else if (topic.startsWith(mine)) this.#toldMe(topic, payload, packet);
+    else if (topic.startsWith(bays)) this.#presence.heard(topic.slice(bays.length), payload);
+    else if (topic.startsWith(calls)) this.#servers.called(topic, calls, payload, packet);
+    else return false;
+    return true;
   }
 
   /** Something that was sent to this bay alone. */
@@ -258,21 +306,23 @@ export class MqttTransport implements Transport<MqttExtras> {
     this.#callers.lost(reason);
     this.#servers.lost();
     this.#speaking.lost();
+    this.#presence.offersChanged();
     this.#context.routesChanged();
   }
 
   async #back(): Promise<void> {
-    await this.#connection.subscribe([`${this.#topics.mine}#`], { qos: 0 });
-    await this.#servers.back();
-    await this.#hearing.back();
-    await this.extras.back();
+    this.#hearing.back();
+    this.#presence.back();
+    await this.#subscriptions.back();
     await this.#presence.announce();
     await this.#servers.compare();
   }
 
   #resumed(): void {
+    void this.#subscriptions.resume();
     this.#callers.resume();
     this.#speaking.resume();
+    this.#presence.offersChanged();
     this.#context.routesChanged();
   }
 
@@ -283,4 +333,12 @@ export class MqttTransport implements Transport<MqttExtras> {
       remedy: "it connects by itself: try again",
     });
   }
+}
+
+/** Waits for something, or for some time. */
+async function within(ms: number, work: Promise<void>): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<void>((resolve) => timer = setTimeout(resolve, ms));
+  await Promise.race([work, late]);
+  clearTimeout(timer);
 }

@@ -12,6 +12,7 @@ import {
   type EndpointStatistics,
   isLoopback,
   json,
+  Notices,
   PatchbayError,
   type TimerWheel,
   type TransportContext,
@@ -22,7 +23,6 @@ import { type Bodies, readBody, tooLarge } from "./bodies.ts";
 import { listenerOf, reachesHostOnly, type RestConfig } from "./config.ts";
 import { Exchange, type ExchangeHost, headerOf, peerOf, type Visit } from "./exchange.ts";
 import { gather, type Name, nameOf } from "./names.ts";
-import { Notices } from "./notices.ts";
 import { type Answer, type RestContext, Router } from "./router.ts";
 import { fieldTypes } from "./schemas.ts";
 import { type Place, type Serve, type Serving } from "./serving.ts";

@@ -108,6 +108,16 @@ export async function examine(
 }
 
 /**
+ * Whether it is still to be shown, in the hello, that a client may come in.
+ *
+ * @param admission What its request came to.
+ * @param door The bay that it is for.
+ */
+export function isStranger({ authorized }: Admission, { token, authenticate }: Door): boolean {
+  return !authorized && (token !== undefined || authenticate !== undefined);
+}
+
+/**
  * Whether a page of an origin may connect. Programs send none, or, as some libraries do, the
  * address they dial: that is no page's, as nobody serves pages there. By name it could be one's that
  * has a name point here, so only an address counts.

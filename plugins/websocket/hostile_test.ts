@@ -1,6 +1,7 @@
 /** What clients that mean harm come to. */
 
 import assert from "node:assert/strict";
+import { constants, deflateRawSync } from "node:zlib";
 import {
   hubTransport,
   open,
@@ -184,6 +185,31 @@ for (const perMessageDeflate of [false, true]) {
     assert.equal(reports.length, 2);
   });
 }
+
+Deno.test("hostile: nothing that a stranger sends is unfolded before it has shown its token", async () => {
+  const reports: PatchbayError[] = [];
+  const listen = { perMessageDeflate: true, port: 0 };
+  const { hub, url } = await hubAt({ token: "open sesame", listen }, reports);
+  await using _ = hub;
+  const deflate = "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover";
+  const open = (...more: string[]) => RawClient.open(url, undefined, [deflate, ...more]);
+  const hello = (spaces: number) => {
+    const bytes = new TextEncoder().encode(" ".repeat(spaces) + JSON.stringify({ type: "hello" }));
+    return masked(0xc1, deflateRawSync(bytes, { finishFlush: constants.Z_SYNC_FLUSH }));
+  };
+  // 16 KB, which would be a text of 16 MB.
+  const large = hello(16_000_000);
+  assert.ok(large.length < 32_000);
+  using stranger = await open();
+  assert.doesNotMatch(stranger.head, /permessage-deflate/i, "agreed on with a stranger");
+  await stranger.write(large);
+  await stranger.end();
+  // With who has shown it, it is agreed on.
+  using known = await open("Authorization: Bearer open sesame");
+  assert.match(known.head, /Sec-WebSocket-Extensions: permessage-deflate/i);
+  await known.write(hello(10_000));
+  await known.until("hello-ack");
+});
 
 Deno.test("hub: who asks after too many addresses is told that it will not hear of them", async () => {
   const { hub, url } = await hubAt();

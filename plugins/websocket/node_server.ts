@@ -14,7 +14,14 @@ import type { TLSSocket } from "node:tls";
 // @ts-types="./ws_library.d.ts"
 import { type WebSocket as WsSocket, WebSocketServer } from "npm:ws@8.23.0";
 import { isLoopback } from "@patchbay/core";
-import { type Door, type Doors, examine, LinkMaker, type Refusal } from "./admission.ts";
+import {
+  type Door,
+  type Doors,
+  examine,
+  isStranger,
+  LinkMaker,
+  type Refusal,
+} from "./admission.ts";
 import { EARLY_BYTES, SUBPROTOCOL } from "./link.ts";
 import type { ListenerSetup, RunningServer } from "./listener.ts";
 import type { AnySocket } from "./socket_flow.ts";
@@ -155,6 +162,9 @@ export async function serveNode(setup: ListenerSetup, doors: Doors): Promise<Run
       return answer(socket, "status" in verdict ? verdict : { status: 503, text: "closed" });
     }
     request.protocol = verdict.protocol;
+    // The library bounds what a message unfolds to, but not by whose it is: 64 KiB of a stranger would
+    // become the largest message that there may be, before its hello is looked at.
+    if (isStranger(verdict, door)) delete request.headers["sec-websocket-extensions"];
     const local = isLoopback(socket.remoteAddress ?? "");
     sockets.handleUpgrade(request, socket, head, (opened: WsSocket) => {
       let maker = makers.get(door);

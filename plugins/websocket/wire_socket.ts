@@ -11,6 +11,7 @@
  */
 
 import { PatchbayError } from "@patchbay/core";
+import { ReadTurns } from "@patchbay/host";
 import { closedBy } from "./close_codes.ts";
 import { Chunk, complaint, HEAD_BYTES, Op, seal, unmask } from "./wire_frames.ts";
 
@@ -229,6 +230,7 @@ export class WireSocket {
   // ----- reading -----
 
   async #read(): Promise<void> {
+    const turns = new ReadTurns();
     try {
       for (;;) {
         while (!this.#closed && this.#frame());
@@ -241,10 +243,13 @@ export class WireSocket {
           else this.#refuse("too_large", this.#tooEarly());
           continue;
         }
+        const others = turns.ofOthers();
+        if (others !== undefined) await others;
         this.#makeRoom();
         const room = this.#input.length - this.#end;
         const end = this.#end + (this.#deaf ? room : Math.min(room, this.#earlyBytes));
         const read = await this.#conn.read(this.#input.subarray(this.#end, end));
+        turns.came(read ?? 0);
         if (read === null) break;
         this.#end += read;
         this.#earlyBytes -= read;

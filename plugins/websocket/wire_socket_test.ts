@@ -81,3 +81,37 @@ Deno.test("wire socket: who was not let in is closed although it has more to say
   assert.equal(messages, 1);
   peer.close();
 });
+
+Deno.test("wire socket: one that is flooded does not keep the others from being read", async () => {
+  const [near, far] = await connected();
+  const options = { client: false, op: Op.binary, maxBytes: 100_000 };
+  const bytes = masked(0x82, new Uint8Array(500));
+  let reads = 0;
+  let rounds = 0;
+  const flood = {
+    read: (into: Uint8Array) => {
+      if (rounds === 3 || ++reads === 3_000_000) return Promise.resolve(null);
+      into.set(bytes.subarray(0, into.length));
+      return Promise.resolve(bytes.length);
+    },
+    close: () => {},
+  };
+  const socket = new WireSocket(flood as unknown as Deno.Conn, new Uint8Array(0), options, {
+    take: () => undefined,
+    sent: () => {},
+    message: () => {},
+    batchEnd: () => {},
+    malformed: () => {},
+    closed: () => {},
+  });
+  socket.start();
+  const buffer = new Uint8Array(1);
+  for (; rounds < 3; rounds++) {
+    await near.write(buffer);
+    await far.read(buffer);
+  }
+  await settled("the end of the flood", socket.gone);
+  assert.ok(reads < 3_000_000, "nothing else was read until the flood was over");
+  near.close();
+  far.close();
+});

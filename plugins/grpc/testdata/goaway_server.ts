@@ -29,10 +29,12 @@ if (kind === "guarded") {
     tokens: undefined,
     maxReceiveBytes: 1024 * 1024,
     maxConnections: 10,
+    maxStreams: 100,
     graceMs: 1000,
     keepaliveMs: 0,
     keepaliveTimeoutMs: 1000,
     onConnections() {},
+    onRefused() {},
     onError() {},
   });
   server.unary(`${PATH}Call`, answer);

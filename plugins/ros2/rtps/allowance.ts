@@ -26,9 +26,4 @@ export class Allowance {
     this.#left -= bytes;
     return true;
   }
-
-  /** What was sent after all: it is owed. */
-  owe(bytes: number): void {
-    this.#left -= bytes;
-  }
 }

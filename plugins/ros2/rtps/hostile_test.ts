@@ -6,7 +6,6 @@
 
 import { TimerWheel } from "@patchbay/core";
 import assert from "node:assert/strict";
-import { Allowance } from "./allowance.ts";
 import { Entity, Pid, Submessage, VENDOR_ID } from "./constants.ts";
 import type { EndpointData, ParticipantData } from "./discovery_data.ts";
 import { guidOf, unhex } from "./guid.ts";
@@ -53,17 +52,9 @@ Deno.test("hostile: who asks for everything again and again gets a window of it,
   const sent = lonely.takeSentBytes();
   assert.ok(sent > 100 * KiB, `${sent} bytes: nothing was sent again`);
   // A burst, one that was saved up, what is gained meanwhile, and what goes round the samples.
-  const allowed = 1.2 * (512 + 32 * tookMs) * KiB;
+  const allowed = 1.05 * (512 + 32 * tookMs) * KiB;
   assert.ok(sent < allowed, `${sent} bytes for ${asked} in ${tookMs} ms`);
   assert.ok(writer.statistics.putOff > 100);
-});
-
-Deno.test("hostile: what is sent beyond an allowance is owed", () => {
-  const allowance = new Allowance();
-  assert.equal(allowance.take(256 * KiB), true);
-  // Half a minute of what comes in.
-  allowance.owe(1024 * 1024 * KiB);
-  assert.equal(allowance.take(1), false);
 });
 
 Deno.test("hostile: who never answers is sent no more than the beginning of what is kept", async () => {

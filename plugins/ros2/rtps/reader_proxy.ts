@@ -376,21 +376,24 @@ export class ReaderProxy implements Closing {
       const sequence = base + i;
       if (!bits.has(i)) continue;
       if (sequence > this.sent) break;
-      if (!repairs.take(REPAIR_OVERHEAD_BYTES)) {
+      const change = history.get(sequence);
+      const isSent = change !== undefined && sequence >= this.start && this.#relevant(change);
+      const length = isSent ? change.payload.length : 0;
+      const isWhole = isSent &&
+        length <= this.#destination.payloadRoom(change.inline?.length ?? 0);
+      // It is taken at once: a part that is taken when nothing is left would cost nothing.
+      if (!repairs.take(REPAIR_OVERHEAD_BYTES + (isWhole ? length : 0))) {
         this.#owner.putOff();
         break;
       }
       any = true;
-      const change = history.get(sequence);
-      if (change === undefined || sequence < this.start || !this.#relevant(change)) {
+      if (!isSent) {
         this.#gap(sequence, sequence + 1);
         budget -= 32;
         continue;
       }
-      const { length } = change.payload;
-      if (length <= this.#destination.payloadRoom(change.inline?.length ?? 0)) {
+      if (isWhole) {
         this.#data(change);
-        repairs.owe(length);
         budget -= length + REPAIR_OVERHEAD_BYTES;
         continue;
       }

@@ -44,23 +44,29 @@ export function joined(...parts: readonly Uint8Array[]): Uint8Array {
 /** A connection that has become a WebSocket. */
 export class RawClient implements Disposable {
   readonly #conn: Deno.TcpConn;
+  /** What the server has answered, up to the first message. */
+  head = "";
 
   private constructor(conn: Deno.TcpConn) {
     this.#conn = conn;
   }
 
-  /** Connects, and makes a WebSocket of it. */
-  static async open(url: string, protocol = "patchbay.json.v1"): Promise<RawClient> {
+  /** Connects, and makes a WebSocket of it; `more` are lines of the request. */
+  static async open(
+    url: string,
+    protocol = "patchbay.json.v1",
+    more: readonly string[] = [],
+  ): Promise<RawClient> {
     const { hostname, port, host, pathname } = new URL(url);
     const client = new RawClient(await Deno.connect({ hostname, port: Number(port) }));
     await client.write(encoder.encode(
       `GET ${pathname} HTTP/1.1\r\nHost: ${host}\r\nUpgrade: websocket\r\n` +
         "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" +
         "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n" +
-        `Sec-WebSocket-Protocol: ${protocol}\r\n\r\n`,
+        `Sec-WebSocket-Protocol: ${protocol}\r\n${more.map((line) => `${line}\r\n`).join("")}\r\n`,
     ));
-    const answer = await client.read();
-    assert.match(answer, /^HTTP\/1\.1 101 /);
+    client.head = await client.read();
+    assert.match(client.head, /^HTTP\/1\.1 101 /);
     return client;
   }
 

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { PatchbayError } from "@patchbay/core";
+import type { PatchbayError } from "./errors.ts";
 
 /** How often something of one kind is told, in milliseconds. */
 const EVERY_MS = 60_000;
@@ -15,7 +15,11 @@ export class Notices {
   readonly #report: (error: PatchbayError) => void;
   readonly #kinds = new Map<string, { untilMs: number; untold: number }>();
 
-  /** @param report Where it is told. */
+  /**
+   * Nothing has happened yet.
+   *
+   * @param report Where it is told.
+   */
   constructor(report: (error: PatchbayError) => void) {
     this.#report = report;
   }
