@@ -16,6 +16,8 @@ import type { HubMember } from "./hub_member.ts";
 import { type HubRegistry, MAX_OF_CLIENT } from "./hub_registry.ts";
 import type { SpeakWay } from "./ways.ts";
 
+/** So many are named of those at one address: a control frame has room for them. */
+const MAX_NAMED = 16;
 /** The most patterns that one client may watch. */
 const MAX_SIGHTS = 256;
 
@@ -92,25 +94,30 @@ export class HubSights {
    */
   look(pattern: Pattern, address: string, asker: HubMember | undefined): Presence {
     const names: string[] = [];
+    let found = 0;
+    for (const name of this.#namesAt(pattern, address, asker)) {
+      if (found++ < MAX_NAMED) names.push(name);
+    }
+    const others = found > names.length ? ` and ${found - names.length} others` : "";
+    const detail = found === 0 ? undefined : `${names.join(", ")}${others} at the hub`;
+    return { pattern, address, found: found > 0, detail };
+  }
+
+  *#namesAt(pattern: Pattern, address: string, asker: HubMember | undefined): Iterable<string> {
+    const { relay, clients, registry, identity } = this.#host;
     // A client of which nothing may be relayed sees the hub alone.
-    if (this.#host.relay || asker === undefined) {
+    if (relay || asker === undefined) {
       if (pattern === "speaker") {
-        for (const client of this.#host.clients.values()) {
-          if (client !== asker && client.speakers.has(address)) {
-            names.push(client.session.bay.instance);
-          }
+        for (const client of clients.values()) {
+          if (client !== asker && client.speakers.has(address)) yield client.session.bay.instance;
         }
       } else {
-        for (const { client } of this.#host.registry.servers(pattern, address)) {
-          if (client !== asker) names.push(client.session.bay.instance);
+        for (const { client } of registry.servers(pattern, address)) {
+          if (client !== asker) yield client.session.bay.instance;
         }
       }
     }
-    if (asker !== undefined && this.#serves(pattern, address)) {
-      names.push(this.#host.identity.instance);
-    }
-    const detail = names.length === 0 ? undefined : `${names.join(", ")} at the hub`;
-    return { pattern, address, found: names.length > 0, detail };
+    if (asker !== undefined && this.#serves(pattern, address)) yield identity.instance;
   }
 
   /**
