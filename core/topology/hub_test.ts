@@ -197,6 +197,19 @@ Deno.test("hub client: a refusal that may pass is tried again", async () => {
   assert.equal(left, -1);
 });
 
+Deno.test("hub client: a hub that does not answer keeps nobody from closing", async () => {
+  const memory = new MemoryHub();
+  await using _hub = await opened(memory, "hub");
+  const module = await opened(memory, "module");
+  const served = await module.bay.serve("a/serve", () => 1);
+  await module.bay.perform("a/work", () => 1);
+  await module.bay.speaker("a/talk");
+  // Nothing that it says is heard any longer, as if its process had been stopped.
+  memory.links[0].pause();
+  await settled("the end of one server", served.close());
+  await settled("the end of all", module.bay.close());
+});
+
 Deno.test("hub: one pattern that is watched over and over is looked at once in a turn", async () => {
   const memory = new MemoryHub();
   await using hub = await opened(memory, "hub");
