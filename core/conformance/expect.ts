@@ -7,6 +7,9 @@
 import assert from "node:assert/strict";
 import { type ErrorCode, PatchbayError } from "../errors.ts";
 
+/** A call whose deadline is not what its case is about: a busy machine may let a process wait. */
+export const PATIENT = { timeoutMs: 25_000 } as const;
+
 /** Exact equality, by value. */
 export const equal: (actual: unknown, expected: unknown, message?: string) => void = (
   actual,

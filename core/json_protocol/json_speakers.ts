@@ -87,7 +87,7 @@ class Subscription {
 export class JsonSpeakers {
   readonly #host: SpeakersHost;
   readonly #speakers = new Map<string, Speaker>();
-  readonly #byOffer = new Map<number, Speaker>();
+  readonly #byOffer = new Map<number, { readonly speaker: Speaker; readonly retain: boolean }>();
   readonly #subscriptions = new Map<number, Subscription>();
   #nextOffer: number;
   #waiting = 0;
@@ -113,7 +113,7 @@ export class JsonSpeakers {
   offer(id: number, address: string, retain: boolean): void {
     const speaker = this.#speaker(address);
     speaker.retain ||= retain;
-    this.#byOffer.set(id, speaker);
+    this.#byOffer.set(id, { speaker, retain });
     this.#host.register(id, { pattern: "speaker", address, retain });
   }
 
@@ -123,11 +123,17 @@ export class JsonSpeakers {
    * @param id Its number.
    */
   withdraw(id: number): void {
-    const speaker = this.#byOffer.get(id);
+    const speaker = this.#byOffer.get(id)?.speaker;
     this.#byOffer.delete(id);
-    if (speaker === undefined || [...this.#byOffer.values()].includes(speaker)) return;
+    if (speaker === undefined) return;
+    const others = [...this.#byOffer.values()].filter((other) => other.speaker === speaker);
+    if (!others.some(({ retain }) => retain)) {
+      speaker.retain = false;
+      this.#keptBytes -= sizeOf(speaker.last);
+      speaker.last = undefined;
+    }
+    if (others.length > 0) return;
     this.#speakers.delete(speaker.address);
-    this.#keptBytes -= sizeOf(speaker.last);
     if (speaker.early.length === 0) return;
     const gone = `${speaker.address}: the speaker was taken back before it was acknowledged`;
     for (const shout of speaker.early.splice(0)) {
@@ -144,7 +150,7 @@ export class JsonSpeakers {
    * @returns Whether the client did not register it itself.
    */
   registered(id: number, error: PatchbayError | undefined): void {
-    const speaker = this.#byOffer.get(id);
+    const speaker = this.#byOffer.get(id)?.speaker;
     if (speaker === undefined) return;
     const early = speaker.early.splice(0);
     for (const shout of early) this.#release(shout);
@@ -180,7 +186,7 @@ export class JsonSpeakers {
       speaker = this.#speaker(shout.address);
       speaker.retain = retain;
       const id = this.#nextOffer++;
-      this.#byOffer.set(id, speaker);
+      this.#byOffer.set(id, { speaker, retain });
       this.#host.register(id, { pattern: "speaker", address: shout.address, retain });
     }
     if (speaker.open) return this.#publish(speaker, shout);

@@ -50,6 +50,32 @@ Deno.test("json speakers: more last values than a blocking listener takes are to
   ]);
 });
 
+Deno.test("json speakers: a value is kept as long as one of the address keeps it", () => {
+  const { made, told } = speakers();
+  const late = (id: number) => {
+    told.length = 0;
+    made.subscribe(id, { pattern: "r/x", overflow: "drop_oldest", maxQueue: 9, retained: true });
+    made.unsubscribe(id);
+    return [...told];
+  };
+  for (const [id, retain] of [true, false].entries()) {
+    made.offer(id, "r/x", retain);
+    made.registered(id, undefined);
+  }
+  made.shout(shout(1, 90, "r/x"), false);
+  assert.deepEqual(late(1), ["event r/x"]);
+  made.withdraw(0);
+  assert.deepEqual(late(2), []);
+  made.shout(shout(2, 90, "r/x"), false);
+  assert.deepEqual(late(3), []);
+  // What it took has room again.
+  made.offer(2, "r/y", true);
+  made.registered(2, undefined);
+  told.length = 0;
+  made.shout(shout(3, 90, "r/y"), true);
+  assert.deepEqual(told, ["taken 3"]);
+});
+
 Deno.test("json speakers: retained values are bounded in bytes, and a refusal changes nothing", () => {
   const { made, told } = speakers();
   made.subscribe(1, { pattern: "**", overflow: "drop_oldest", maxQueue: 9, retained: false });

@@ -292,6 +292,8 @@ export class Session implements LinkHandler, InboundHost, OutboundHost {
     if (route === undefined) {
       route = this.#routesOut.size;
       if (route >= MAX_ROUTES) {
+        // A number stands for one address for ever: those who need more have them over the next one.
+        void this.close();
         throw new PatchbayError("overloaded", `over ${MAX_ROUTES} addresses on one connection`);
       }
       this.#routesOut.set(key, route);

@@ -212,6 +212,19 @@ Deno.test("a link that breaks ends everything that was pending, with closed", as
   await assert.rejects(pair.listen("x", undefined), { code: "closed" });
 });
 
+Deno.test("a connection that has used up its routes ends, as the next one begins with none", async () => {
+  await using pair = await new Pair().ready();
+  const { dialled, accepted } = pair;
+  for (let n = 0; n < 65_536; n++) {
+    dialled.routeOf(`a/n${n}`);
+    if (n % 1024 === 0) await turn();
+  }
+  assert.equal(dialled.routeOf("a/n7"), 7);
+  assert.throws(() => dialled.routeOf("a/more"), { code: "overloaded" });
+  assert.equal((await settled("the end there", accepted.ended)).code, "closed");
+  assert.equal((await settled("the end here", dialled.ended)).code, "closed");
+});
+
 Deno.test("heartbeat: where the link tells no death, a silent peer is closed after three", async () => {
   await using pair = new RawPair({ heartbeatMs: 15 }, false, { detectsClose: false });
   await pair.peer.shakeHands();

@@ -55,6 +55,8 @@ export class DirectoryTransport<Extras> implements Transport<Extras>, SessionHos
   #alive: ReturnType<typeof setInterval> | undefined;
   readonly #sessions = new Set<Session>();
   readonly #peers = new Map<string, Peer>();
+  /** Those that are named no longer, until their connections have ended. */
+  readonly #going = new Map<Peer, Promise<void>>();
   readonly #unwatch: () => void;
   #listening: Promise<LinkListener> | undefined;
   #closing: Promise<void> | undefined;
@@ -206,7 +208,8 @@ export class DirectoryTransport<Extras> implements Transport<Extras>, SessionHos
       const reason = new PatchbayError("closed", `${this.#context.identity.module} has closed`);
       const listener = await this.#listening?.catch(() => undefined);
       await listener?.close();
-      await Promise.all([...this.#peers.values()].map((peer) => peer.close(reason)));
+      const peers = [...this.#peers.values(), ...this.#going.keys()];
+      await Promise.all([...peers.map((peer) => peer.close(reason)), ...this.#going.values()]);
       await Promise.all([...this.#sessions].map((session) => session.close(reason)));
       await this.driver.close?.();
     })();
@@ -368,7 +371,7 @@ export class DirectoryTransport<Extras> implements Transport<Extras>, SessionHos
     this.#listeners.delete(listener);
     this.#joined.delete(listener);
     this.#keepAlive();
-    for (const peer of this.#peers.values()) peer.leave(listener);
+    for (const peer of [...this.#peers.values(), ...this.#going.keys()]) peer.leave(listener);
   }
 
   #directoryChanged(): void {
@@ -378,7 +381,8 @@ export class DirectoryTransport<Extras> implements Transport<Extras>, SessionHos
       if (live.has(id)) continue;
       this.#peers.delete(id);
       const { instance } = peer.entry;
-      void peer.close(new PatchbayError("closed", `the module ${instance} has gone`));
+      const reason = new PatchbayError("closed", `the module ${instance} has gone`);
+      this.#going.set(peer, peer.gone(reason).finally(() => this.#going.delete(peer)));
     }
     for (const listener of this.#listeners) {
       this.#join(listener).catch((error) => {

@@ -35,6 +35,8 @@ import { CallWay, JobWay, SpeakWay } from "./ways.ts";
 
 /** A timer that does nothing but keep the process alive: as long as timers go, 24.8 days. */
 const KEEP_ALIVE_MS = 2 ** 31 - 1;
+/** How long to wait for the hub to have taken an offer back, in milliseconds. */
+const WITHDRAW_MS = 1000;
 /** The most findings that are remembered. */
 const MAX_FOUND = 4096;
 /** The most addresses that are seen of one pattern: as many as a connection can bind. */
@@ -471,7 +473,12 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
     const { session } = offered;
     if (session === undefined || !session.isOpen) return;
     await new Promise<void>((resolve) => {
-      this.#withdrawals.set(offered.id, resolve);
+      // A hub that does not answer keeps nobody from closing.
+      const late = setTimeout(resolve, WITHDRAW_MS);
+      this.#withdrawals.set(offered.id, () => {
+        clearTimeout(late);
+        resolve();
+      });
       session.sender.control(Kind.unregister, offered.id, 0, encodeControl(offered.offer));
     });
   }

@@ -33,14 +33,15 @@ import { Session, type SessionOptions } from "../session/session.ts";
 import type { SpeakerEndpoint } from "../speaker.ts";
 import type { HubConfig, HubDriver } from "./hub_driver.ts";
 import type { HubListenerView, HubMemberView, HubView } from "./hub_view.ts";
-import type { Offer as Seen, Watching } from "../offers.ts";
+import type { Watching } from "../offers.ts";
 import { HubClaims, RESUME } from "./hub_claims.ts";
-import { keyOf, MAX_SEEN, type Offer, type Presence, readOffer, readWatch } from "./hub_frames.ts";
+import { type Offer, readOffer, readWatch } from "./hub_frames.ts";
 import { KeptBytes } from "./hub_kept.ts";
 import { HubMember } from "./hub_member.ts";
 import { HubRegistry, MAX_OF_CLIENT } from "./hub_registry.ts";
 import { Errand, RelayJob } from "./hub_jobs.ts";
 import { HubCall, nobody, RelayCallable, type RelayHost } from "./hub_relay.ts";
+import { HubSights } from "./hub_sights.ts";
 import { type CreditLines, RelayedSpeaker } from "./hub_speaker.ts";
 import { SpeakWay } from "./ways.ts";
 
@@ -48,8 +49,6 @@ import { SpeakWay } from "./ways.ts";
 const READY_MS = 1000;
 /** So many clients that have gone are remembered, to count those that come back. */
 const MAX_GONE = 4096;
-/** The most patterns that one client may watch. */
-const MAX_SIGHTS = 256;
 
 /** A hub. */
 export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayHost, HubView {
@@ -72,6 +71,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   readonly #clients = new Map<InboundHost, HubMember>();
   readonly #byBay = new Map<string, HubMember>();
   readonly #registry = new HubRegistry();
+  readonly #sights: HubSights;
   readonly #claims = new HubClaims();
   readonly #lines: CreditLines = new WeakMap();
   readonly #gone = new Set<string>();
@@ -103,6 +103,16 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     this.#config = config;
     this.extras = extras;
     this.#options = { ...session, host: this };
+    this.#sights = new HubSights({
+      relay: config.relay,
+      identity: context.identity,
+      clients: this.#byBay,
+      registry: this.#registry,
+      callables: this.#callables,
+      jobs: this.#jobs,
+      ways: this.#ways,
+      tooMuch: (what, remedy) => this.#tooMuch(what, remedy),
+    });
     // Nobody comes in as the hub itself.
     this.#claims.claim(context.identity.id, {
       identity: undefined,
@@ -138,7 +148,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
 
   /** As {@link Transport.find}. */
   find(pattern: Pattern, address: string): Finding {
-    const { found, detail } = this.#look(pattern, address, undefined);
+    const { found, detail } = this.#sights.look(pattern, address, undefined);
     if (found === true) return { found, detail };
     return { found: false, reason: "no client of this hub serves it" };
   }
@@ -146,7 +156,7 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
   /** As {@link Transport.watch}: what the clients serve and speak. */
   watch(match: string, changed: () => void): Promise<Watching> {
     this.#onlookers.add(changed);
-    const offers = () => this.#sights(match, undefined);
+    const offers = () => this.#sights.all(match, undefined);
     return Promise.resolve({
       get offers() {
         return offers();
@@ -337,20 +347,14 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
     // Who has connected anew may still have something on its old connection, which is being drained.
     if (this.#dropped.has(from as Session)) return;
     const client = this.#client(from as Session);
-    if (kind === Kind.watch) return this.#watch(client, id, readWatch(body));
+    if (kind === Kind.watch) return this.#sights.watch(client, id, readWatch(body));
     const offer = readOffer(body);
     if (kind === Kind.register) return void this.#register(client, id, offer);
     if (kind === Kind.unregister) return this.#unregister(client, id);
     if (kind !== Kind.find) {
       throw new PatchbayError("protocol", `frame kind ${kind} is for a client, and this is a hub`);
     }
-    const { pattern, address } = offer;
-    const presence = this.#look(pattern, address, client);
-    if (this.#registry.watch(client, pattern, address)) return client.tell(id, presence);
-    const what = `over ${MAX_OF_CLIENT} addresses were asked after over one connection`;
-    const remedy = "ask again whenever you want to know, or ask over another connection";
-    const error = this.#tooMuch(what, remedy);
-    client.tell(id, { ...presence, error: error.toWire() });
+    this.#sights.ask(client, id, offer);
   }
 
   /** Counts that a client wants too much, which it is told. */
@@ -439,7 +443,12 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
       const remedy = "retain less, or smaller values; or raise maxQueueBytes of the hub";
       this.#context.report(this.#tooMuch(what, remedy).with({ address }));
     });
-    return new HubMember(session, kept, this.timers, (client, id) => this.#lookAll(client, id));
+    return new HubMember(
+      session,
+      kept,
+      this.timers,
+      (client, id) => this.#sights.showAll(client, id),
+    );
   }
 
   #drop(session: Session): void {
@@ -585,134 +594,9 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
 
   /** Something about an address has changed: those who have asked after it are told. */
   #changed(pattern: Pattern, address: string): void {
-    for (const client of this.#registry.watchers(pattern, address)) {
-      client.tell(0, this.#look(pattern, address, client));
-    }
-    for (const client of this.#byBay.values()) {
-      for (const [id, match] of client.sights.entries()) {
-        if (!matches(match, address)) continue;
-        client.show(id, this.#sight(pattern, address, client));
-      }
-    }
+    this.#sights.changed(pattern, address);
     for (const onlooker of this.#onlookers) onlooker();
     if (this.#closing === undefined) this.#context.routesChanged();
-  }
-
-  #look(pattern: Pattern, address: string, asker: HubMember | undefined): Presence {
-    const names: string[] = [];
-    // A client of which nothing may be relayed sees the hub alone.
-    if (this.#config.relay || asker === undefined) {
-      if (pattern === "speaker") {
-        for (const client of this.#byBay.values()) {
-          if (client !== asker && client.speakers.has(address)) {
-            names.push(client.session.bay.instance);
-          }
-        }
-      } else {
-        for (const { client } of this.#registry.servers(pattern, address)) {
-          if (client !== asker) names.push(client.session.bay.instance);
-        }
-      }
-    }
-    if (asker !== undefined && this.#serves(pattern, address)) {
-      names.push(this.#context.identity.instance);
-    }
-    const detail = names.length === 0 ? undefined : `${names.join(", ")} at the hub`;
-    return { pattern, address, found: names.length > 0, detail };
-  }
-
-  #watch(client: HubMember, id: number, match: string | undefined): void {
-    if (match === undefined) {
-      client.looks.forget(id);
-      return void client.sights.delete(id);
-    }
-    if (client.sights.size >= MAX_SIGHTS && !client.sights.has(id)) {
-      const what = `over ${MAX_SIGHTS} patterns are watched over one connection`;
-      const error = this.#tooMuch(what, "watch fewer and wider patterns");
-      return client.show(id, { offers: [], error: error.toWire() });
-    }
-    client.sights.set(id, match);
-    client.looks.ask(id);
-  }
-
-  /** Shows a client all there is of a pattern; answers how many offers it had to look at. */
-  #lookAll(client: HubMember, id: number): number {
-    const match = client.sights.get(id);
-    if (match === undefined) return 0;
-    const seen = new Map<string, Seen[]>();
-    for (const one of this.#sights(match, client)) {
-      const key = keyOf(one.pattern, one.address);
-      const same = seen.get(key);
-      if (same === undefined) seen.set(key, [one]);
-      else if (same.length < MAX_SEEN) same.push(one);
-    }
-    for (const offers of seen.values()) {
-      const { pattern, address } = offers[0];
-      client.show(id, { pattern, address, offers } as { offers: Seen[] });
-    }
-    // All has been told.
-    client.show(id, { offers: [] });
-    let offers = this.#callables.size + this.#jobs.size + this.#ways.size;
-    for (const { offers: own } of this.#byBay.values()) offers += own.size;
-    return offers;
-  }
-
-  #sight(pattern: Pattern, address: string, asker: HubMember) {
-    const offers: Seen[] = [];
-    // Whoever watches much must not make each change cost a look at all that there is.
-    if (this.#config.relay) {
-      for (const [client, offer] of this.#registry.offersAt(pattern, address, asker)) {
-        offers.push(seenOf(client.session.bay.id, offer));
-        if (offers.length === MAX_SEEN) break;
-      }
-    }
-    offers.push(...this.#own(address).filter((one) => one.pattern === pattern));
-    return { pattern, address, offers: offers.slice(0, MAX_SEEN) };
-  }
-
-  /** What this bay itself offers at one address. */
-  #own(address: string): Seen[] {
-    const by = this.#context.identity.id;
-    const seen: Seen[] = [];
-    for (const [pattern, map] of [["callable", this.#callables], ["job", this.#jobs]] as const) {
-      const one = map.get(address);
-      if (one === undefined) continue;
-      const { shared, bridged } = one;
-      seen.push(seenOf(by, { pattern, address, shared, bridged }));
-    }
-    for (const { endpoint } of this.#ways) {
-      if (endpoint.address !== address) continue;
-      const { retain, bridged } = endpoint;
-      seen.push(seenOf(by, { pattern: "speaker", address, shared: true, retain, bridged }));
-    }
-    return seen;
-  }
-
-  /** What is offered at the addresses of a pattern, by others than who asks. */
-  #sights(match: string, asker: HubMember | undefined): Seen[] {
-    const seen: Seen[] = [];
-    if (this.#config.relay || asker === undefined) {
-      for (const client of this.#byBay.values()) {
-        if (client === asker) continue;
-        const by = client.session.bay.id;
-        for (const offer of client.offers.values()) {
-          if (matches(match, offer.address)) seen.push(seenOf(by, offer));
-        }
-      }
-    }
-    if (asker === undefined) return seen;
-    const here = [...this.#callables.keys(), ...this.#jobs.keys()];
-    for (const { address } of this.#ways) here.push(address);
-    for (const address of new Set(here)) {
-      if (matches(match, address)) seen.push(...this.#own(address));
-    }
-    return seen;
-  }
-
-  #serves(pattern: Pattern, address: string): boolean {
-    if (pattern === "callable") return this.#callables.has(address);
-    if (pattern === "job") return this.#jobs.has(address);
-    return [...this.#ways].some((way) => way.address === address);
   }
 
   #put<E extends CallableEndpoint | JobEndpoint>(
@@ -779,9 +663,4 @@ export class HubServer<Extras> implements Transport<Extras>, SessionHost, RelayH
 function withoutSecret(metadata: Readonly<Record<string, string>>): Record<string, string> {
   const { [RESUME]: _, ...rest } = metadata;
   return rest;
-}
-
-function seenOf(by: string, offer: Offer): Seen {
-  const { pattern, address, shared = false, retain = false, bridged } = offer;
-  return { pattern, address, shared, retain, by, bridged };
 }

@@ -76,8 +76,8 @@ class RawClient implements AsyncDisposable {
   readonly session: Session;
   readonly #timers = new TimerWheel();
 
-  constructor(hub: MemoryHub) {
-    const host = Object.assign(new Side("raw", this.#timers), {
+  constructor(hub: MemoryHub, name = "raw") {
+    const host = Object.assign(new Side(name, this.#timers), {
       hubFrame: (_from: unknown, kind: number, id: number, body: Record<string, unknown>) => {
         this.told.push({ kind, id, body });
       },
@@ -197,6 +197,19 @@ Deno.test("hub client: a refusal that may pass is tried again", async () => {
   assert.equal(left, -1);
 });
 
+Deno.test("hub client: a hub that does not answer keeps nobody from closing", async () => {
+  const memory = new MemoryHub();
+  await using _hub = await opened(memory, "hub");
+  const module = await opened(memory, "module");
+  const served = await module.bay.serve("a/serve", () => 1);
+  await module.bay.perform("a/work", () => 1);
+  await module.bay.speaker("a/talk");
+  // Nothing that it says is heard any longer, as if its process had been stopped.
+  memory.links[0].pause();
+  await settled("the end of one server", served.close());
+  await settled("the end of all", module.bay.close());
+});
+
 Deno.test("hub: one pattern that is watched over and over is looked at once in a turn", async () => {
   const memory = new MemoryHub();
   await using hub = await opened(memory, "hub");
@@ -284,4 +297,26 @@ Deno.test("hub: a value is kept as long as a speaker of its address keeps it", a
   // What was kept has gone with it, and what the other one shouts is not kept.
   assert.deepEqual(await heardFrom(3), [3]);
   assert.deepEqual(await heardFrom(4), [4]);
+});
+
+Deno.test("hub: of many who serve an address some are named, and who asks is told in one frame", async () => {
+  const memory = new MemoryHub();
+  await using _hub = await opened(memory, "hub");
+  await using stack = new AsyncDisposableStack();
+  const servers = Array.from({ length: 500 }, (_, n) => {
+    return stack.use(new RawClient(memory, `${n}`.padEnd(64, "-")));
+  });
+  for (const server of servers) {
+    await server.session.ready;
+    server.send(Kind.register, 1, { pattern: "callable", address: "a/serve", shared: true });
+  }
+  await until("all serve", () => servers.every(({ told }) => told.length === 1));
+  await using client = new RawClient(memory);
+  await client.session.ready;
+  client.send(Kind.find, 1, { pattern: "callable", address: "a/serve" });
+  await until("an answer", () => client.told.length === 1 || !client.session.isOpen);
+  assert.equal(client.session.isOpen, true);
+  const { found, detail } = client.told[0].body;
+  assert.equal(found, true);
+  assert.match(String(detail), /^0-+, 1-+, .* and 484 others at the hub$/);
 });

@@ -14,6 +14,9 @@ import { TimerEntry, type TimerWheel } from "../timer_wheel.ts";
 import type { Subscription } from "../session/outbound.ts";
 import { Session, type SessionOptions } from "../session/session.ts";
 
+/** How long a bay that closes may go on sending what it owes, in milliseconds: it drains for 5 s. */
+const GONE_MS = 6000;
+
 /** What a peer asks of its transport. */
 export interface PeerHost {
   /** How to dial. */
@@ -203,6 +206,26 @@ export class Peer {
   abandon(job: OutboundJob): void {
     this.#session?.outbound.cancelJob(job, "the job's owner has given up", true);
     this.forget(job);
+  }
+
+  /**
+   * The other bay is named no longer: it closes, or is dead. What it has sent is still taken, until
+   * its connection ends, and nothing is dialled again.
+   *
+   * @param reason Why.
+   */
+  async gone(reason: PatchbayError): Promise<void> {
+    this.#stop.abort(reason);
+    this.#pause?.over.resolve();
+    const session = this.#session;
+    if (session !== undefined) {
+      const { timers } = this.#host;
+      const late = new Pause();
+      timers.arm(late, GONE_MS);
+      await Promise.race([session.ended, late.over.promise]);
+      timers.disarm(late);
+    }
+    await this.close(reason);
   }
 
   /**

@@ -5,7 +5,7 @@
  */
 
 import { type Case, ofPattern } from "../case.ts";
-import { equal, ok, range, reasonOf, refused } from "../expect.ts";
+import { equal, ok, PATIENT, range, reasonOf, refused } from "../expect.ts";
 import { numericText } from "../roles_callable.ts";
 import { defineCallable } from "../../contract.ts";
 
@@ -28,7 +28,9 @@ export const CALLABLE: readonly Case[] = ofPattern("callable", [
       await play("server", { address: "far/echo", kind: "echo" });
       const slow = near.call("far/gate", "slow", { timeoutMs: 20_000 });
       await wait("the slow call to arrive", gate.ask("entered", { count: 1 }));
-      for (const n of range(1, 20)) equal(await wait("a fast call", near.call("far/echo", n)), n);
+      for (const n of range(1, 20)) {
+        equal(await wait("a fast call", near.call("far/echo", n, PATIENT)), n);
+      }
       await gate.ask("release");
       equal(await wait("the slow answer", slow), "slow");
     },
@@ -61,12 +63,12 @@ export const CALLABLE: readonly Case[] = ofPattern("callable", [
       const callable = near.callable("far/gate");
       const calls = range(1, 64).map((n) => callable.call(n, { timeoutMs: 25_000 }));
       await wait("64 calls to arrive", far.ask("entered", { count: 64 }));
-      const error = await refused(callable.call(65), "overloaded", "the 65th call");
+      const error = await refused(callable.call(65, PATIENT), "overloaded", "the 65th call");
       ok(error.retryable, "what is overloaded may be tried again");
       equal(error.details?.maxConcurrent, 64);
       await far.ask("release");
       equal(await wait("64 answers", Promise.all(calls)), range(1, 64));
-      equal(await wait("a call after it", callable.call(66)), 66);
+      equal(await wait("a call after it", callable.call(66, PATIENT)), 66);
     },
   },
   {
@@ -77,7 +79,7 @@ export const CALLABLE: readonly Case[] = ofPattern("callable", [
       const signal = AbortSignal.abort(reason);
       const callable = near.callable("far/echo");
       ok(await reasonOf(callable.call(1, { signal }), "an aborted call") === reason, "unbound");
-      equal(await callable.call(2), 2);
+      equal(await callable.call(2, PATIENT), 2);
       ok(await reasonOf(callable.call(3, { signal }), "an aborted call") === reason, "bound");
       ok(await reasonOf(near.call("far/none", 1, { signal }), "an aborted call") === reason, "");
       equal(await far.ask("count"), 1);
@@ -107,7 +109,7 @@ export const CALLABLE: readonly Case[] = ofPattern("callable", [
       const control = new AbortController();
       equal(await near.call("far/echo", 1, { signal: control.signal }), 1);
       control.abort();
-      equal(await near.call("far/echo", 2), 2);
+      equal(await near.call("far/echo", 2, PATIENT), 2);
     },
   },
   {
@@ -140,7 +142,7 @@ export const CALLABLE: readonly Case[] = ofPattern("callable", [
     run: async ({ near, play, wait }) => {
       await play("server", { address: "far/hang", kind: "hang" });
       await play("server", { address: "far/echo", kind: "echo" });
-      await near.call("far/echo", 0);
+      await near.call("far/echo", 0, PATIENT);
       const startedMs = performance.now();
       // Awaited from the start: on a slow wire or machine the deadline comes before the last answer.
       const end = refused(
@@ -157,7 +159,7 @@ export const CALLABLE: readonly Case[] = ofPattern("callable", [
     run: async ({ near, play, traits }) => {
       await play("server", { address: "far/throw", kind: "throw" });
       for (const later of [false, true]) {
-        const attempt = (manner: string) => near.call("far/throw", { manner, later });
+        const attempt = (manner: string) => near.call("far/throw", { manner, later }, PATIENT);
         const error = await refused(attempt("error"), "remote", "a thrown error");
         equal(error.message, "the handler's own words");
         equal(error.details?.name, "RangeError");
@@ -211,7 +213,7 @@ export const CALLABLE: readonly Case[] = ofPattern("callable", [
         const left = told.remainingMs as number;
         ok(left > 0 && left <= 5000, `remaining: ${left} of 5000 ms`);
       } else equal(told.remainingMs, "Infinity");
-      const bare = await near.call("far/context", 1) as { headers: unknown };
+      const bare = await near.call("far/context", 1, PATIENT) as { headers: unknown };
       equal(bare.headers, {});
     },
   },
@@ -221,15 +223,19 @@ export const CALLABLE: readonly Case[] = ofPattern("callable", [
       for (const request of ["now", "later"]) {
         const address = `far/${request}`;
         const far = await play("server", { address, kind: "echo", request });
-        const error = await refused(near.call(address, "abc"), "invalid", "a bad request");
+        const error = await refused(near.call(address, "abc", PATIENT), "invalid", "a bad request");
         ok(error.message.includes("request.text"), `it names the path: ${error.message}`);
         equal(await far.ask("count"), 0);
         // The handler gets the schema's output, and nobody validates what no schema covers.
-        equal(await near.call(address, "12"), 12);
+        equal(await near.call(address, "12", PATIENT), 12);
         const strict = defineCallable({ address, request: numericText(request === "later") });
-        await refused(near.call(strict, "x"), "invalid", "refused on this side");
+        await refused(near.call(strict, "x", PATIENT), "invalid", "refused on this side");
         equal(await far.ask("count"), 1);
-        equal(await near.call(strict, "13"), 13, "the sender sends what was given, once parsed");
+        equal(
+          await near.call(strict, "13", PATIENT),
+          13,
+          "the sender sends what was given, once parsed",
+        );
       }
     },
   },
@@ -239,11 +245,15 @@ export const CALLABLE: readonly Case[] = ofPattern("callable", [
       for (const response of ["now", "later"]) {
         const address = `far/${response}`;
         await play("server", { address, kind: "echo", response });
-        const error = await refused(near.call(address, "abc"), "invalid", "a bad response");
+        const error = await refused(
+          near.call(address, "abc", PATIENT),
+          "invalid",
+          "a bad response",
+        );
         ok(error.message.includes("response.text"), `it names the path: ${error.message}`);
-        equal(await near.call(address, "12"), "12", "the sender's original travels");
+        equal(await near.call(address, "12", PATIENT), "12", "the sender's original travels");
         const strict = defineCallable({ address, response: numericText(response === "later") });
-        equal(await near.call(strict, "12"), 12, "the receiver gets its schema's output");
+        equal(await near.call(strict, "12", PATIENT), 12, "the receiver gets its schema's output");
       }
     },
   },
@@ -259,7 +269,7 @@ export const CALLABLE: readonly Case[] = ofPattern("callable", [
       await refused(near.call("far/gate", "1", { timeoutMs: 40 }), "deadline_exceeded", "a wait");
       await far.ask("release");
       const calls = async () => {
-        for (const n of range(1, 20)) equal(await near.call("far/gate", `${n}`), `${n}`);
+        for (const n of range(1, 20)) equal(await near.call("far/gate", `${n}`, PATIENT), `${n}`);
       };
       await wait("calls after it", calls());
     },

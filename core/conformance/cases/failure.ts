@@ -5,7 +5,7 @@
  */
 
 import type { Case, CaseContext } from "../case.ts";
-import { equal, ok, range, refused } from "../expect.ts";
+import { equal, ok, PATIENT, range, refused } from "../expect.ts";
 import { patternBytes } from "../recipes.ts";
 import { Tally } from "../tally.ts";
 
@@ -29,12 +29,12 @@ async function strange(
   const pending = near.call("far/gate", "undisturbed", { timeoutMs: 25_000 });
   await wait("the pending call to arrive", server.ask("entered", { count: 1 }));
   const strangers = range(1, 3).map(() => meeting.stranger?.(bytes, farModule));
-  equal(await wait("an undisturbed call", near.call("far/echo", 1)), 1);
+  equal(await wait("an undisturbed call", near.call("far/echo", 1, PATIENT)), 1);
   for (const outcome of await wait("the strangers to be refused", Promise.all(strangers))) {
     ok(outcome?.closed === true, "the connection of a stranger must be closed");
     expected(new TextDecoder().decode(outcome.reply));
   }
-  equal(await wait("an undisturbed call", near.call("far/echo", 2)), 2);
+  equal(await wait("an undisturbed call", near.call("far/echo", 2, PATIENT)), 2);
   await server.ask("release");
   equal(await wait("the pending call", pending), "undisturbed");
   await until("nothing to be left", () => {
@@ -93,7 +93,7 @@ export const FAILURE: readonly Case[] = [
     run: async (context) => {
       const { near, play, until, fixture } = context;
       await play("server", { address: "far/echo", kind: "echo" });
-      equal(await near.call("far/echo", 1), 1);
+      equal(await near.call("far/echo", 1, PATIENT), 1);
       await sever(context);
       await until("a call to go through", () => {
         return near.call("far/echo", 2).then((v) => v === 2, () => false);
@@ -245,7 +245,7 @@ export const FAILURE: readonly Case[] = [
       const { meeting, wait, farModule, near } = context;
       const cut = meeting.stranger?.(bytes.subarray(0, bytes.length - 1), farModule);
       ok((await wait("a cut hello", Promise.resolve(cut)))?.closed === true, "it must be closed");
-      equal(await wait("an undisturbed call", near.call("far/echo", 2)), 2);
+      equal(await wait("an undisturbed call", near.call("far/echo", 2, PATIENT)), 2);
     },
   },
 ];

@@ -8,7 +8,7 @@ import { checkConfig } from "../../config.ts";
 import { open } from "../../open.ts";
 import type { EndpointSnapshot } from "../../statistics.ts";
 import type { Case } from "../case.ts";
-import { equal, ok, refused } from "../expect.ts";
+import { equal, ok, PATIENT, refused } from "../expect.ts";
 
 const APART = ["same_process", "two_processes"] as const;
 
@@ -73,7 +73,7 @@ export const LIFECYCLE: readonly Case[] = [
       const bay = await open("again");
       for (let i = 0; i < 3; i++) {
         const served = await bay.serve("again/one", () => i);
-        equal(await wait("the call", near.call("again/one", null)), i);
+        equal(await wait("the call", near.call("again/one", null, PATIENT)), i);
         await wait("the server to close", served.close());
       }
     },
@@ -85,7 +85,7 @@ export const LIFECYCLE: readonly Case[] = [
       const able = fixture.plugin.capabilities;
       if (able.callable) await near.serve("near/echo", (v) => v);
       const callable = bay.callable("near/echo");
-      if (able.callable) equal(await callable.call(1), 1);
+      if (able.callable) equal(await callable.call(1, PATIENT), 1);
       const speaker = able.speaker ? await bay.speaker("gone/shout") : undefined;
       await bay.close();
       await refused(bay.serve("gone/x", () => 1), "closed", "serve after close");
@@ -93,8 +93,12 @@ export const LIFECYCLE: readonly Case[] = [
       await refused(bay.listen("gone/x"), "closed", "listen after close");
       await refused(bay.perform("gone/x", () => 1), "closed", "perform after close");
       await refused(bay.execute("gone/x", 1), "closed", "execute after close");
-      await refused(bay.call("near/echo", 1), "closed", "a call after close");
-      await refused(callable.call(1), "closed", "a call on a caller that was bound before");
+      await refused(bay.call("near/echo", 1, PATIENT), "closed", "a call after close");
+      await refused(
+        callable.call(1, PATIENT),
+        "closed",
+        "a call on a caller that was bound before",
+      );
       if (speaker !== undefined) {
         const shout = async () => await speaker.shout(1);
         await refused(shout(), "closed", "a shout after close");
@@ -163,8 +167,12 @@ export const LIFECYCLE: readonly Case[] = [
     run: async ({ near, play }) => {
       await play("server", { address: "far/echo", kind: "echo" });
       await play("server", { address: "far/throw", kind: "throw" });
-      for (let i = 0; i < 10; i++) await near.call("far/echo", i);
-      await refused(near.call("far/throw", { manner: "error" }), "remote", "a throwing handler");
+      for (let i = 0; i < 10; i++) await near.call("far/echo", i, PATIENT);
+      await refused(
+        near.call("far/throw", { manner: "error" }, PATIENT),
+        "remote",
+        "a throwing handler",
+      );
       const client = (address: string) => counters(near, "client", address);
       equal(client("far/echo").calls, 10);
       equal(client("far/echo").messagesOut, 10);

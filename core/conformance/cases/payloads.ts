@@ -7,7 +7,7 @@
 
 import { defineCallable, defineSpeaker } from "../../contract.ts";
 import type { Case, CaseContext } from "../case.ts";
-import { equal, ok, refused } from "../expect.ts";
+import { equal, ok, PATIENT, refused } from "../expect.ts";
 import { describe, make, patternBytes, PORTABLE, UNPORTABLE } from "../recipes.ts";
 
 /** The limit that the limit cases agree on, in bytes. */
@@ -17,9 +17,9 @@ async function bothWays({ near, play, wait }: CaseContext, name: string): Promis
   await play("server", { address: "far/describe", kind: "describe" });
   await play("server", { address: "far/make", kind: "make" });
   const value = make(name);
-  const told = await wait("the description", near.call("far/describe", value));
+  const told = await wait("the description", near.call("far/describe", value, PATIENT));
   equal(told, describe(value), `the far side should get ${name} as it was sent`);
-  const made = await wait("the value", near.call("far/make", name));
+  const made = await wait("the value", near.call("far/make", name, PATIENT));
   equal(describe(made), describe(value), `this side should get ${name} as it was sent`);
 }
 
@@ -37,7 +37,7 @@ export const PAYLOADS: readonly Case[] = [
     pattern: "callable",
     run: async ({ near, play }) => {
       await play("server", { address: "far/nothing", kind: "nothing" });
-      equal(await near.call("far/nothing", "anything"), undefined);
+      equal(await near.call("far/nothing", "anything", PATIENT), undefined);
     },
   },
   {
@@ -80,8 +80,8 @@ export const PAYLOADS: readonly Case[] = [
       await play("server", { address: "far/echo", kind: "echo" });
       const most = patternBytes(LIMIT);
       const echo = near.callable(RAW);
-      equal(describe(await wait("the largest", echo.call(most))), describe(most));
-      const over = echo.call(patternBytes(LIMIT + 1));
+      equal(describe(await wait("the largest", echo.call(most, PATIENT))), describe(most));
+      const over = echo.call(patternBytes(LIMIT + 1), PATIENT);
       if (traits.values) {
         // Nothing is copied, so nothing can be too large.
         equal((await over).length, LIMIT + 1);
@@ -90,7 +90,7 @@ export const PAYLOADS: readonly Case[] = [
         equal(error.details, { size: LIMIT + 1, max: LIMIT });
         ok(!error.retryable, "what is too large stays too large");
       }
-      equal(describe(await wait("a call after it", echo.call(most))), describe(most));
+      equal(describe(await wait("a call after it", echo.call(most, PATIENT))), describe(most));
     },
   },
   {
@@ -102,7 +102,7 @@ export const PAYLOADS: readonly Case[] = [
       const over = near.call<unknown, Uint8Array>("far/make", `bytes:${LIMIT * 2}`);
       if (traits.values) equal((await over).length, LIMIT * 2);
       else await refused(over, "too_large", "an answer over the limit");
-      equal(describe(await wait("the next call", near.call("far/make", "zero"))), "0");
+      equal(describe(await wait("the next call", near.call("far/make", "zero", PATIENT))), "0");
     },
   },
   {
@@ -147,7 +147,7 @@ export const PAYLOADS: readonly Case[] = [
         for (const size of [edge - 1, edge, edge + 1]) {
           if (size > traits.maxPayloadBytes) continue;
           const bytes = patternBytes(size);
-          equal(describe(await wait(`${size} bytes`, echo.call(bytes))), describe(bytes));
+          equal(describe(await wait(`${size} bytes`, echo.call(bytes, PATIENT))), describe(bytes));
         }
       }
     },
@@ -161,7 +161,7 @@ export const PAYLOADS: readonly Case[] = [
       let got: unknown;
       await far.serve("mirror/keep", (value) => (got = value));
       const sent = { inner: { n: 1 } };
-      const answer = await near.call("mirror/keep", sent);
+      const answer = await near.call("mirror/keep", sent, PATIENT);
       equal(got, sent);
       ok((got === sent) === traits.values, `the same object arrived: ${got === sent}`);
       ok((answer === sent) === traits.values, `the same object came back: ${answer === sent}`);
@@ -174,15 +174,15 @@ export const PAYLOADS: readonly Case[] = [
       const far = await play("server", { address: "far/describe", kind: "describe" });
       await play("server", { address: "far/make", kind: "make" });
       if (fixture.refusesUnportable === false) {
-        await near.call("far/describe", bad());
+        await near.call("far/describe", bad(), PATIENT);
         return;
       }
-      const request = await refused(near.call("far/describe", bad()), "invalid", name);
+      const request = await refused(near.call("far/describe", bad(), PATIENT), "invalid", name);
       ok(request.message.includes(path), `the message should name ${path}: ${request.message}`);
       equal(await far.ask("count"), 0, "the handler must not be reached");
-      const response = await refused(near.call("far/make", name), "invalid", name);
+      const response = await refused(near.call("far/make", name, PATIENT), "invalid", name);
       ok(response.message.includes(path), `the message should name ${path}: ${response.message}`);
-      equal(await near.call("far/describe", 1), "1", "the next call must work");
+      equal(await near.call("far/describe", 1, PATIENT), "1", "the next call must work");
     },
   })),
   {

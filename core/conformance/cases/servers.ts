@@ -5,7 +5,7 @@
  */
 
 import { type Case, ofPattern } from "../case.ts";
-import { equal, ok, range, refused } from "../expect.ts";
+import { equal, ok, PATIENT, range, refused } from "../expect.ts";
 
 const APART = ["same_process", "two_processes"] as const;
 
@@ -15,7 +15,7 @@ export const SERVERS: readonly Case[] = ofPattern("callable", [
     name: "callable: a caller finds a server that appears later",
     run: async ({ near, play, until }) => {
       const callable = near.callable("far/late");
-      await refused(callable.call(1), "not_found", "a call before there is a server");
+      await refused(callable.call(1, PATIENT), "not_found", "a call before there is a server");
       await play("server", { address: "far/late", kind: "echo" });
       // Which bay learns of it when is the wire's affair, but nobody has to be asked.
       await until("the caller to find it", async () => {
@@ -28,9 +28,13 @@ export const SERVERS: readonly Case[] = ofPattern("callable", [
     run: async ({ near, play, until }) => {
       const first = await play("server", { address: "far/tag", kind: "tag", tag: "first" });
       const callable = near.callable("far/tag");
-      equal(await callable.call(1), "first");
+      equal(await callable.call(1, PATIENT), "first");
       await first.close();
-      await refused(callable.call(2), ["not_found", "closed"], "a call after the server closed");
+      await refused(
+        callable.call(2, PATIENT),
+        ["not_found", "closed"],
+        "a call after the server closed",
+      );
       await play("server", { address: "far/tag", kind: "tag", tag: "second" });
       await until("the caller to find it", async () => {
         return await callable.call(3).then((v) => v === "second", () => false);
@@ -43,9 +47,13 @@ export const SERVERS: readonly Case[] = ofPattern("callable", [
     run: async ({ near, play, until, far, wait }) => {
       await play("server", { address: "far/tag", kind: "tag", tag: "first" });
       const callable = near.callable("far/tag");
-      equal(await callable.call(1), "first");
+      equal(await callable.call(1, PATIENT), "first");
       await wait("the far bay to close", far.close());
-      await refused(callable.call(2), ["not_found", "closed"], "a call after the bay closed");
+      await refused(
+        callable.call(2, PATIENT),
+        ["not_found", "closed"],
+        "a call after the bay closed",
+      );
       await wait("the far bay to open again", far.reopen());
       await play("server", { address: "far/tag", kind: "tag", tag: "second" });
       await until("the caller to find it", async () => {
@@ -62,7 +70,7 @@ export const SERVERS: readonly Case[] = ofPattern("callable", [
         const error = await refused(second, "unavailable", `a second, ${sharing} server`);
         ok(error.message.includes("far/tag"), `it names the address: ${error.message}`);
       }
-      for (const n of range(1, 5)) equal(await near.call("far/tag", n), "first");
+      for (const n of range(1, 5)) equal(await near.call("far/tag", n, PATIENT), "first");
     },
   },
   {
@@ -79,7 +87,7 @@ export const SERVERS: readonly Case[] = ofPattern("callable", [
       const callable = near.callable<number, string>("far/tag");
       const seen = new Set<string>();
       await until("both to be called", async () => {
-        seen.add(await callable.call(1));
+        seen.add(await callable.call(1, PATIENT));
         return seen.size === 2;
       });
       await wait("one to close", first.close());

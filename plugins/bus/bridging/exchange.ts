@@ -5,21 +5,21 @@
  * @module
  */
 
-import { PatchbayError } from "@patchbay/core";
+import { checkPattern, PatchbayError } from "@patchbay/core";
 import type { FrameTable } from "../frame_registry.ts";
 import { compareFrames, type FrameSignature } from "../frames/fingerprint.ts";
 import type { ModuleView } from "../roster.ts";
-import type { ManagerRecord } from "./reach.ts";
+import { type ManagerRecord, MAX_MANAGERS, MAX_PATTERNS } from "./reach.ts";
 
 /** Where managers exchange tables: a callable of each. */
 export const EXCHANGE = "bus/exchange";
 /** Where a manager says that its table has changed: a speaker. */
 export const CHANGED = "bus/exchange/changed";
 
-/** The most managers in one table. */
-const MAX_RECORDS = 64;
-/** The most modules of one manager, and the most patterns. */
-const MAX_OF_RECORD = 4096;
+/** The most modules of one manager that are told. */
+export const MAX_MODULES = 4096;
+/** The most that is told of what one of them hears and offers. */
+const MAX_OF_MODULE = 4096;
 
 /** One side of an exchange. */
 export interface Exchange {
@@ -51,7 +51,7 @@ export function readExchange(value: unknown): Exchange {
     name: asText(from.name),
     client: asText(from.client),
     table: table === null ? null : readTable(asObject(table)),
-    records: asList(records, MAX_RECORDS).map(readRecord),
+    records: asList(records, MAX_MANAGERS).map(readRecord),
     standby: standby === true,
   };
 }
@@ -84,6 +84,27 @@ export function checkTables(
   );
 }
 
+/** Whether an address or a pattern is one of frames. */
+export function isFrames(pattern: string): boolean {
+  return pattern.startsWith("frame/");
+}
+
+/**
+ * A module, as it is told to other managers: they take no longer lists.
+ *
+ * @param module The module.
+ */
+export function toldOf({ pid, name, id, sinceMs, hears, offers }: ModuleView): ModuleView {
+  return {
+    ...(pid === undefined ? {} as { pid: undefined } : { pid }),
+    name,
+    id,
+    sinceMs,
+    hears: hears.slice(0, MAX_OF_MODULE),
+    offers: offers.slice(0, MAX_OF_MODULE),
+  };
+}
+
 function readTable({ fingerprint, signatures }: Record<string, unknown>): FrameTable {
   return {
     fingerprint: asText(fingerprint),
@@ -100,8 +121,8 @@ function readRecord(value: unknown): ManagerRecord {
     id: asText(id),
     name: asText(name),
     hops: asCount(hops),
-    hears: asList(hears, MAX_OF_RECORD).map(asText),
-    modules: asList(modules, MAX_OF_RECORD).map(readModule),
+    hears: asList(hears, MAX_PATTERNS).map(asFrames),
+    modules: asList(modules, MAX_MODULES).map(readModule),
   };
 }
 
@@ -112,7 +133,7 @@ function readModule(value: unknown): ModuleView {
     id: asText(id),
     ...(pid === undefined || pid === null ? {} : { pid: asCount(pid) }),
     sinceMs: asCount(sinceMs),
-    hears: asList(hears, MAX_OF_RECORD).map((each) => {
+    hears: asList(hears, MAX_OF_MODULE).map((each) => {
       const { pattern, published, dropped, waiting } = asObject(each);
       return {
         pattern: asText(pattern),
@@ -121,7 +142,7 @@ function readModule(value: unknown): ModuleView {
         waiting: asCount(waiting),
       };
     }),
-    offers: asList(offers, MAX_OF_RECORD).map(asText),
+    offers: asList(offers, MAX_OF_MODULE).map(asText),
   } as ModuleView;
 }
 
@@ -132,6 +153,13 @@ function asObject(value: unknown): Record<string, unknown> {
 
 function asText(value: unknown): string {
   if (typeof value === "string" && value.length <= 256) return value;
+  throw unreadable();
+}
+
+/** Nothing else is carried, whatever a neighbour says that it hears. */
+function asFrames(value: unknown): string {
+  const pattern = checkPattern(asText(value));
+  if (isFrames(pattern)) return pattern;
   throw unreadable();
 }
 

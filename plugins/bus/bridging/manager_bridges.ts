@@ -16,9 +16,18 @@ import {
 } from "@patchbay/core";
 import type { FrameTable } from "../frame_registry.ts";
 import type { Attendance, ModuleView } from "../roster.ts";
-import { CHANGED, checkTables, EXCHANGE, type Exchange, readExchange } from "./exchange.ts";
+import {
+  CHANGED,
+  checkTables,
+  EXCHANGE,
+  type Exchange,
+  isFrames,
+  MAX_MODULES,
+  readExchange,
+  toldOf,
+} from "./exchange.ts";
 import { BridgeLink, type BridgeStatus, type LinkHost } from "./link.ts";
-import { type ManagerRecord, Reach, widest } from "./reach.ts";
+import { type ManagerRecord, MAX_MANAGERS, Reach, widest } from "./reach.ts";
 import { FrameEars, FrameVoices } from "./ways.ts";
 
 /** Over so many bridges a frame goes, unless something else is said. */
@@ -219,10 +228,8 @@ export class ManagerBridges implements AsyncDisposable {
       id: this.#bay.identity.id,
       name: this.#name,
       hops: 0,
-      hears: [...widest(hears.filter((pattern) => pattern.startsWith("frame/")))],
-      modules: modules.map(({ pid, bridge: _, ...rest }) =>
-        pid === undefined ? rest as ModuleView : { ...rest, pid }
-      ),
+      hears: [...widest(hears.filter(isFrames))],
+      modules: modules.slice(0, MAX_MODULES).map(toldOf),
     };
   }
 
@@ -281,6 +288,11 @@ export class ManagerBridges implements AsyncDisposable {
     if (mine !== undefined && me < id) {
       if (this.#reach.drop(key)) this.#settle();
       return { ...this.#exchange(key), standby: true };
+    }
+    if (this.#guests.size >= MAX_MANAGERS && !this.#guests.has(id)) {
+      throw new PatchbayError("overloaded", `over ${MAX_MANAGERS} managers have dialled this one`, {
+        remedy: "dial one of those: frames pass several bridges",
+      });
     }
     this.#guests.set(id, { client, seenMs: performance.now() });
     this.#reach.set(key, records);
@@ -368,6 +380,8 @@ export class ManagerBridges implements AsyncDisposable {
     const manager = origin.slice(origin.lastIndexOf("-") + 1);
     let ttl = stamp?.ttl ?? this.#hops;
     const drop = (reason: string) => from === undefined ? this.#drop(reason) : from.drop(reason);
+    // Whatever the other side calls it: a bridge speaks frames, and nothing else.
+    if (!isFrames(address)) return drop("invalid");
     if (from !== undefined) {
       if (manager === me) return drop("loop");
       if (ttl === 0) return drop("ttl");

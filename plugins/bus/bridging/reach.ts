@@ -8,6 +8,13 @@
 import { matches } from "@patchbay/core";
 import type { ModuleView } from "../roster.ts";
 
+/** The most managers that one tells of, and that dial one. */
+export const MAX_MANAGERS = 64;
+/** Over so many patterns and it is simpler to carry all frames: each is compared with each. */
+export const MAX_PATTERNS = 512;
+/** All frames. */
+const ALL = "frame/**";
+
 /** One manager, as another one tells of it. */
 export interface ManagerRecord {
   /** The id of its bay. */
@@ -87,14 +94,16 @@ export class Reach {
   }
 
   /**
-   * What is told over a bridge: this manager, and those that are not nearest over that very bridge.
+   * What is told over a bridge: this manager, and those that are not nearest over that very bridge;
+   * of too many the nearest, as a neighbour takes no longer table.
    *
    * @param bridge The bridge.
    * @param own This manager.
    */
   tell(bridge: string, own: ManagerRecord): ManagerRecord[] {
     const others = [...this.routes.values()].filter(({ via }) => via !== bridge);
-    return [own, ...others.map(({ record }) => record)];
+    const records = others.map(({ record }) => record).sort((one, other) => one.hops - other.hops);
+    return [own, ...records.slice(0, MAX_MANAGERS - 1)];
   }
 
   /**
@@ -143,12 +152,13 @@ export class Reach {
 }
 
 /**
- * Patterns without those that another one of them holds.
+ * Patterns without those that another one of them holds; all frames, where there are too many.
  *
  * @param patterns Addresses and patterns of frames: `frame/x`, `frame/*`.
  */
 export function widest(patterns: Iterable<string>): Set<string> {
   const all = [...new Set(patterns)];
+  if (all.length > MAX_PATTERNS) return new Set([ALL]);
   return new Set(
     all.filter((one) =>
       !all.some((other) => other !== one && !one.includes("*") && matches(other, one))

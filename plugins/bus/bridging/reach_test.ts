@@ -103,3 +103,19 @@ Deno.test("reach: a pattern stands for what it holds", () => {
   assert.deepEqual([...widest(["frame/a", "frame/*", "frame/b"])], ["frame/*"]);
   assert.deepEqual([...widest(["frame/a", "frame/b", "frame/a"])], ["frame/a", "frame/b"]);
 });
+
+Deno.test("reach: of too many managers the nearest are told, and of too many patterns all frames are carried", () => {
+  const reach = new Reach("me", 8);
+  for (let n = 0; n < 4; n++) {
+    const far = Array.from({ length: 63 }, (_, i) => record(`${n}-${i}`, 3 - n));
+    reach.set(`bridge${n}`, [record(`next${n}`), ...far]);
+  }
+  const own = record("me");
+  const hops = reach.tell("another", own).map((each) => each.hops);
+  assert.equal(hops.length, 64);
+  assert.deepEqual(hops.slice(0, 5), [0, 1, 1, 1, 1]);
+  assert.equal(Math.max(...hops), 1);
+  const patterns = Array.from({ length: 513 }, (_, n) => `frame/x${n}`);
+  assert.deepEqual([...widest(patterns)], ["frame/**"]);
+  assert.equal(widest(patterns.slice(1)).size, 512);
+});
