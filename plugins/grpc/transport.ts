@@ -374,6 +374,9 @@ export class GrpcTransport implements Transport<GrpcExtras>, JobHost {
 
   async #listen(): Promise<Site> {
     const { context, config, bodies, place } = this.#parts;
+    if (this.#closing !== undefined) {
+      throw new PatchbayError("closed", "the bay was closed", { retryable: false });
+    }
     const site = this.#site ??= new Site({ context, config, bodies, place: place() });
     const url = await site.listen();
     const { directory, name } = context;
