@@ -221,6 +221,38 @@ Deno.test("faults: a deadline of a month is one that does not come", async () =>
   await arm.close();
 });
 
+Deno.test("faults: headers that are too large are refused before they cost others their calls", async () => {
+  const arm = await openBay("arm", { listen: { port: 0 } });
+  const begun = Promise.withResolvers<void>();
+  const go = Promise.withResolvers<void>();
+  await arm.serve("arm/slow", async (value) => {
+    begun.resolve();
+    await go.promise;
+    return value;
+  });
+  await arm.serve("arm/length", (_, { headers }) => headers.x.length);
+  await arm.perform("arm/work", (n) => n);
+  const desk = await openBay("desk", { peers: [arm.transport(grpc).url] });
+  const slow = desk.call("arm/slow", 1, { timeoutMs: 30_000 });
+  await begun.promise;
+  assert.equal(await desk.call("arm/length", 0, { headers: { x: "a".repeat(60_000) } }), 60_000);
+  for (const x of ["a".repeat(200_000), "é".repeat(30_000)]) {
+    const refusals = [
+      () => desk.call("arm/length", 0, { headers: { x } }),
+      () => desk.execute("arm/work", 0, { headers: { x } }).then((job) => job.result),
+    ];
+    for (const refusal of refusals) {
+      const error = await refusal().then(() => assert.fail("it is too large"), (e) => e);
+      assert.equal(error.code, "too_large", error.message);
+      assert.equal(error.details.max, 65_536);
+    }
+  }
+  go.resolve();
+  assert.equal(await slow, 1);
+  await desk.close();
+  await arm.close();
+});
+
 Deno.test("grpc: whatever goes to one place goes over one connection", async () => {
   await using arm = await openBay("arm", { listen: { port: 0 } });
   await arm.serve("arm/echo", (value) => value);
