@@ -80,6 +80,7 @@ export * from "./statistics.ts";
 export * from "./telemetry.ts";
 export * from "./timer_wheel.ts";
 export * from "./values.ts";
+export * from "./whereabouts.ts";
 export * from "./link.ts";
 export * from "./link_plugin.ts";
 export { directoryTransport } from "./topology/directory_transport.ts";

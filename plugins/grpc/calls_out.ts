@@ -215,8 +215,7 @@ export class CallWay implements CallPort {
   #send(sent: Sent): void {
     const { statistics } = this.#host;
     const { call, message } = sent;
-    const left = call.remainingMs;
-    const deadline = left === Infinity ? Infinity : deadlineAfter(left);
+    const deadline = deadlineAfter(call.remainingMs);
     try {
       const raw = sent.raw = this.#host.channelTo(sent.urls[0]).call(`${PATH}Call`, deadline);
       raw.start(sent.metadata, sent);

@@ -51,14 +51,17 @@ const same = (bytes: Buffer): Buffer => bytes;
 /** The window of a connection and of each stream: enough for a large message not to wait. */
 const WINDOW_BYTES = 4 * 1024 * 1024;
 
+/** The longest deadline that is told: grpc-js's server has timers of 31 bits, and no more. */
+const MAX_DEADLINE_MS = 2 ** 31 - 60_000;
+
 /**
  * A deadline as grpc-js takes it: on a clock of whole milliseconds, and so never too early. The
- * caller's own timer goes first.
+ * caller's own timer goes first. More than 24 days are told as for ever.
  *
- * @param leftMs How long is left, in milliseconds.
+ * @param leftMs How long is left, in milliseconds; `Infinity`: for ever.
  */
 export function deadlineAfter(leftMs: number): number {
-  return Date.now() + Math.ceil(leftMs) + 1;
+  return leftMs > MAX_DEADLINE_MS ? Infinity : Date.now() + Math.ceil(leftMs) + 1;
 }
 
 /** One channel, to one place or to several that are equals. */

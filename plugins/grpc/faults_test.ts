@@ -187,6 +187,72 @@ Deno.test("faults: a bay that has closed is no trouble of those that knew it", a
   await Deno.remove(parent, { recursive: true });
 });
 
+Deno.test("faults: nothing is served after the bay has closed, nor left of one that never served", async () => {
+  const proto = parseProto(`syntax = "proto3"; package t; message M { int32 n = 1; }
+    service S { rpc Do(M) returns (M); }`);
+  const folder = await Deno.makeTempDir({ prefix: "pb-" });
+  const path = openRuntimeDir({ path: `${folder}/run` });
+  for (const early of [true, false]) {
+    const arm = await Patchbay.open({
+      module: "arm",
+      plugins: [grpc],
+      directory: (identity) => HostDirectory.open(identity, { path }),
+    });
+    const extras = arm.transport(grpc);
+    if (early) await arm.serve("arm/echo", (value) => value);
+    await arm.close();
+    const error = await extras.serveService({ proto, handlers: {} })
+      .then(() => assert.fail("it is closed"), (e) => e);
+    assert.equal(error.code, "closed");
+    assert.throws(() => Deno.lstatSync(`${path}/arm.grpc.sock`), Deno.errors.NotFound);
+  }
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("faults: a deadline of a month is one that does not come", async () => {
+  const arm = await openBay("arm", { listen: { port: 0 } });
+  await arm.serve("arm/echo", async (value) => {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    return value;
+  });
+  const desk = await openBay("desk", { peers: [arm.transport(grpc).url] });
+  assert.equal(await desk.call("arm/echo", 1, { timeoutMs: 30 * 86_400_000 }), 1);
+  await desk.close();
+  await arm.close();
+});
+
+Deno.test("faults: headers that are too large are refused before they cost others their calls", async () => {
+  const arm = await openBay("arm", { listen: { port: 0 } });
+  const begun = Promise.withResolvers<void>();
+  const go = Promise.withResolvers<void>();
+  await arm.serve("arm/slow", async (value) => {
+    begun.resolve();
+    await go.promise;
+    return value;
+  });
+  await arm.serve("arm/length", (_, { headers }) => headers.x.length);
+  await arm.perform("arm/work", (n) => n);
+  const desk = await openBay("desk", { peers: [arm.transport(grpc).url] });
+  const slow = desk.call("arm/slow", 1, { timeoutMs: 30_000 });
+  await begun.promise;
+  assert.equal(await desk.call("arm/length", 0, { headers: { x: "a".repeat(60_000) } }), 60_000);
+  for (const x of ["a".repeat(200_000), "é".repeat(30_000)]) {
+    const refusals = [
+      () => desk.call("arm/length", 0, { headers: { x } }),
+      () => desk.execute("arm/work", 0, { headers: { x } }).then((job) => job.result),
+    ];
+    for (const refusal of refusals) {
+      const error = await refusal().then(() => assert.fail("it is too large"), (e) => e);
+      assert.equal(error.code, "too_large", error.message);
+      assert.equal(error.details.max, 65_536);
+    }
+  }
+  go.resolve();
+  assert.equal(await slow, 1);
+  await desk.close();
+  await arm.close();
+});
+
 Deno.test("grpc: whatever goes to one place goes over one connection", async () => {
   await using arm = await openBay("arm", { listen: { port: 0 } });
   await arm.serve("arm/echo", (value) => value);

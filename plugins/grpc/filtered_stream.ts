@@ -8,6 +8,7 @@
 import { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
+import { setImmediate } from "node:timers";
 import { FrameFilter, type Goaway, NoHttp2 } from "./frame_filter.ts";
 
 /** Reads of a Deno connection, in bytes: what the largest frame needs, with its header. */
@@ -31,6 +32,8 @@ const REFUSAL = Buffer.from(
     "connection: close\r\n\r\nthis is a gRPC server: it speaks HTTP/2 and no other version\n",
   "latin1",
 );
+
+type Written = (error?: Error | null) => void;
 
 /** What all of them have. */
 abstract class FilteredStream extends Duplex {
@@ -71,6 +74,20 @@ abstract class FilteredStream extends Duplex {
       this.#greeting = undefined;
     }
     return wanted;
+  }
+
+  /**
+   * Takes what is to be sent. `node:http2` writes each answer and each trailer by itself: what comes
+   * in one turn of the event loop goes out at once, with one system call.
+   */
+  override write(chunk: Buffer, encoding?: BufferEncoding | Written, done?: Written): boolean {
+    if (this.writableCorked === 0) {
+      this.cork();
+      setImmediate(() => this.uncork());
+    }
+    return typeof encoding === "function"
+      ? super.write(chunk, encoding)
+      : super.write(chunk, encoding as BufferEncoding, done);
   }
 
   // What `node:http2` asks of a socket.

@@ -178,6 +178,36 @@ Deno.test("hostile: who ends a stream without a word is told that something is m
   }
 });
 
+Deno.test("authorize: what one connection asks for makes nobody else be asked again", async () => {
+  const asked: string[] = [];
+  await using arm = await Patchbay.open({
+    module: "arm",
+    plugins: [grpc],
+    config: { grpc: { listen: { port: 0 } } },
+    authorize: (peer, _verb, address) => {
+      asked.push(`${peer.module} ${address}`);
+      return true;
+    },
+  });
+  await arm.serve("arm/echo", (value) => value);
+  const { url } = arm.transport(grpc);
+  await using desk = await Patchbay.open({
+    module: "desk",
+    plugins: [grpc],
+    config: { grpc: { peers: [url] } },
+  });
+  assert.equal(await desk.call("arm/echo", 1), 1);
+  using other = await RawClient.connect(Number(url.split(":").at(-1)));
+  for (let n = 0; n < 4100; n++) {
+    const [stream, begin] = other.begin(`${PATH}Listen`);
+    const request = messages().listenRequest.encode({ pattern: `arm/t${n}` });
+    await other.write(begin, other.message(stream, request, false));
+  }
+  await until("all are asked for", () => asked.length === 4101);
+  assert.equal(await desk.call("arm/echo", 2), 2);
+  assert.equal(asked.filter((one) => one === "desk arm/echo").length, 1);
+});
+
 Deno.test("tokens: a stranger's stream is ended at once, also if it never says anything", async () => {
   await using arm = await Patchbay.open({
     module: "arm",

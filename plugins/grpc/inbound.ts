@@ -71,7 +71,6 @@ export function nothingSaid(what: string): PatchbayError {
 /** What was decided, by connection, verb and address: a verdict is asked for once. */
 export class Verdicts {
   readonly #desk: Pick<Desk, "context" | "server">;
-  readonly #known = new Map<string, Promise<boolean>>();
 
   /** @param desk What answers share. */
   constructor(desk: Pick<Desk, "context" | "server">) {
@@ -92,15 +91,14 @@ export class Verdicts {
     const { authorize } = this.#desk.context;
     if (authorize === undefined) return;
     const peer = peerOf(call, this.#desk);
-    const key = JSON.stringify([call.getPeer(), peer.module, peer.identity, verb, address]);
-    let verdict = this.#known.get(key);
+    const { verdicts } = this.#desk.server.visitorOf(call);
+    const key = JSON.stringify([peer.module, peer.identity, verb, address]);
+    let verdict = verdicts.get(key);
     if (verdict === undefined) {
-      if (this.#known.size >= MAX_VERDICTS) {
-        this.#known.delete(this.#known.keys().next().value ?? "");
-      }
+      if (verdicts.size >= MAX_VERDICTS) verdicts.delete(verdicts.keys().next().value ?? "");
       verdict = (async () => await authorize(peer, verb, address))();
-      this.#known.set(key, verdict);
-      verdict.catch(() => this.#known.delete(key));
+      verdicts.set(key, verdict);
+      verdict.catch(() => verdicts.delete(key));
     }
     let may = false;
     try {
@@ -114,5 +112,5 @@ export class Verdicts {
   }
 }
 
-/** How many verdicts are remembered. */
+/** How many verdicts are remembered of one connection. */
 const MAX_VERDICTS = 4096;

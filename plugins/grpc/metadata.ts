@@ -40,6 +40,11 @@ const NAME = /^[0-9a-z_.-]+$/;
 const PLAIN = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/;
 const BINARY = "-bin";
 
+/** The most bytes of the user's headers: a connection whose headers are too large is cut as a whole. */
+const MAX_HEADERS_BYTES = 64 * 1024;
+/** What each header counts besides its name and value: RFC 9113 §6.5.2. */
+const ROUND_HEADER_BYTES = 32;
+
 /** Whether a secret can be sent as `authorization: Bearer …`. */
 export function isToken(secret: unknown): secret is string {
   return typeof secret === "string" && PLAIN.test(secret);
@@ -54,9 +59,11 @@ function reserved(name: string): boolean {
  *
  * @param headers The user's.
  * @param metadata What to add them to.
- * @throws {PatchbayError} `invalid`: a name that gRPC does not allow, or that is not the user's.
+ * @throws {PatchbayError} `invalid`: a name that gRPC does not allow, or that is not the user's;
+ * `too_large`.
  */
 export function addHeaders(headers: Headers, metadata: Metadata): void {
+  let size = 0;
   for (const [name, value] of Object.entries(headers)) {
     const key = name.toLowerCase();
     if (!NAME.test(key) || reserved(key)) {
@@ -65,8 +72,23 @@ export function addHeaders(headers: Headers, metadata: Metadata): void {
         remedy: "use letters, digits, `-`, `_`, `.`, and none that gRPC or Patchbay sets",
       });
     }
-    if (PLAIN.test(value) && !key.endsWith(BINARY)) metadata.set(key, value);
-    else metadata.set(key + BINARY, Buffer.from(value, "utf8"));
+    size += key.length + ROUND_HEADER_BYTES;
+    if (PLAIN.test(value) && !key.endsWith(BINARY)) {
+      metadata.set(key, value);
+      size += value.length;
+    } else {
+      const bytes = Buffer.from(value, "utf8");
+      metadata.set(key + BINARY, bytes);
+      // It goes as Base64.
+      size += BINARY.length + Math.ceil(bytes.length / 3) * 4;
+    }
+  }
+  const max = MAX_HEADERS_BYTES;
+  if (size > max) {
+    throw new PatchbayError("too_large", `the headers have ${size} bytes, the limit is ${max}`, {
+      details: { size, max },
+      remedy: "send it as the value",
+    });
   }
 }
 

@@ -158,10 +158,11 @@ Deno.test({
     const ended = silent.map((one) => one.read(new Uint8Array(1)).then(() => {}, () => {}));
     // The server takes them as they come: two stay.
     await Promise.all(ended.slice(2));
-    assert.deepEqual(reported.map(({ code }) => code), ["overloaded"]);
+    assert.equal(reported.filter(({ code }) => code === "overloaded").length, 1);
+    const told = reported.length;
     await arm.close();
     // Nobody hears of the bay's own end as of a stranger's fault.
-    assert.equal(reported.length, 1);
+    assert.equal(reported.length, told);
     await Promise.all(ended);
     for (const one of silent) one.close();
   },

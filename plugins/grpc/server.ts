@@ -69,6 +69,8 @@ export interface Visitor {
   readonly identity: string | undefined;
   /** What it has not read yet. */
   readonly unread: Unread;
+  /** What it was found to be allowed or not, while it is there. */
+  readonly verdicts: Map<string, Promise<boolean>>;
 }
 
 /** What every call can say of its connection. */
@@ -250,7 +252,7 @@ export class GrpcServer {
             onGoaway() {},
           }),
           peer,
-          { local: true, identity: undefined, unread: { bytes: 0 } },
+          visitor(true),
         );
       },
       onError: (error) => this.#settings.onError(PatchbayError.fromThrown(error)),
@@ -288,7 +290,7 @@ export class GrpcServer {
           onGoaway() {},
         }),
         peer,
-        { local: isLoopback(remoteAddress), identity, unread: { bytes: 0 } },
+        visitor(isLoopback(remoteAddress), identity),
       );
     });
     // A handshake that fails is the client's trouble, but somebody may look for it here.
@@ -349,9 +351,14 @@ export class GrpcServer {
   }
 }
 
+/** Somebody of whom nothing is known yet but where, and perhaps who, he is. */
+function visitor(local: boolean, identity?: string): Visitor {
+  return { local, identity, unread: { bytes: 0 }, verdicts: new Map() };
+}
+
 /** Whose connection has ended already. */
 function unknown(): Visitor {
-  return { local: false, identity: undefined, unread: { bytes: 0 } };
+  return visitor(false);
 }
 
 function unauthenticated(): PatchbayError {

@@ -238,7 +238,7 @@ export class ServiceClient<Service extends ServiceShape<Service> = AnyService>
   }
 
   #deadline({ timeoutMs = this.#options.timeoutMs ?? DEFAULT_TIMEOUT_MS }: MethodOptions): number {
-    return timeoutMs === Infinity ? Infinity : deadlineAfter(timeoutMs);
+    return deadlineAfter(timeoutMs);
   }
 
   #unary(method: ProtoMethod, request: unknown, options: MethodOptions): Promise<unknown> {

@@ -113,6 +113,8 @@ export function serveMethods(
 /** What calls of both kinds have. */
 abstract class MethodCall implements MethodContext, Entrant {
   gone = false;
+  /** Whether all has been said: what grpc-js calls cancelled from now on is the call's own end. */
+  protected over = false;
   readonly peer: Peer;
   protected readonly protoMethod: ProtoMethod;
   protected readonly handler: MethodHandler;
@@ -167,7 +169,7 @@ abstract class MethodCall implements MethodContext, Entrant {
 
   /** The caller has gone. */
   protected left(): void {
-    if (this.gone) return;
+    if (this.gone || this.over) return;
     this.gone = true;
     this.#abort.abort(new DOMException("the caller has gone", "AbortError"));
   }
@@ -181,7 +183,9 @@ abstract class MethodCall implements MethodContext, Entrant {
   protected refuse(error: unknown): void {
     const known = PatchbayError.fromThrown(error);
     this.desk.countError(known.code);
-    if (!this.gone) this.fail(known, chosenStatus(known));
+    if (this.gone) return;
+    this.over = true;
+    this.fail(known, chosenStatus(known));
   }
 
   protected abstract run(): Promise<void>;
@@ -221,6 +225,7 @@ class UnaryCall extends MethodCall {
     if (this.gone) return;
     const bytes = response.encode(answer, "response");
     countUntilGone(this.desk.server.unreadOf(this.#call), this.#call, bytes.length);
+    this.over = true;
     this.#done(null, bytes);
   }
 
@@ -260,6 +265,7 @@ class StreamCall extends MethodCall {
     const answer = await this.handler(request as never, this);
     if (!responseStream) {
       stream.write(response.encode(answer, "response"));
+      this.over = true;
       return void stream.end();
     }
     if (!isIterable(answer)) {
@@ -271,7 +277,9 @@ class StreamCall extends MethodCall {
       if (this.gone) return;
       if (!stream.write(response.encode(one, "response"))) await this.#drained();
     }
-    if (!this.gone) stream.end();
+    if (this.gone) return;
+    this.over = true;
+    stream.end();
   }
 
   protected override fail(error: PatchbayError, code: status | undefined): void {

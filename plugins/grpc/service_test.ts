@@ -315,3 +315,43 @@ Deno.test("service: whoever makes the requests of a stream is told when no more 
   await aborted.returned;
   await refused(client.callMethod("First", { n: 1 }), "invalid", /takes a stream/);
 });
+
+Deno.test("service: the signal of a call that was answered says nothing of a caller who has gone", async () => {
+  await using there = await place();
+  const proto = parseProto(`syntax = "proto3"; package t; message M { int32 n = 1; }
+    service S { rpc One(M) returns (M); rpc Many(M) returns (stream M); rpc Sum(stream M) returns (M);
+      rpc Fail(M) returns (M); }`);
+  const signals: AbortSignal[] = [];
+  await there.bay.transport(grpc).serveService({
+    proto,
+    handlers: {
+      One(_: unknown, { signal }: MethodContext) {
+        signals.push(signal);
+        return {};
+      },
+      async *Many(_: unknown, { signal }: MethodContext) {
+        signals.push(signal);
+        yield await Promise.resolve({});
+      },
+      async Sum(requests: AsyncIterable<unknown>, { signal }: MethodContext) {
+        signals.push(signal);
+        return { n: (await Array.fromAsync(requests)).length };
+      },
+      Fail(_: unknown, { signal }: MethodContext) {
+        signals.push(signal);
+        throw new Error("no");
+      },
+    },
+  });
+  const target = there.bay.transport(grpc).url;
+  await using client = await ServiceClient.connect({ proto, target });
+  for (let round = 0; round < 3; round++) {
+    await client.callMethod("One", {});
+    for await (const _ of client.streamMethod("Many", {}));
+    assert.deepEqual(await client.callMethod("Sum", [{}, {}]), { n: 2 });
+    await refused(client.callMethod("Fail", {}), "remote", /no/);
+  }
+  assert.equal(signals.length, 12);
+  // Those of the last round may still be at their end.
+  assert.deepEqual(signals.slice(0, 8).filter(({ aborted }) => aborted), []);
+});

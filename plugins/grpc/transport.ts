@@ -16,6 +16,7 @@ import {
   type ListenerEndpoint,
   PatchbayError,
   type Pattern,
+  type ReachableBay,
   type Registration,
   type SpeakerEndpoint,
   type SpeakerPort,
@@ -23,6 +24,7 @@ import {
   type TransportContext,
   type TransportStatistics,
   type Watching,
+  Whereabouts,
 } from "@patchbay/core";
 import type { Bodies } from "./bodies.ts";
 import { CallWay } from "./calls_out.ts";
@@ -31,10 +33,10 @@ import type { GrpcConfig } from "./config.ts";
 import { type JobHost, JobWay } from "./jobs_out.ts";
 import { Listening, type Patience } from "./listening.ts";
 import { loadProto, type ProtoFile } from "./proto_file.ts";
+import { RemoteBay } from "./remote_bay.ts";
 import { ROUND_VALUE_BYTES, Site } from "./site.ts";
 import type { Place } from "./server.ts";
 import type { MethodHandlers } from "./service_in.ts";
-import { type Bay, Whereabouts } from "./whereabouts.ts";
 
 /** What only grpc has. */
 export interface GrpcExtras {
@@ -95,7 +97,7 @@ export class GrpcTransport implements Transport<GrpcExtras>, JobHost {
   readonly extras: GrpcExtras;
   readonly #parts: TransportParts;
   readonly #context: TransportContext;
-  readonly #whereabouts: Whereabouts;
+  readonly #whereabouts: Whereabouts<RemoteBay>;
   readonly #channels = new Map<string, Channel>();
   readonly #leaving = new Set<Promise<void>>();
   readonly #calls = new Set<CallWay>();
@@ -134,7 +136,7 @@ export class GrpcTransport implements Transport<GrpcExtras>, JobHost {
         return registration((await this.#listen()).serveService(file, service, handlers));
       },
     };
-    this.#whereabouts = new Whereabouts(context, config.peers, this, () => this.#moved());
+    this.#whereabouts = new Whereabouts(context, () => this.#moved());
   }
 
   /** As {@link Transport.health}. */
@@ -153,7 +155,7 @@ export class GrpcTransport implements Transport<GrpcExtras>, JobHost {
     await this.#whereabouts.refresh();
     const known = this.#whereabouts.holders(pattern, address);
     if (known.length > 0) return found(known);
-    const [silent] = this.#whereabouts.silent;
+    const silent = this.#whereabouts.peers.find(({ present }) => present === undefined);
     if (silent !== undefined) {
       return {
         found: false,
@@ -238,7 +240,7 @@ export class GrpcTransport implements Transport<GrpcExtras>, JobHost {
   /** As {@link Transport.close}. */
   close(): Promise<void> {
     return this.#closing ??= (async () => {
-      this.#whereabouts.close();
+      await this.#whereabouts.close();
       for (const way of this.#calls) way.end();
       for (const way of this.#jobs) way.close();
       const listenings = [...this.#listenings];
@@ -256,7 +258,9 @@ export class GrpcTransport implements Transport<GrpcExtras>, JobHost {
   /** Begins to listen, if it is told where. */
   async open(): Promise<void> {
     if (this.#parts.config.listen !== undefined) await this.#listen();
-    this.#whereabouts.open();
+    for (const url of this.#parts.config.peers) {
+      this.#whereabouts.peers.push(new RemoteBay(url, this, () => this.#moved()));
+    }
   }
 
   // ----- for ways -----
@@ -370,6 +374,9 @@ export class GrpcTransport implements Transport<GrpcExtras>, JobHost {
 
   async #listen(): Promise<Site> {
     const { context, config, bodies, place } = this.#parts;
+    if (this.#closing !== undefined) {
+      throw new PatchbayError("closed", "the bay was closed", { retryable: false });
+    }
     const site = this.#site ??= new Site({ context, config, bodies, place: place() });
     const url = await site.listen();
     const { directory, name } = context;
@@ -401,7 +408,7 @@ function registration(remove: () => void): Registration {
   };
 }
 
-function found(bays: readonly Bay[]): Finding {
+function found(bays: readonly ReachableBay[]): Finding {
   const detail = bays.map(({ instance, url }) => `${instance} at ${url}`);
   return { found: true, detail: detail.join(", ") };
 }

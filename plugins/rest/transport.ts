@@ -17,12 +17,14 @@ import {
   type NativeNames,
   PatchbayError,
   type Pattern,
+  type ReachableBay,
   type Registration,
   type SpeakerEndpoint,
   type SpeakerPort,
   type Transport,
   type TransportContext,
   type TransportStatistics,
+  Whereabouts,
 } from "@patchbay/core";
 import type { Bodies } from "./bodies.ts";
 import { CallWay } from "./calls.ts";
@@ -32,8 +34,8 @@ import { Host, type HostOptions } from "./host.ts";
 import { type JobHost, JobWay } from "./jobs_out.ts";
 import { Listening, type ReadingOptions } from "./listening.ts";
 import { nameOf } from "./names.ts";
+import { RemoteBay } from "./remote_bay.ts";
 import type { Site } from "./site.ts";
-import { type Bay, Whereabouts } from "./whereabouts.ts";
 
 /** What only rest has. */
 export interface RestExtras {
@@ -74,7 +76,7 @@ export class RestTransport implements Transport<RestExtras>, JobHost {
   readonly #parts: TransportParts;
   readonly #context: TransportContext;
   readonly #config: RestConfig;
-  readonly #whereabouts: Whereabouts;
+  readonly #whereabouts: Whereabouts<RemoteBay>;
   readonly #hosts = new Map<string, Host>();
   readonly #calls = new Set<CallWay>();
   readonly #jobs = new Set<JobWay>();
@@ -111,7 +113,7 @@ export class RestTransport implements Transport<RestExtras>, JobHost {
     };
     // A bay that is asked whether all is well says what it cannot describe.
     context.statistics.askNotes = () => untypedNote(site()?.untyped ?? []);
-    this.#whereabouts = new Whereabouts(context, config, this, () => this.#moved());
+    this.#whereabouts = new Whereabouts(context, () => this.#moved());
   }
 
   /** As {@link Transport.health}. */
@@ -225,7 +227,9 @@ export class RestTransport implements Transport<RestExtras>, JobHost {
   /** Begins to listen, if it is told where. */
   async open(): Promise<void> {
     if (this.#config.listen !== undefined) await this.#listen();
-    this.#whereabouts.open();
+    for (const url of this.#config.peers) {
+      this.#whereabouts.peers.push(new RemoteBay(url, this, () => this.#moved()));
+    }
   }
 
   // ----- for ways -----
@@ -241,10 +245,10 @@ export class RestTransport implements Transport<RestExtras>, JobHost {
   }
 
   /** As {@link JobHost.hostLost}. */
-  hostLost(host: Host): void {
+  hostLost(): void {
     if (this.#closing !== undefined) return;
     this.#context.routesChanged();
-    this.#whereabouts.lost(host.base);
+    this.#whereabouts.lost();
   }
 
   /** As {@link JobHost.report}. */
@@ -355,7 +359,7 @@ function registration(remove: () => void): Registration {
   };
 }
 
-function found(bays: readonly Bay[]): Finding {
+function found(bays: readonly ReachableBay[]): Finding {
   const detail = bays.map(({ instance, url }) => `${instance} at ${url}`);
   return { found: true, detail: detail.join(", ") };
 }
