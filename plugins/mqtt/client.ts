@@ -7,7 +7,7 @@
 
 import type { Buffer } from "node:buffer";
 import mqtt, { type IClientOptions, type MqttClient } from "npm:mqtt@5.16.0";
-import { PatchbayError } from "@patchbay/core";
+import { readTls } from "@patchbay/core";
 import { isSecure, type ResolvedConfig, whereOf, type Will } from "./config.ts";
 
 /** Who a client is to the broker. */
@@ -21,41 +21,15 @@ export interface ClientIdentity {
 }
 
 /**
- * What TLS needs; nothing where the connection is not encrypted. Warns if nothing is verified.
+ * What TLS needs; nothing where the connection is not encrypted.
  *
  * @param config The configuration.
  * @throws {PatchbayError} `unavailable`: a file cannot be read.
  */
-export async function readTls(config: ResolvedConfig): Promise<IClientOptions> {
+export async function tlsOptions(config: ResolvedConfig): Promise<IClientOptions> {
   if (!isSecure(config)) return {};
-  const { insecureSkipTlsVerification } = config;
-  if (insecureSkipTlsVerification) {
-    console.warn(
-      `patchbay: mqtt: the certificate of ${whereOf(config)} is not verified ` +
-        "(config.mqtt.insecureSkipTlsVerification): whoever is between can read and change all",
-    );
-  }
-  const tls = {
-    ca: await pem(config.ca, "ca"),
-    cert: await pem(config.cert, "cert"),
-    key: await pem(config.key, "key"),
-    rejectUnauthorized: !insecureSkipTlsVerification,
-    ...(config.serverName === undefined ? {} : { servername: config.serverName }),
-  };
+  const tls = await readTls("mqtt", whereOf(config), config);
   return config.protocol === "wss" ? { wsOptions: tls } : tls;
-}
-
-async function pem(text: string | undefined, what: string): Promise<string | undefined> {
-  if (text === undefined || text.includes("-----BEGIN")) return text;
-  try {
-    return await Deno.readTextFile(text);
-  } catch (error) {
-    throw new PatchbayError("unavailable", `config.mqtt.${what}: ${(error as Error).message}`, {
-      retryable: false,
-      remedy: "give a file that can be read, or the PEM text itself",
-      cause: error,
-    });
-  }
 }
 
 /**
@@ -63,7 +37,7 @@ async function pem(text: string | undefined, what: string): Promise<string | und
  *
  * @param config The configuration.
  * @param version Which version of MQTT: 4 is 3.1.1.
- * @param tls What {@link readTls} gave.
+ * @param tls What {@link tlsOptions} gave.
  * @param identity Who it is.
  */
 export function makeClient(

@@ -10,7 +10,7 @@ import type { Socket } from "node:net";
 import type { IClientOptions, MqttClient } from "npm:mqtt@5.16.0";
 import { type Health, PatchbayError, type TransportContext } from "@patchbay/core";
 import { Acks } from "./acks.ts";
-import { type ClientIdentity, eraseSession, makeClient, readTls } from "./client.ts";
+import { type ClientIdentity, eraseSession, makeClient, tlsOptions } from "./client.ts";
 import { type QoS, type ResolvedConfig, whereOf } from "./config.ts";
 import { EmbeddedBroker } from "./embedded.ts";
 import { reasonCode, translate, unreachable, wantsOtherVersion } from "./errors.ts";
@@ -142,7 +142,7 @@ export class Connection {
    */
   async open(): Promise<void> {
     const config = this.#config;
-    const tls = await readTls(config);
+    const tls = await tlsOptions(config);
     await this.#host();
     const versions: (4 | 5)[] = config.version === "5"
       ? [5]
