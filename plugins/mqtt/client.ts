@@ -5,10 +5,14 @@
  * @module
  */
 
-import type { Buffer } from "node:buffer";
+import { Buffer } from "node:buffer";
+import { Socket } from "node:net";
 import mqtt, { type IClientOptions, type MqttClient } from "npm:mqtt@5.16.0";
 import { readTls } from "@patchbay/core";
 import { isSecure, type ResolvedConfig, whereOf, type Will } from "./config.ts";
+
+/** What is written in one turn is put together up to so many bytes. */
+const MAX_TOGETHER = 65_536;
 
 /** Who a client is to the broker. */
 export interface ClientIdentity {
@@ -46,7 +50,8 @@ export function makeClient(
   tls: IClientOptions,
   { clientId, persistent, will }: ClientIdentity,
 ): MqttClient {
-  return mqtt.connect({
+  const pings = new PingTimer();
+  const client = mqtt.connect({
     ...tls,
     protocol: config.protocol,
     host: config.host,
@@ -65,7 +70,9 @@ export function makeClient(
     resubscribe: false,
     manualConnect: true,
     queueQoSZero: false,
-    timerVariant: "native",
+    timerVariant: pings,
+    // Several times for each packet; without it, that somebody might debug is asked each time.
+    log: () => {},
     ...(will === undefined ? {} : {
       will: {
         topic: will.topic,
@@ -78,6 +85,71 @@ export function makeClient(
       ? { properties: { sessionExpiryInterval: Math.ceil(config.sessionMs / 1000) } }
       : {}),
   });
+  client.on("close", () => pings.stop());
+  return client;
+}
+
+/**
+ * Makes the socket of a client quick, after each `connect()`.
+ *
+ * @param client The client.
+ */
+export function tuneSocket({ stream }: MqttClient): void {
+  if (!(stream instanceof Socket)) return;
+  // Small messages would wait for the other side to confirm the ones before.
+  stream.setNoDelay(true);
+  // MQTT.js writes a packet in many small pieces, and Deno hands on each by itself.
+  const inPieces = stream._writev?.bind(stream);
+  stream._writev = (pieces, done) => {
+    const all = pieces.map(({ chunk, encoding }) =>
+      typeof chunk === "string" ? Buffer.from(chunk, encoding) : chunk as Buffer
+    );
+    const bytes = all.reduce((sum, { length }) => sum + length, 0);
+    if (bytes > MAX_TOGETHER && inPieces !== undefined) return inPieces(pieces, done);
+    stream._write(Buffer.concat(all, bytes), "buffer" as BufferEncoding, done);
+  };
+}
+
+/**
+ * The one interval of a client, for its signs of life. MQTT.js sets it anew with each packet, which
+ * here only notes the time.
+ */
+class PingTimer {
+  #tick: (() => void) | undefined;
+  #everyMs = 0;
+  #sinceMs = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  set = (tick: () => void, everyMs: number): number => {
+    this.#tick = tick;
+    this.#sinceMs = performance.now();
+    // A timer that is late would be too late for a shorter interval.
+    if (everyMs !== this.#everyMs) this.stop();
+    this.#everyMs = everyMs;
+    this.#timer ??= setTimeout(this.#look, everyMs);
+    return 1;
+  };
+
+  clear = (): void => {
+    this.#tick = undefined;
+  };
+
+  /** The connection is closed. */
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  readonly #look = (): void => {
+    this.#timer = undefined;
+    if (this.#tick === undefined) return;
+    const leftMs = this.#sinceMs + this.#everyMs - performance.now();
+    if (leftMs <= 0) {
+      this.#sinceMs += this.#everyMs;
+      this.#timer = setTimeout(this.#look, this.#everyMs);
+      this.#tick();
+    } else this.#timer = setTimeout(this.#look, leftMs);
+  };
 }
 
 /**
