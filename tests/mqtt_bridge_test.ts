@@ -45,6 +45,14 @@ for (const version of ["5", "3.1.1"] as const) {
             config,
           }),
         );
+      // What is no address is no offer, and harms nobody.
+      const nonsense = {
+        module: "?",
+        serves: { "": "shared", "A B": "each" },
+        speaks: ["**", "a//b"],
+      };
+      const note = ["-r", "-q", "1", "-t", "patchbay/bay/nonsense", "-m", JSON.stringify(nonsense)];
+      await broker.run("mosquitto_pub", note);
       await bay("hub", { websocket: { listen: { port } } });
       const gates = [
         await bay("gate-1", { mqtt: onMqtt, websocket: onHub }),

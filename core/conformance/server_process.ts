@@ -18,6 +18,8 @@ export class ServerProcess implements AsyncDisposable {
   #guard: Deno.ChildProcess | undefined;
 
   /**
+   * A server that does not run yet.
+   *
    * @param program What to run.
    * @param args Its arguments.
    * @param answers Whether it answers already.
