@@ -206,7 +206,7 @@ export class DerivedWorker {
     this.#adoptBytes();
     if (work !== undefined && after === undefined && waitMs > 0) {
       await work.wait(waitMs, context.signal);
-    }
+    } else work?.asked();
     return this.look(id, after);
   }
 
@@ -274,6 +274,7 @@ class Work extends TimerEntry implements JobSink {
   readonly #waits = new Set<Wait>();
   #decide!: () => void;
   #refuse!: (error: unknown) => void;
+  #accepted = false;
   #over = false;
 
   constructor(id: string, worker: DerivedWorker, timers: TransportContext["timers"]) {
@@ -289,8 +290,11 @@ class Work extends TimerEntry implements JobSink {
   }
 
   accepted(): void {
+    // Again with each look at the job.
+    if (this.#accepted) return;
+    this.#accepted = true;
     this.#decide();
-    this.#watch(false);
+    this.asked();
   }
 
   feedback(value: unknown, sequence: number): void {
@@ -325,6 +329,11 @@ class Work extends TimerEntry implements JobSink {
     signal.removeEventListener("abort", gone);
     this.#waits.delete(wait);
     this.#watch(signal.aborted);
+  }
+
+  /** The owner was there just now. */
+  asked(): void {
+    this.#watch(false);
   }
 
   /** The worker is taken off the wire. */

@@ -75,6 +75,7 @@ export * from "./ring.ts";
 export * from "./schema.ts";
 export { sameSecret } from "./secret.ts";
 export { SequenceWindow } from "./sequence_window.ts";
+export * from "./server_access.ts";
 export * from "./speaker.ts";
 export * from "./statistics.ts";
 export * from "./telemetry.ts";

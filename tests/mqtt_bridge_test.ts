@@ -45,6 +45,14 @@ for (const version of ["5", "3.1.1"] as const) {
             config,
           }),
         );
+      // What is no address is no offer, and harms nobody.
+      const nonsense = {
+        module: "?",
+        serves: { "": "shared", "A B": "each" },
+        speaks: ["**", "a//b"],
+      };
+      const note = ["-r", "-q", "1", "-t", "patchbay/bay/nonsense", "-m", JSON.stringify(nonsense)];
+      await broker.run("mosquitto_pub", note);
       await bay("hub", { websocket: { listen: { port } } });
       const gates = [
         await bay("gate-1", { mqtt: onMqtt, websocket: onHub }),
@@ -107,6 +115,21 @@ for (const version of ["5", "3.1.1"] as const) {
         addresses.find(({ address }) => address === "arm/move")?.state
       );
       assert.deepEqual(states.sort(), ["carried", "standby"]);
+
+      // A device that no note tells of is heard, too, and not only at first.
+      const seen: unknown[] = [];
+      await desk.listen("dev/temp", (value) => void seen.push(value));
+      const temp = ["-q", "1", "-t", "patchbay/shout/dev/temp", "-m"];
+      await until("the device to be heard", async () => {
+        await broker.run("mosquitto_pub", [...temp, "1"]);
+        return seen.length > 0;
+      });
+      // A bridge looks again after a second.
+      await new Promise((resolve) => setTimeout(resolve, 1500));
+      const there = await desk.offers("websocket", "dev/*");
+      assert.ok(there.length > 0, "its speaker stays");
+      await broker.run("mosquitto_pub", [...temp, "2"]);
+      await until("it to be heard again", () => seen.includes(2));
 
       await move.close();
       await until(

@@ -7,7 +7,8 @@ import assert from "node:assert/strict";
 import { open, PatchbayError } from "@patchbay/core";
 import redis from "@patchbay/redis";
 import websocket from "@patchbay/websocket";
-import { Broker, freePort, probeRedis } from "../plugins/redis/broker.ts";
+import { freePort } from "@patchbay/core/conformance";
+import { Broker, probeRedis } from "../plugins/redis/broker.ts";
 import { requireOrIgnore } from "./require.ts";
 
 const need = await requireOrIgnore("redis", probeRedis, "apt-get install redis-server redis-tools");

@@ -40,6 +40,8 @@ export class Direction {
   readonly #carriers = new Map<string, Carrier>();
   readonly #ears: Ear[] = [];
   #verdicts: ReadonlyMap<string, Verdict> = new Map();
+  /** Addresses that were heard from programs that say nothing of themselves, where a wire tells. */
+  readonly #strangers = new Set<string>();
   #tooMany = false;
   /** Literal addresses that somebody serves on a wire that can only be asked. */
   #asked: Offer[] = [];
@@ -154,8 +156,9 @@ export class Direction {
     const work: Promise<void>[] = [];
     for (const [key, carrier] of this.#carriers) {
       if (this.#verdicts.get(key)?.outcome === "carry") continue;
-      // On a wire that does not tell, a speaker stays once it was heard.
-      if (near === undefined && carrier.speaker !== undefined) continue;
+      // Of whom a wire does not tell, a speaker stays once it was heard.
+      const untold = near === undefined || this.#strangers.has(key);
+      if (untold && carrier.speaker !== undefined) continue;
       work.push(this.#withdraw(key, carrier));
     }
     if (this.#carriers.size < settings.maxAddresses) this.#tooMany = false;
@@ -181,6 +184,7 @@ export class Direction {
     await Promise.all(this.#ears.map((ear) => ear.close()));
     await Promise.all([...this.#carriers.values()].map((carrier) => carrier.close()));
     this.#carriers.clear();
+    this.#strangers.clear();
     this.#verdicts = new Map();
     this.#count();
   }
@@ -252,6 +256,7 @@ export class Direction {
         last: false,
         bridged: { path: [host.identity.id], origins: [origin] },
       };
+      if (watched && context.origin === "") this.#strangers.add(key);
       carrier = this.#add(key, want);
       void carrier.set(want);
       // It was heard before it was seen: the next look knows whether it is still there.

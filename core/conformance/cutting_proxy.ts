@@ -8,10 +8,21 @@
 /** Where a proxy listens and passes connections on to: a port on the loopback interface, or a path. */
 export type ProxyEnd = number | string;
 
-/** A port that was free a moment ago. */
+/** Ports below those that a system gives to who asks for any (`ip_local_port_range`: 32768). */
+const FIRST_PORT = 10_000;
+const LAST_PORT = 32_000;
+
+/** A port that was free a moment ago, and that no outgoing connection takes meanwhile. */
 export function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
+  for (;;) {
+    const port = FIRST_PORT + Math.floor(Math.random() * (LAST_PORT - FIRST_PORT));
+    try {
+      Deno.listen({ hostname: "127.0.0.1", port }).close();
+      return port;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    }
+  }
 }
 
 function shut(connection: Deno.Conn): void {

@@ -14,6 +14,7 @@ export { CuttingProxy, freePort, type ProxyEnd } from "./cutting_proxy.ts";
 export { type FarProgram, obeyLines } from "./far_program.ts";
 export type { FarRole, FarSide } from "./far_side.ts";
 export { type Args, type RoleName } from "./roles.ts";
+export { listens, ServerProcess } from "./server_process.ts";
 export * from "./stranger.ts";
 
 import { type Case, layoutsOf, runCase } from "./case.ts";

@@ -151,12 +151,17 @@ export const worker: Role = async (bay: Bay, args) => {
 /** Owns one job, and does not wait for it. */
 export const owner: Role = (bay: Bay, args) => {
   let handle: JobHandle<unknown, unknown> | undefined;
+  let feedback: AsyncIterator<unknown> | undefined;
   return Promise.resolve({
     ask: async (question, more) => {
       switch (question) {
         case "execute":
           handle = await bay.execute(args.address as string, more.goal);
           return handle.id;
+        case "feedback":
+          // Kept open: what ends it might end the job.
+          feedback ??= handle?.feedback[Symbol.asyncIterator]();
+          return describe((await feedback?.next())?.value);
         case "result":
           return describe(await handle?.result);
       }

@@ -5,10 +5,14 @@
  * @module
  */
 
-import type { Buffer } from "node:buffer";
+import { Buffer } from "node:buffer";
+import { Socket } from "node:net";
 import mqtt, { type IClientOptions, type MqttClient } from "npm:mqtt@5.16.0";
-import { PatchbayError } from "@patchbay/core";
+import { readTls } from "@patchbay/core";
 import { isSecure, type ResolvedConfig, whereOf, type Will } from "./config.ts";
+
+/** What is written in one turn is put together up to so many bytes. */
+const MAX_TOGETHER = 65_536;
 
 /** Who a client is to the broker. */
 export interface ClientIdentity {
@@ -21,41 +25,15 @@ export interface ClientIdentity {
 }
 
 /**
- * What TLS needs; nothing where the connection is not encrypted. Warns if nothing is verified.
+ * What TLS needs; nothing where the connection is not encrypted.
  *
  * @param config The configuration.
  * @throws {PatchbayError} `unavailable`: a file cannot be read.
  */
-export async function readTls(config: ResolvedConfig): Promise<IClientOptions> {
+export async function tlsOptions(config: ResolvedConfig): Promise<IClientOptions> {
   if (!isSecure(config)) return {};
-  const { insecureSkipTlsVerification } = config;
-  if (insecureSkipTlsVerification) {
-    console.warn(
-      `patchbay: mqtt: the certificate of ${whereOf(config)} is not verified ` +
-        "(config.mqtt.insecureSkipTlsVerification): whoever is between can read and change all",
-    );
-  }
-  const tls = {
-    ca: await pem(config.ca, "ca"),
-    cert: await pem(config.cert, "cert"),
-    key: await pem(config.key, "key"),
-    rejectUnauthorized: !insecureSkipTlsVerification,
-    ...(config.serverName === undefined ? {} : { servername: config.serverName }),
-  };
+  const tls = await readTls("mqtt", whereOf(config), config);
   return config.protocol === "wss" ? { wsOptions: tls } : tls;
-}
-
-async function pem(text: string | undefined, what: string): Promise<string | undefined> {
-  if (text === undefined || text.includes("-----BEGIN")) return text;
-  try {
-    return await Deno.readTextFile(text);
-  } catch (error) {
-    throw new PatchbayError("unavailable", `config.mqtt.${what}: ${(error as Error).message}`, {
-      retryable: false,
-      remedy: "give a file that can be read, or the PEM text itself",
-      cause: error,
-    });
-  }
 }
 
 /**
@@ -63,7 +41,7 @@ async function pem(text: string | undefined, what: string): Promise<string | und
  *
  * @param config The configuration.
  * @param version Which version of MQTT: 4 is 3.1.1.
- * @param tls What {@link readTls} gave.
+ * @param tls What {@link tlsOptions} gave.
  * @param identity Who it is.
  */
 export function makeClient(
@@ -72,7 +50,8 @@ export function makeClient(
   tls: IClientOptions,
   { clientId, persistent, will }: ClientIdentity,
 ): MqttClient {
-  return mqtt.connect({
+  const pings = new PingTimer();
+  const client = mqtt.connect({
     ...tls,
     protocol: config.protocol,
     host: config.host,
@@ -91,7 +70,9 @@ export function makeClient(
     resubscribe: false,
     manualConnect: true,
     queueQoSZero: false,
-    timerVariant: "native",
+    timerVariant: pings,
+    // Several times for each packet; without it, that somebody might debug is asked each time.
+    log: () => {},
     ...(will === undefined ? {} : {
       will: {
         topic: will.topic,
@@ -104,6 +85,71 @@ export function makeClient(
       ? { properties: { sessionExpiryInterval: Math.ceil(config.sessionMs / 1000) } }
       : {}),
   });
+  client.on("close", () => pings.stop());
+  return client;
+}
+
+/**
+ * Makes the socket of a client quick, after each `connect()`.
+ *
+ * @param client The client.
+ */
+export function tuneSocket({ stream }: MqttClient): void {
+  if (!(stream instanceof Socket)) return;
+  // Small messages would wait for the other side to confirm the ones before.
+  stream.setNoDelay(true);
+  // MQTT.js writes a packet in many small pieces, and Deno hands on each by itself.
+  const inPieces = stream._writev?.bind(stream);
+  stream._writev = (pieces, done) => {
+    const all = pieces.map(({ chunk, encoding }) =>
+      typeof chunk === "string" ? Buffer.from(chunk, encoding) : chunk as Buffer
+    );
+    const bytes = all.reduce((sum, { length }) => sum + length, 0);
+    if (bytes > MAX_TOGETHER && inPieces !== undefined) return inPieces(pieces, done);
+    stream._write(Buffer.concat(all, bytes), "buffer" as BufferEncoding, done);
+  };
+}
+
+/**
+ * The one interval of a client, for its signs of life. MQTT.js sets it anew with each packet, which
+ * here only notes the time.
+ */
+class PingTimer {
+  #tick: (() => void) | undefined;
+  #everyMs = 0;
+  #sinceMs = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  set = (tick: () => void, everyMs: number): number => {
+    this.#tick = tick;
+    this.#sinceMs = performance.now();
+    // A timer that is late would be too late for a shorter interval.
+    if (everyMs !== this.#everyMs) this.stop();
+    this.#everyMs = everyMs;
+    this.#timer ??= setTimeout(this.#look, everyMs);
+    return 1;
+  };
+
+  clear = (): void => {
+    this.#tick = undefined;
+  };
+
+  /** The connection is closed. */
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  readonly #look = (): void => {
+    this.#timer = undefined;
+    if (this.#tick === undefined) return;
+    const leftMs = this.#sinceMs + this.#everyMs - performance.now();
+    if (leftMs <= 0) {
+      this.#sinceMs += this.#everyMs;
+      this.#timer = setTimeout(this.#look, this.#everyMs);
+      this.#tick();
+    } else this.#timer = setTimeout(this.#look, leftMs);
+  };
 }
 
 /**

@@ -4,7 +4,18 @@
  * @module
  */
 
-import { type Availability, checkPattern, type ConfigFields, matches } from "@patchbay/core";
+import {
+  type Availability,
+  checkPattern,
+  type ConfigFields,
+  matches,
+  patienceFields,
+  readServerUrl,
+  type ServerPatience,
+  type ServerTls,
+  tlsComplaint,
+  tlsFields,
+} from "@patchbay/core";
 
 /** A quality of service: at most once, at least once, exactly once. */
 export type QoS = 0 | 1 | 2;
@@ -22,7 +33,7 @@ export interface Will {
 }
 
 /** The configuration of mqtt. */
-export interface MqttConfig {
+export interface MqttConfig extends ServerTls, ServerPatience {
   /** Where the broker is: `mqtt://`, `mqtts://`, `ws://` or `wss://`. */
   readonly url?: string;
   /** `embedded`: the first bay on the host is the broker. */
@@ -41,16 +52,6 @@ export interface MqttConfig {
   readonly username?: string;
   /** The password. */
   readonly password?: string;
-  /** The certificate authority: a file, or PEM text. */
-  readonly ca?: string;
-  /** This client's certificate: a file, or PEM text. */
-  readonly cert?: string;
-  /** The key of the certificate: a file, or PEM text. */
-  readonly key?: string;
-  /** The name that the broker's certificate must have; default: the host. */
-  readonly serverName?: string;
-  /** Accept any certificate. Whoever is between can then read and change everything. */
-  readonly insecureSkipTlsVerification: boolean;
   /** The client's name; with it the session outlives the process. */
   readonly clientId?: string;
   /** For how long the broker keeps the session of a bay that is away, in milliseconds. */
@@ -79,12 +80,6 @@ export interface MqttConfig {
   readonly whenLost: "fail" | "wait";
   /** After so much silence the broker is asked whether it is there, in milliseconds; 0: never. */
   readonly keepaliveMs: number;
-  /** How long connecting may take, in milliseconds. */
-  readonly connectTimeoutMs: number;
-  /** The first pause before a reconnection, in milliseconds. */
-  readonly reconnectMinMs: number;
-  /** The longest pause before a reconnection, in milliseconds. */
-  readonly reconnectMaxMs: number;
   /** A bay of which nothing is heard for so long counts as gone, in milliseconds. */
   readonly leaseMs: number;
   /** For how long one that was cut off may come back to its jobs, in milliseconds. */
@@ -138,18 +133,7 @@ export function fields(qos: QoS): ConfigFields {
     },
     username: { kind: "string", description: "the user" },
     password: { kind: "string", description: "the password" },
-    ca: { kind: "string", description: "the certificate authority: a file, or PEM text" },
-    cert: { kind: "string", description: "this client's certificate: a file, or PEM text" },
-    key: { kind: "string", description: "its key: a file, or PEM text" },
-    serverName: {
-      kind: "string",
-      description: "the name in the broker's certificate; default: the host",
-    },
-    insecureSkipTlsVerification: {
-      kind: "boolean",
-      description: "accept any certificate: whoever is between can read and change everything",
-      default: false,
-    },
+    ...tlsFields("broker"),
     clientId: {
       kind: "string",
       description: "the client's name, of one process at a time: its session outlives the process",
@@ -225,24 +209,7 @@ export function fields(qos: QoS): ConfigFields {
       description: "after so much silence each side asks whether the other is there, in ms",
       default: 30_000,
     },
-    connectTimeoutMs: {
-      kind: "integer",
-      min: 1,
-      description: "how long connecting may take, in ms",
-      default: 3000,
-    },
-    reconnectMinMs: {
-      kind: "integer",
-      min: 1,
-      description: "first pause before a reconnection, in ms; doubled each time, full jitter",
-      default: 100,
-    },
-    reconnectMaxMs: {
-      kind: "integer",
-      min: 1,
-      description: "longest pause before a reconnection, in ms",
-      default: 30_000,
-    },
+    ...patienceFields,
     leaseMs: {
       kind: "integer",
       min: 1000,
@@ -289,30 +256,29 @@ export interface ResolvedConfig extends MqttConfig {
 
 const PORTS = { mqtt: 1883, mqtts: 8883, ws: 80, wss: 443 } as const;
 const SCHEMES: Readonly<Record<string, keyof typeof PORTS>> = {
-  "mqtt:": "mqtt",
-  "tcp:": "mqtt",
-  "mqtts:": "mqtts",
-  "ssl:": "mqtts",
-  "ws:": "ws",
-  "wss:": "wss",
+  mqtt: "mqtt",
+  tcp: "mqtt",
+  mqtts: "mqtts",
+  ssl: "mqtts",
+  ws: "ws",
+  wss: "wss",
 };
 
 /** What a URL says is put into the other fields, and host and port are filled in. */
 export function withUrl(given: MqttConfig): ResolvedConfig {
   const { host = "127.0.0.1", protocol = "mqtt" } = given;
   const config = { ...given, host, protocol, port: given.port ?? PORTS[protocol] };
-  const url = URL.parse(given.url ?? "");
-  if (url === null) return config;
-  const text = (part: string) => part === "" ? undefined : decodeURIComponent(part);
-  const scheme = SCHEMES[url.protocol] ?? protocol;
+  const url = readServerUrl(given.url ?? "");
+  if (url === undefined) return config;
+  const scheme = SCHEMES[url.scheme] ?? protocol;
   return {
     ...config,
     protocol: scheme,
-    host: url.hostname.replace(/^\[(.*)\]$/, "$1") || config.host,
-    port: url.port === "" ? given.port ?? PORTS[scheme] : Number(url.port),
-    path: url.pathname === "" || url.pathname === "/" ? config.path : url.pathname + url.search,
-    username: text(url.username) ?? config.username,
-    password: text(url.password) ?? config.password,
+    host: url.host ?? config.host,
+    port: url.port ?? given.port ?? PORTS[scheme],
+    path: url.path ?? config.path,
+    username: url.username ?? config.username,
+    password: url.password ?? config.password,
   };
 }
 
@@ -374,10 +340,13 @@ export function complaint(given: MqttConfig): Availability | undefined {
     );
   }
   if (given.url !== undefined) {
-    const url = URL.parse(given.url);
-    if (url === null || SCHEMES[url.protocol] === undefined || url.hostname === "") {
+    const url = readServerUrl(given.url);
+    if (url?.host === undefined || SCHEMES[url.scheme] === undefined) {
       // The URL may hold a password: it is not repeated.
-      return no("`url` is none of MQTT", "write mqtt://user:password@host:port, or mqtts, ws, wss");
+      return no(
+        "`url` is none of MQTT",
+        "write mqtt://user:password@host:port, or mqtts, ws, wss; % in a password as %25",
+      );
     }
   }
   const config = withUrl(given);
@@ -389,12 +358,8 @@ export function complaint(given: MqttConfig): Availability | undefined {
       return no("the embedded broker speaks MQTT 3.1.1 only", 'set version: "auto", or mosquitto');
     }
   }
-  if ((config.cert === undefined) !== (config.key === undefined)) {
-    return no("a client certificate needs `cert` and `key`", "set both, or neither");
-  }
-  if (!isSecure(config) && (config.ca ?? config.cert ?? config.serverName) !== undefined) {
-    return no("certificates are given, but the connection is not encrypted", "use mqtts or wss");
-  }
+  const insecure = tlsComplaint(config, isSecure(config), "use mqtts or wss");
+  if (insecure !== undefined) return insecure;
   if (!/^[\w.-]+(\/[\w.-]+)*$/.test(config.prefix)) {
     return no(`\`prefix\` ${JSON.stringify(config.prefix)}`, "use letters, digits, `_.-/`");
   }

@@ -6,11 +6,10 @@
  */
 
 import type { Buffer } from "node:buffer";
-import type { Socket } from "node:net";
 import type { IClientOptions, MqttClient } from "npm:mqtt@5.16.0";
 import { type Health, PatchbayError, type TransportContext } from "@patchbay/core";
 import { Acks } from "./acks.ts";
-import { type ClientIdentity, eraseSession, makeClient, readTls } from "./client.ts";
+import { type ClientIdentity, eraseSession, makeClient, tlsOptions, tuneSocket } from "./client.ts";
 import { type QoS, type ResolvedConfig, whereOf } from "./config.ts";
 import { EmbeddedBroker } from "./embedded.ts";
 import { reasonCode, translate, unreachable, wantsOtherVersion } from "./errors.ts";
@@ -142,7 +141,7 @@ export class Connection {
    */
   async open(): Promise<void> {
     const config = this.#config;
-    const tls = await readTls(config);
+    const tls = await tlsOptions(config);
     await this.#host();
     const versions: (4 | 5)[] = config.version === "5"
       ? [5]
@@ -331,9 +330,7 @@ export class Connection {
 
   #dial(): void {
     this.#client.connect();
-    const { stream } = this.#client;
-    // Small messages would wait for the other side to confirm the ones before.
-    (stream as Partial<Socket>).setNoDelay?.(true);
+    tuneSocket(this.#client);
   }
 
   #restore(resumed: boolean): void {

@@ -70,7 +70,7 @@ export interface MqttExtras {
     filter: string,
     heard: (message: TopicMessage) => void,
     options?: { readonly qos?: QoS },
-  ): Promise<Registration>;
+  ): Promise<Registration & AsyncDisposable>;
 }
 
 interface Ear {
@@ -129,7 +129,7 @@ export class Extras implements MqttExtras {
     filter: string,
     heard: (message: TopicMessage) => void,
     { qos = 0 }: { readonly qos?: QoS } = {},
-  ): Promise<Registration> {
+  ): Promise<Registration & AsyncDisposable> {
     this.#needed(filter);
     const ear: Ear = { heard, wish: { qos, marked: true } };
     this.#ears.set(filter, [...this.#ears.get(filter) ?? [], ear]);
@@ -146,7 +146,8 @@ export class Extras implements MqttExtras {
       throw error;
     }
     let closing: Promise<void> | undefined;
-    return { close: () => closing ??= leave() };
+    const close = () => closing ??= leave();
+    return { close, [Symbol.asyncDispose]: close };
   }
 
   /** @ignore A message has come; answers whether somebody wanted it. */

@@ -209,6 +209,14 @@ test("a broker that is silent is noticed by keepalive", async ({ broker, bay }) 
   }
 });
 
+test("a bay that says nothing gives signs of life, and is not cut", async ({ bay }) => {
+  const near = await bay("near", { keepaliveMs: 1000, leaseMs: 60_000 });
+  // A broker cuts after one and a half of it.
+  await new Promise((resolve) => setTimeout(resolve, 3000));
+  assert.equal(near.wires()[0].health?.status, "healthy");
+  assert.equal(near.statistics.snapshot(Date.now()).transports[0].reconnections, 0);
+});
+
 test("a bay that died together with its broker is gone after its lease", async (place) => {
   const { broker, bay } = place;
   const note = { module: "ghost", v: 5, rev: 1, leaseMs: 1000, serves: { "ghost/x": "exclusive" } };

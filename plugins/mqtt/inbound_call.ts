@@ -11,7 +11,7 @@ import {
   type PatchbayError,
 } from "@patchbay/core";
 import type { QoS } from "./config.ts";
-import type { Sharing } from "./presence.ts";
+import type { Sharing } from "./bay_note.ts";
 import type { Wish } from "./subscriptions.ts";
 
 /** Where answers go. */

@@ -5,11 +5,7 @@
  * @module
  */
 
-/** A port that was free a moment ago. */
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
-}
+import { freePort, listens, ServerProcess } from "@patchbay/core/conformance";
 
 /** What `requireOrIgnore` asks. */
 export async function probeMosquitto(): Promise<
@@ -54,16 +50,18 @@ export class Mosquitto implements AsyncDisposable {
   readonly websocketPort: number;
   /** Its folder, with its configuration and what it keeps. */
   readonly folder: string;
-  readonly #websocket: boolean;
-  #child: Deno.ChildProcess | undefined;
-  /** Ends the server when this process is killed: its input ends then. */
-  #guard: Deno.ChildProcess | undefined;
+  readonly #process: ServerProcess;
 
   private constructor(port: number, websocketPort: number, folder: string, websocket: boolean) {
-    this.#websocket = websocket;
     this.port = port;
     this.websocketPort = websocketPort;
     this.folder = folder;
+    const ports = websocket ? [port, websocketPort] : [port];
+    this.#process = new ServerProcess(
+      "mosquitto",
+      ["-c", `${folder}/mosquitto.conf`],
+      async () => (await Promise.all(ports.map(listens))).every((each) => each),
+    );
   }
 
   /**
@@ -125,42 +123,12 @@ export class Mosquitto implements AsyncDisposable {
 
   /** Starts it again, after {@link kill}, with what it has kept. */
   async restart(): Promise<void> {
-    this.#child = new Deno.Command("mosquitto", {
-      args: ["-c", `${this.folder}/mosquitto.conf`],
-      stdout: "null",
-      stderr: "null",
-    }).spawn();
-    const { status, pid } = this.#child;
-    this.#guard = new Deno.Command("sh", {
-      args: ["-c", `cat >/dev/null; kill -9 ${pid}`],
-      stdin: "piped",
-      stdout: "null",
-      stderr: "null",
-    }).spawn();
-    let dead: Deno.CommandStatus | undefined;
-    status.then((known) => dead = known);
-    for (let left = 500; left > 0; left--) {
-      if (dead !== undefined) throw new Error(`mosquitto ended with code ${dead.code}`);
-      if (await this.#answers()) return;
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
-    throw new Error("mosquitto did not answer within 5 s");
+    await this.#process.start();
   }
 
   /** Ends it with SIGKILL. */
   async kill(): Promise<void> {
-    const [child, guard] = [this.#child, this.#guard];
-    this.#child = this.#guard = undefined;
-    // The guard first: the server's number may soon be another one's.
-    guard?.kill("SIGKILL");
-    await guard?.stdin.close().catch(() => {});
-    await guard?.status;
-    try {
-      child?.kill("SIGKILL");
-    } catch {
-      // It has ended by itself.
-    }
-    await child?.status;
+    await this.#process.kill();
   }
 
   /**
@@ -188,15 +156,5 @@ export class Mosquitto implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill();
     await Deno.remove(this.folder, { recursive: true }).catch(() => {});
-  }
-
-  async #answers(): Promise<boolean> {
-    const ports = this.#websocket ? [this.port, this.websocketPort] : [this.port];
-    try {
-      for (const port of ports) (await Deno.connect({ hostname: "127.0.0.1", port })).close();
-      return true;
-    } catch {
-      return false;
-    }
   }
 }

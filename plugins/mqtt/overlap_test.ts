@@ -138,9 +138,7 @@ test("a listener and a subscription by hand at one filter: each hears, and goes 
   await ear.close();
   await pub("2");
   await until("the listener to hear", () => heard.length === 2);
-  await using _again = await subscribe().then((again) => ({
-    [Symbol.asyncDispose]: () => again.close(),
-  }));
+  await using _again = await subscribe();
   await listener.close();
   await pub("3");
   await until("the subscription to hear", () => raw.length === 2);

@@ -10,39 +10,14 @@ import {
   matches,
   type Offer,
   PatchbayError,
-  readBridged,
   TimerEntry,
   type TransportContext,
 } from "@patchbay/core";
+import { type BayNote, NO_ADDRESSES, offersOf, readNote, type Sharing } from "./bay_note.ts";
 import type { MqttConfig } from "./config.ts";
 import type { Connection } from "./connection.ts";
 import type { Subscriptions, Wish } from "./subscriptions.ts";
 import type { Topics } from "./topics.ts";
-
-/** How an address is served: by one; by several whom the broker, or the caller, chooses among. */
-export type Sharing = "exclusive" | "shared" | "each";
-
-/** What a bay says of itself. */
-export interface BayNote {
-  /** Its module. */
-  readonly module: string;
-  /** The version of MQTT it speaks: 4 is 3.1.1. */
-  readonly v: 4 | 5;
-  /** What it serves, by address. */
-  readonly serves: Readonly<Record<string, Sharing>>;
-  /** What it listens to. */
-  readonly listens: readonly string[];
-  /** At which addresses it speaks. */
-  readonly speaks: readonly string[];
-  /** At which of them it keeps the last value. */
-  readonly retains: readonly string[];
-  /** What it only passes on: how it came over bridges, by pattern and address. */
-  readonly bridged: Readonly<Record<string, Bridged>>;
-  /** Counts its notes. */
-  readonly rev: number;
-  /** It is gone if nothing is heard of it for so long, in milliseconds; absent: it stays. */
-  readonly leaseMs?: number;
-}
 
 /** What is told of presence. */
 export interface PresenceOwner {
@@ -225,20 +200,7 @@ export class Presence {
   /** What others offer, as far as it is known; nothing while the connection is lost. */
   get offers(): readonly Offer[] {
     if (!this.#connection.up) return [];
-    const offers: Offer[] = [];
-    for (const [by, { serves, speaks, retains, bridged }] of this.#notes) {
-      for (const [address, sharing] of Object.entries(serves)) {
-        const shared = sharing !== "exclusive";
-        const way = bridged[`callable ${address}`];
-        offers.push({ pattern: "callable", address, shared, retain: false, by, bridged: way });
-      }
-      for (const address of speaks) {
-        const retain = retains.includes(address);
-        const way = bridged[`speaker ${address}`];
-        offers.push({ pattern: "speaker", address, shared: true, retain, by, bridged: way });
-      }
-    }
-    return offers;
+    return [...this.#notes].flatMap(([bay, note]) => offersOf(bay, note));
   }
 
   /** Tells when {@link offers} may have changed; call the result to end that. */
@@ -347,7 +309,7 @@ export class Presence {
     const before = this.#notes.get(bay);
     this.#notes.set(bay, note);
     if (before !== undefined && before.rev === note.rev && before.rev > 0) return;
-    this.#compare(bay, before?.serves ?? NOTHING, note.serves);
+    this.#compare(bay, before?.serves ?? NO_ADDRESSES, note.serves);
     this.#context.routesChanged();
     this.offersChanged();
   }
@@ -543,51 +505,8 @@ export class Presence {
 }
 
 const NOBODY: ReadonlySet<string> = new Set();
-/** No address: without what every object has. */
-const NOTHING: BayNote["serves"] = Object.create(null);
-
 function leave(counts: Map<string, number>, name: string): void {
   const count = (counts.get(name) ?? 1) - 1;
   if (count > 0) counts.set(name, count);
   else counts.delete(name);
-}
-
-function strings(value: unknown): string[] {
-  return Array.isArray(value) ? value.filter((each) => typeof each === "string") : [];
-}
-
-/** A note; a foreign program may leave out all but `serves`. `undefined`: it is none. */
-function readNote(payload: Uint8Array): BayNote | undefined {
-  let value: Record<string, unknown>;
-  try {
-    value = JSON.parse(new TextDecoder().decode(payload));
-  } catch {
-    return undefined;
-  }
-  if (typeof value !== "object" || value === null) return undefined;
-  const serves: Record<string, Sharing> = Object.create(null);
-  for (const [address, how] of Object.entries(value.serves ?? {})) {
-    serves[address] = how === "shared" || how === "each" ? how : "exclusive";
-  }
-  const bridged: Record<string, Bridged> = Object.create(null);
-  for (const [name, way] of Object.entries(value.bridged ?? {})) {
-    try {
-      const known = readBridged(way);
-      if (known !== undefined) bridged[name] = known;
-    } catch {
-      return undefined;
-    }
-  }
-  const { leaseMs } = value;
-  return {
-    module: typeof value.module === "string" ? value.module : "a foreign program",
-    v: value.v === 4 ? 4 : 5,
-    serves,
-    listens: strings(value.listens),
-    speaks: strings(value.speaks),
-    retains: strings(value.retains),
-    bridged,
-    rev: typeof value.rev === "number" ? value.rev : 0,
-    leaseMs: typeof leaseMs === "number" && leaseMs > 0 ? leaseMs : undefined,
-  };
 }

@@ -183,6 +183,7 @@ test("a configuration that cannot be meant is refused, and says what to do", asy
     [{ prefix: "a/#" }, /prefix/],
     [{ atLeastOnce: ["a//b"] }, /atLeastOnce/],
     [{ url: "http://127.0.0.1" }, /none of MQTT/],
+    [{ url: "mqtt://me:100%@127.0.0.1" }, /none of MQTT/],
     [{ broker: "embedded", version: "5" }, /3\.1\.1 only/],
     [{ broker: "embedded", protocol: "wss" }, /does not speak wss/],
     [{ will: { topic: "a/+", payload: "" } }, /wildcard/],

@@ -23,6 +23,7 @@ import {
   type TransportContext,
   type Watching,
 } from "@patchbay/core";
+import type { BayNote } from "./bay_note.ts";
 import { Callers } from "./callers.ts";
 import type { ResolvedConfig } from "./config.ts";
 import { Connection } from "./connection.ts";
@@ -30,7 +31,7 @@ import { Extras, type MqttExtras } from "./extras.ts";
 import { Hearing } from "./hearing.ts";
 import type { Packet } from "./packets.ts";
 import { loadPayloads, type Payloads } from "./payload.ts";
-import { type BayNote, Presence } from "./presence.ts";
+import { Presence } from "./presence.ts";
 import { Servers } from "./servers.ts";
 import { Speaking } from "./speaking.ts";
 import { Subscriptions, type Wish } from "./subscriptions.ts";

@@ -6,6 +6,7 @@
  */
 
 import { Redis } from "npm:ioredis@6.0.0";
+import { freePort, listens, ServerProcess } from "@patchbay/core/conformance";
 
 /** What `requireOrIgnore` asks. */
 export async function probeRedis(): Promise<
@@ -24,14 +25,6 @@ export async function probeRedis(): Promise<
     }
   }
   return { available: true, detail: "redis-server and redis-cli" };
-}
-
-/** A port that was free a moment ago. */
-export function freePort(): number {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = listener.addr;
-  listener.close();
-  return port;
 }
 
 /** How a broker is started. */
@@ -61,14 +54,17 @@ export class Broker implements AsyncDisposable {
   /** Its folder, with its configuration and what it keeps. */
   readonly folder: string;
   readonly #options: BrokerOptions;
-  #child: Deno.ChildProcess | undefined;
-  /** Ends the server when this process is killed: its input ends then. */
-  #guard: Deno.ChildProcess | undefined;
+  readonly #process: ServerProcess;
 
   private constructor(port: number, folder: string, options: BrokerOptions) {
     this.port = port;
     this.folder = folder;
     this.#options = options;
+    this.#process = new ServerProcess(
+      "redis-server",
+      [`${folder}/redis.conf`, ...options.flags ?? []],
+      () => this.#answers(),
+    );
   }
 
   /**
@@ -119,47 +115,17 @@ export class Broker implements AsyncDisposable {
 
   /** Starts it again, after {@link kill}, with what it has kept. */
   async restart(): Promise<void> {
-    this.#child = new Deno.Command("redis-server", {
-      args: [`${this.folder}/redis.conf`, ...this.#options.flags ?? []],
-      stdout: "null",
-      stderr: "null",
-    }).spawn();
-    const { status, pid } = this.#child;
-    this.#guard = new Deno.Command("sh", {
-      args: ["-c", `cat >/dev/null; kill -9 ${pid}`],
-      stdin: "piped",
-      stdout: "null",
-      stderr: "null",
-    }).spawn();
-    let dead: Deno.CommandStatus | undefined;
-    status.then((known) => dead = known);
-    for (let left = 500; left > 0; left--) {
-      if (dead !== undefined) throw new Error(`redis-server ended with code ${dead.code}`);
-      if (await this.#answers()) return;
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
-    throw new Error("redis-server did not answer within 5 s");
+    await this.#process.start();
   }
 
   /** Ends it with SIGKILL. */
   async kill(): Promise<void> {
-    const [child, guard] = [this.#child, this.#guard];
-    this.#child = this.#guard = undefined;
-    // The guard first: the server's number may soon be another one's.
-    guard?.kill("SIGKILL");
-    await guard?.stdin.close().catch(() => {});
-    await guard?.status;
-    try {
-      child?.kill("SIGKILL");
-    } catch {
-      // It has ended by itself.
-    }
-    await child?.status;
+    await this.#process.kill();
   }
 
   /** Stops its process without ending it, as a machine that hangs; or lets it go on. */
   signal(signal: "SIGSTOP" | "SIGCONT"): void {
-    this.#child?.kill(signal);
+    this.#process.signal(signal);
   }
 
   /**
@@ -226,12 +192,7 @@ export class Broker implements AsyncDisposable {
   }
 
   async #answers(): Promise<boolean> {
-    try {
-      const connection = await Deno.connect({ hostname: "127.0.0.1", port: this.port });
-      connection.close();
-    } catch {
-      return false;
-    }
+    if (!await listens(this.port)) return false;
     if (this.#options.tls !== undefined || this.#options.password !== undefined) return true;
     return await this.cli(["PING"]) === "PONG";
   }

@@ -6,7 +6,8 @@
 import assert from "node:assert/strict";
 import { type Bay, open, type PatchbayError, type Plugin } from "@patchbay/core";
 import { requireOrIgnore } from "../../tests/require.ts";
-import { Broker, freePort, probeRedis } from "./broker.ts";
+import { freePort } from "@patchbay/core/conformance";
+import { Broker, probeRedis } from "./broker.ts";
 import type { RedisConfig } from "./config.ts";
 import redis, { durable } from "./mod.ts";
 

@@ -4,10 +4,21 @@
  * @module
  */
 
-import { type Availability, checkPattern, type ConfigFields, matches } from "@patchbay/core";
+import {
+  type Availability,
+  checkPattern,
+  type ConfigFields,
+  matches,
+  patienceFields,
+  readServerUrl,
+  type ServerPatience,
+  type ServerTls,
+  tlsComplaint,
+  tlsFields,
+} from "@patchbay/core";
 
 /** The configuration of redis. */
-export interface RedisConfig {
+export interface RedisConfig extends ServerTls, ServerPatience {
   /** Where the server is: `redis://user:password@host:port/database`, or `rediss://` for TLS. */
   readonly url?: string;
   /** The server's host; default 127.0.0.1. */
@@ -32,16 +43,6 @@ export interface RedisConfig {
   readonly db: number;
   /** Whether the connection is encrypted. */
   readonly tls: boolean;
-  /** The certificate authority: a file, or PEM text. */
-  readonly ca?: string;
-  /** This client's certificate: a file, or PEM text. */
-  readonly cert?: string;
-  /** The key of the certificate: a file, or PEM text. */
-  readonly key?: string;
-  /** The name that the server's certificate must have; default: the host. */
-  readonly serverName?: string;
-  /** Accept any certificate. Whoever is between can then read and change everything. */
-  readonly insecureSkipTlsVerification: boolean;
   /** What every key and channel begins with. */
   readonly prefix: string;
   /** The codec for contracts that name none. */
@@ -66,12 +67,6 @@ export interface RedisConfig {
   readonly retainedMs: number;
   /** The most connections of this bay. */
   readonly maxConnections: number;
-  /** How long connecting may take, in milliseconds. */
-  readonly connectTimeoutMs: number;
-  /** The first pause before a reconnection, in milliseconds. */
-  readonly reconnectMinMs: number;
-  /** The longest pause before a reconnection, in milliseconds. */
-  readonly reconnectMaxMs: number;
   /** For how long a bay may be silent before it counts as gone, in milliseconds. */
   readonly leaseMs: number;
   /** For how long a bay may be disconnected before it counts as dead, in milliseconds. */
@@ -117,18 +112,7 @@ export function fields(streams: readonly string[]): ConfigFields {
       default: 0,
     },
     tls: { kind: "boolean", description: "encrypt the connection", default: false },
-    ca: { kind: "string", description: "the certificate authority: a file, or PEM text" },
-    cert: { kind: "string", description: "this client's certificate: a file, or PEM text" },
-    key: { kind: "string", description: "its key: a file, or PEM text" },
-    serverName: {
-      kind: "string",
-      description: "the name in the server's certificate; default: the host",
-    },
-    insecureSkipTlsVerification: {
-      kind: "boolean",
-      description: "accept any certificate: whoever is between can read and change everything",
-      default: false,
-    },
+    ...tlsFields("server"),
     prefix: {
       kind: "string",
       description: "what every key and channel begins with",
@@ -196,24 +180,7 @@ export function fields(streams: readonly string[]): ConfigFields {
       description: "most connections of this bay: made when needed, kept for the next one",
       default: 50,
     },
-    connectTimeoutMs: {
-      kind: "integer",
-      min: 1,
-      description: "how long connecting may take, in ms",
-      default: 3000,
-    },
-    reconnectMinMs: {
-      kind: "integer",
-      min: 1,
-      description: "first pause before a reconnection, in ms; doubled each time, full jitter",
-      default: 100,
-    },
-    reconnectMaxMs: {
-      kind: "integer",
-      min: 1,
-      description: "longest pause before a reconnection, in ms",
-      default: 30_000,
-    },
+    ...patienceFields,
     leaseMs: {
       kind: "integer",
       min: 100,
@@ -270,17 +237,16 @@ export type ResolvedConfig = RedisConfig & HostPort;
 export function withUrl(given: RedisConfig): ResolvedConfig {
   const { host = "127.0.0.1", port = 6379 } = given;
   const config = { ...given, host, port };
-  const url = URL.parse(config.url ?? "");
-  if (url === null) return config;
-  const text = (part: string) => part === "" ? undefined : decodeURIComponent(part);
+  const url = readServerUrl(config.url ?? "");
+  if (url === undefined) return config;
   return {
     ...config,
-    host: url.hostname.replace(/^\[(.*)\]$/, "$1") || config.host,
-    port: url.port === "" ? config.port : Number(url.port),
-    username: text(url.username) ?? config.username,
-    password: text(url.password) ?? config.password,
-    db: url.pathname.length > 1 ? Number(url.pathname.slice(1)) : config.db,
-    tls: config.tls || url.protocol === "rediss:",
+    host: url.host ?? config.host,
+    port: url.port ?? config.port,
+    username: url.username ?? config.username,
+    password: url.password ?? config.password,
+    db: url.path === undefined ? config.db : Number(url.path.slice(1)),
+    tls: config.tls || url.scheme === "rediss",
   };
 }
 
@@ -311,10 +277,13 @@ export function complaint(given: RedisConfig): Availability | undefined {
     );
   }
   if (given.url !== undefined) {
-    const url = URL.parse(given.url);
-    if (url === null || !/^rediss?:$/.test(url.protocol) || !/^\/?\d*$/.test(url.pathname)) {
+    const url = readServerUrl(given.url);
+    if (url === undefined || !/^rediss?$/.test(url.scheme) || !/^\/?\d*$/.test(url.path ?? "")) {
       // The URL may hold a password: it is not repeated.
-      return no("`url` is none of Redis", "write redis://user:password@host:port/database");
+      return no(
+        "`url` is none of Redis",
+        "write redis://user:password@host:port/database, and % in a password as %25",
+      );
     }
   }
   const config = withUrl(given);
@@ -332,12 +301,8 @@ export function complaint(given: RedisConfig): Availability | undefined {
   if (config.sharded && !clustered) {
     return no("sharded pub/sub needs a cluster", "set config.redis.cluster, or sharded: false");
   }
-  if ((config.cert === undefined) !== (config.key === undefined)) {
-    return no("a client certificate needs `cert` and `key`", "set both, or neither");
-  }
-  if (!config.tls && (config.ca ?? config.cert ?? config.serverName) !== undefined) {
-    return no("certificates are given, but the connection is not encrypted", "set tls: true");
-  }
+  const insecure = tlsComplaint(config, config.tls, "set tls: true");
+  if (insecure !== undefined) return insecure;
   if (!/^[\w.-]+(:[\w.-]+)*$/.test(config.prefix)) {
     return no(`\`prefix\` ${JSON.stringify(config.prefix)}`, "use letters, digits, `_.-:`");
   }

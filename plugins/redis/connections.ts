@@ -7,7 +7,7 @@
 
 import { Buffer } from "node:buffer";
 import { Cluster, Redis, type RedisOptions } from "npm:ioredis@6.0.0";
-import { type Health, PatchbayError, type TransportContext } from "@patchbay/core";
+import { type Health, PatchbayError, readTls, type TransportContext } from "@patchbay/core";
 import { readHostPort, type ResolvedConfig, whereOf } from "./config.ts";
 import { isRefusal, translate, unreachable } from "./errors.ts";
 
@@ -22,19 +22,6 @@ export interface ConnectionsOwner {
   back(): Promise<void>;
   /** Everything works again. */
   resumed(): void;
-}
-
-async function pem(text: string | undefined, what: string): Promise<string | undefined> {
-  if (text === undefined || text.includes("-----BEGIN")) return text;
-  try {
-    return await Deno.readTextFile(text);
-  } catch (error) {
-    throw new PatchbayError("unavailable", `config.redis.${what}: ${(error as Error).message}`, {
-      retryable: false,
-      remedy: "give a file that can be read, or the PEM text itself",
-      cause: error,
-    });
-  }
 }
 
 /** The connections of one bay. */
@@ -106,13 +93,6 @@ export class Connections {
    */
   async open(): Promise<void> {
     const config = this.#config;
-    const { tls, insecureSkipTlsVerification } = config;
-    if (tls && insecureSkipTlsVerification) {
-      console.warn(
-        `patchbay: redis: the certificate of ${this.where} is not verified ` +
-          "(config.redis.insecureSkipTlsVerification): whoever is between can read and change all",
-      );
-    }
     this.#options = {
       username: config.username,
       password: config.password,
@@ -127,13 +107,7 @@ export class Connections {
       maxRetriesPerRequest: 0,
       autoResendUnfulfilledCommands: false,
       autoResubscribe: true,
-      tls: !tls ? undefined : {
-        ca: await pem(config.ca, "ca"),
-        cert: await pem(config.cert, "cert"),
-        key: await pem(config.key, "key"),
-        servername: config.serverName,
-        rejectUnauthorized: !insecureSkipTlsVerification,
-      },
+      tls: config.tls ? await readTls("redis", this.where, config) : undefined,
       retryStrategy: (times) => this.#opening || this.#closing ? null : this.#pause(times),
     };
     this.#main = this.#make({ enableAutoPipelining: true });

@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { Fixture, Json, Meeting } from "@patchbay/core/conformance";
-import { Broker, freePort } from "./broker.ts";
+import { type Fixture, freePort, type Json, type Meeting } from "@patchbay/core/conformance";
+import { Broker } from "./broker.ts";
 import redis, { durable, type RedisPlugin } from "./mod.ts";
 
 /** Patience of the tests: connections are made anew at once. */

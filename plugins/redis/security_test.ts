@@ -193,6 +193,7 @@ test("what is wrong with a configuration is told without a connection", async ()
   const wrong: readonly (readonly [Partial<RedisConfig>, RegExp])[] = [
     [{}, /it is not configured/],
     [{ url: "http://user:sesame@host" }, /`url` is none of Redis/],
+    [{ url: "redis://user:sesame%@host" }, /`url` is none of Redis/],
     [{ cluster: ["no port:x"] }, /`cluster`/],
     [{ cluster: ["a:1"], db: 3 }, /no database 3/],
     [{ cluster: ["a:1"], path: "/x" }, /neither sentinels nor a socket/],

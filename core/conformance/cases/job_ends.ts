@@ -75,14 +75,17 @@ export const JOB_ENDS: readonly Case[] = ofPattern("job", [
       if (!traits.noticesDeath) return;
       const { promise: entered, resolve: enter } = Promise.withResolvers<void>();
       const { promise: aborted, resolve: abort } = Promise.withResolvers<void>();
-      await near.perform("near/job", (_goal, { signal }) => {
+      await near.perform("near/job", (_goal, { signal, feedback }) => {
         signal.addEventListener("abort", () => abort(), { once: true });
+        feedback("begun");
         enter();
         return aborted;
       }, { orphanMs: 100 });
       const owner = await play("owner", { address: "near/job" });
       await owner.ask("execute", { goal: 1 });
       await wait("the job to begin", entered);
+      // Whoever dies before it follows its job cannot be told from one whose question is late.
+      await wait("the owner to follow it", owner.ask("feedback"));
       const startedMs = performance.now();
       await wait("the far process to be killed", far.kill());
       await wait("the worker to be cancelled", aborted);
