@@ -7,7 +7,7 @@
 import { Buffer } from "node:buffer";
 import { fileURLToPath } from "node:url";
 import mqtt, { durable } from "../plugins/mqtt/mod.ts";
-import { Mosquitto } from "../plugins/mqtt/mosquitto.ts";
+import { Mosquitto } from "../plugins/mqtt/mosquitto_fixture.ts";
 import { compare, type Contender, IN_FLIGHT, latencies, pipelined } from "./measure.ts";
 import { connect, MESSAGE, type Message, openMqtt } from "./mqtt_far.ts";
 import type { Row } from "./report.ts";

@@ -9,7 +9,7 @@ import type { Buffer } from "node:buffer";
 import { fileURLToPath } from "node:url";
 import type { Redis } from "npm:ioredis@6.0.0";
 import { createClient } from "npm:redis@6.3.1";
-import { Broker } from "../plugins/redis/broker.ts";
+import { Broker } from "../plugins/redis/redis_fixture.ts";
 import redis, { durable } from "../plugins/redis/mod.ts";
 import { compare, type Contender, IN_FLIGHT, latencies, pipelined } from "./measure.ts";
 import { connect, fieldsOf, MESSAGE, type Message, openRedis } from "./redis_far.ts";

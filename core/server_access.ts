@@ -163,9 +163,15 @@ export interface TlsOptions {
  * @param wire The plugin's name.
  * @param where The server, in words.
  * @param tls The configuration.
+ * @param readText Reads a file: `Deno.readTextFile`.
  * @throws {PatchbayError} `unavailable`: a file cannot be read.
  */
-export async function readTls(wire: string, where: string, tls: ServerTls): Promise<TlsOptions> {
+export async function readTls(
+  wire: string,
+  where: string,
+  tls: ServerTls,
+  readText: (file: string) => Promise<string>,
+): Promise<TlsOptions> {
   const { insecureSkipTlsVerification, serverName } = tls;
   if (insecureSkipTlsVerification) {
     console.warn(
@@ -177,7 +183,7 @@ export async function readTls(wire: string, where: string, tls: ServerTls): Prom
     const text = tls[what];
     if (text === undefined || text.includes("-----BEGIN")) return text;
     try {
-      return await Deno.readTextFile(text);
+      return await readText(text);
     } catch (error) {
       throw new PatchbayError(
         "unavailable",

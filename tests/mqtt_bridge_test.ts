@@ -9,7 +9,7 @@ import { type Bay, open } from "@patchbay/core";
 import { freePort } from "@patchbay/core/conformance";
 import websocket from "@patchbay/websocket";
 import mqtt from "../plugins/mqtt/mod.ts";
-import { Mosquitto, probeMosquitto } from "../plugins/mqtt/mosquitto.ts";
+import { Mosquitto, probeMosquitto } from "../plugins/mqtt/mosquitto_fixture.ts";
 import { requireOrIgnore } from "./require.ts";
 
 const need = await requireOrIgnore(

@@ -8,7 +8,7 @@ import { open, PatchbayError } from "@patchbay/core";
 import redis from "@patchbay/redis";
 import websocket from "@patchbay/websocket";
 import { freePort } from "@patchbay/core/conformance";
-import { Broker, probeRedis } from "../plugins/redis/broker.ts";
+import { Broker, probeRedis } from "../plugins/redis/redis_fixture.ts";
 import { requireOrIgnore } from "./require.ts";
 
 const need = await requireOrIgnore("redis", probeRedis, "apt-get install redis-server redis-tools");

@@ -28,7 +28,7 @@ function placeOf(path: string): Place {
   const [top, second] = path.split("/");
   const role = /_(test|bench)\.tsx?$/.test(path) || path.includes("/testdata/")
     ? "test"
-    : /(^|\/)fixture\.ts$/.test(path)
+    : /(^|\/)fixture\.ts$|^plugins\/\w+\/\w+_fixture\.ts$/.test(path)
     ? "fixture"
     : "product";
   if (second === undefined) return { layer: "root", package: ".", role };

@@ -32,7 +32,7 @@ export interface ClientIdentity {
  */
 export async function tlsOptions(config: ResolvedConfig): Promise<IClientOptions> {
   if (!isSecure(config)) return {};
-  const tls = await readTls("mqtt", whereOf(config), config);
+  const tls = await readTls("mqtt", whereOf(config), config, Deno.readTextFile);
   return config.protocol === "wss" ? { wsOptions: tls } : tls;
 }
 

@@ -1,7 +1,7 @@
 import { conformance } from "@patchbay/core/conformance";
 import { requireOrIgnore } from "../../tests/require.ts";
 import fixture, { atLeastOnce, embedded, older } from "./fixture.ts";
-import { probeMosquitto } from "./mosquitto.ts";
+import { probeMosquitto } from "./mosquitto_fixture.ts";
 
 const mosquitto = await requireOrIgnore(
   "mqtt",

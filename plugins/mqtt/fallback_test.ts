@@ -10,7 +10,7 @@ import { freePort } from "@patchbay/core/conformance";
 import type { Plugin } from "@patchbay/core";
 import mqtt from "./mod.ts";
 import { requireOrIgnore } from "../../tests/require.ts";
-import { probeMosquitto } from "./mosquitto.ts";
+import { probeMosquitto } from "./mosquitto_fixture.ts";
 import { testsWith, until } from "./testdata/places.ts";
 
 const need = await requireOrIgnore(

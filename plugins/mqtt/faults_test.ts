@@ -11,7 +11,7 @@ import { CuttingProxy, freePort } from "@patchbay/core/conformance";
 import { EmbeddedBroker } from "./embedded.ts";
 import mqtt, { durable } from "./mod.ts";
 import { requireOrIgnore } from "../../tests/require.ts";
-import { probeMosquitto } from "./mosquitto.ts";
+import { probeMosquitto } from "./mosquitto_fixture.ts";
 import { Lines, range, testsWith, until } from "./testdata/places.ts";
 
 const need = await requireOrIgnore(

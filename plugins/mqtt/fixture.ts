@@ -13,7 +13,7 @@ import {
 } from "@patchbay/core/conformance";
 import { EmbeddedBroker } from "./embedded.ts";
 import mqtt, { durable, type MqttPlugin } from "./mod.ts";
-import { Mosquitto } from "./mosquitto.ts";
+import { Mosquitto } from "./mosquitto_fixture.ts";
 
 /** Patience of the tests: connections are made anew at once. */
 const QUICK = { reconnectMinMs: 10, reconnectMaxMs: 200 };

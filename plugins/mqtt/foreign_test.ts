@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { defineCallable, defineSpeaker } from "@patchbay/core";
 import { requireOrIgnore } from "../../tests/require.ts";
 import mqtt from "./mod.ts";
-import { probeMosquitto } from "./mosquitto.ts";
+import { probeMosquitto } from "./mosquitto_fixture.ts";
 import { Lines, testsWith, until } from "./testdata/places.ts";
 
 const need = await requireOrIgnore(

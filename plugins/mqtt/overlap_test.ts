@@ -10,7 +10,7 @@ import { type Bay, defineCallable, defineSpeaker, type PatchbayError } from "@pa
 import { CuttingProxy } from "@patchbay/core/conformance";
 import mqtt, { durable } from "./mod.ts";
 import { requireOrIgnore } from "../../tests/require.ts";
-import { probeMosquitto } from "./mosquitto.ts";
+import { probeMosquitto } from "./mosquitto_fixture.ts";
 import { testsWith, until } from "./testdata/places.ts";
 
 const need = await requireOrIgnore(

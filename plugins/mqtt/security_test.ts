@@ -9,7 +9,7 @@ import { open } from "@patchbay/core";
 import type { MqttConfig } from "./config.ts";
 import mqtt from "./mod.ts";
 import { requireOrIgnore } from "../../tests/require.ts";
-import { probeMosquitto } from "./mosquitto.ts";
+import { probeMosquitto } from "./mosquitto_fixture.ts";
 import { type Place, testsWith, until } from "./testdata/places.ts";
 
 const need = await requireOrIgnore(

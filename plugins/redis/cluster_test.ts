@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { type Bay, open, type PatchbayError, type Plugin } from "@patchbay/core";
 import { requireOrIgnore } from "../../tests/require.ts";
 import { freePort } from "@patchbay/core/conformance";
-import { Broker, probeRedis } from "./broker.ts";
+import { Broker, probeRedis } from "./redis_fixture.ts";
 import type { RedisConfig } from "./config.ts";
 import redis, { durable } from "./mod.ts";
 

@@ -1,6 +1,6 @@
 import { conformance } from "@patchbay/core/conformance";
 import { requireOrIgnore } from "../../tests/require.ts";
-import { probeRedis } from "./broker.ts";
+import { probeRedis } from "./redis_fixture.ts";
 import fixture, { atLeastOnce } from "./fixture.ts";
 
 const redis = await requireOrIgnore(

@@ -107,7 +107,7 @@ export class Connections {
       maxRetriesPerRequest: 0,
       autoResendUnfulfilledCommands: false,
       autoResubscribe: true,
-      tls: config.tls ? await readTls("redis", this.where, config) : undefined,
+      tls: config.tls ? await readTls("redis", this.where, config, Deno.readTextFile) : undefined,
       retryStrategy: (times) => this.#opening || this.#closing ? null : this.#pause(times),
     };
     this.#main = this.#make({ enableAutoPipelining: true });

@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { type Bay, open, PatchbayError } from "@patchbay/core";
 import { requireOrIgnore } from "../../tests/require.ts";
-import { Broker, probeRedis } from "./broker.ts";
+import { Broker, probeRedis } from "./redis_fixture.ts";
 import type { RedisConfig } from "./config.ts";
 import { durable as redis, type StreamContext } from "./mod.ts";
 

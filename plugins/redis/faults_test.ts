@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { type Bay, defineSpeaker, open, PatchbayError, type Plugin } from "@patchbay/core";
 import { requireOrIgnore } from "../../tests/require.ts";
-import { Broker, type BrokerOptions, probeRedis } from "./broker.ts";
+import { Broker, type BrokerOptions, probeRedis } from "./redis_fixture.ts";
 import type { RedisConfig } from "./config.ts";
 import redis, { durable } from "./mod.ts";
 

@@ -5,7 +5,7 @@
  */
 
 import { type Fixture, freePort, type Json, type Meeting } from "@patchbay/core/conformance";
-import { Broker } from "./broker.ts";
+import { Broker } from "./redis_fixture.ts";
 import redis, { durable, type RedisPlugin } from "./mod.ts";
 
 /** Patience of the tests: connections are made anew at once. */

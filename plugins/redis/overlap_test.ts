@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { type Bay, open, type Plugin } from "@patchbay/core";
 import { requireOrIgnore } from "../../tests/require.ts";
-import { Broker, probeRedis } from "./broker.ts";
+import { Broker, probeRedis } from "./redis_fixture.ts";
 import redis, { durable } from "./mod.ts";
 
 const need = await requireOrIgnore("redis", probeRedis, "apt-get install redis-server redis-tools");

@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { type Bay, open, type OpenOptions, PatchbayError } from "@patchbay/core";
 import { requireOrIgnore } from "../../tests/require.ts";
-import { Broker, type BrokerOptions, probeRedis } from "./broker.ts";
+import { Broker, type BrokerOptions, probeRedis } from "./redis_fixture.ts";
 import { type Authority, makeAuthority, probeOpenssl } from "./certificates.ts";
 import type { RedisConfig } from "./config.ts";
 import redis from "./mod.ts";

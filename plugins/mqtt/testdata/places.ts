@@ -7,7 +7,7 @@
 import { type Bay, open, type PatchbayError, type Plugin } from "@patchbay/core";
 import type { MqttConfig } from "../config.ts";
 import mqtt from "../mod.ts";
-import { Mosquitto, type MosquittoOptions } from "../mosquitto.ts";
+import { Mosquitto, type MosquittoOptions } from "../mosquitto_fixture.ts";
 
 /** What `requireOrIgnore` answers. */
 interface Need {
