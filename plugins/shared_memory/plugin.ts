@@ -283,6 +283,12 @@ export function createSharedMemory(hooks: SharedMemoryHooks = {}): SharedMemoryW
     },
     defaultMaxMessageBytes: 64 * 1024 * 1024,
     config: configSchema<SharedMemoryConfig>(FIELDS),
+    permissions(_, { instance }, place) {
+      if (place === undefined) return ["--allow-ffi"];
+      const sockets = [instance, ...place.peers]
+        .map((each) => `unix:${socketPath(place.runtimeDir, each, "shm")}`);
+      return ["--allow-ffi", `--allow-net=${sockets.join(",")}`];
+    },
     available(config) {
       if (Deno.build.os !== "linux") {
         return {
