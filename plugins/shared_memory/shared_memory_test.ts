@@ -283,6 +283,30 @@ for (const [what, [reason, fill, bytes]] of Object.entries(REFUSED)) {
   });
 }
 
+test("shared_memory: who refuses a segment reports why, and its maker is told and removes it", async () => {
+  await using there = await place();
+  const reported: string[] = [];
+  await using far = await there.open("far", { report: reported });
+  let spoil = true;
+  const plugin = createSharedMemory({
+    onRings({ bytes }) {
+      // The ring's header is before its messages: magic, version, capacity, epoch.
+      const header = new Int32Array(bytes.buffer, 0, 4);
+      if (spoil) header[1] = 99;
+    },
+  });
+  await using near = await there.open("near", { plugin });
+  await far.serve("far/echo", (value) => value);
+  await assert.rejects(
+    near.call("far/echo", 1, { via: ["shared_memory"], timeoutMs: WATCHDOG_MS }),
+    (error: PatchbayError) => /wrong version: 99/.test(`${error.message} ${error.cause}`),
+  );
+  await until(() => reported.some((message) => /wrong version: 99/.test(message)));
+  assert.deepEqual(await there.left(["near", "far"]), []);
+  spoil = false;
+  assert.equal(await near.call("far/echo", 2, { timeoutMs: WATCHDOG_MS }), 2);
+});
+
 test("shared_memory: a segment that cannot be ours is not even opened", async () => {
   await using there = await place();
   using libc = openLibc();

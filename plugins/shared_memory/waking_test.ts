@@ -162,6 +162,54 @@ test("shared_memory: speakers that come and go use the slots of those before the
   await Deno.remove(parent, { recursive: true });
 });
 
+test("shared_memory: eight speakers have a slot; a ninth, and what has headers, is sent as usual", async () => {
+  const parent = await Deno.makeTempDir({ prefix: "pb-" });
+  const path = openRuntimeDir({ path: `${parent}/run` });
+  const bay = (module: string) =>
+    open({
+      module,
+      plugins: [createSharedMemory()],
+      directory: (identity) => HostDirectory.open(identity, { path }),
+    });
+  await using near = await bay("near");
+  await using far = await bay("far");
+  const addresses = Array.from({ length: 9 }, (_, n) => `far/state/${n}`);
+  const listeners = await Promise.all(
+    addresses.map((address) => near.listen<unknown>(address, { latest: true })),
+  );
+  const speakers = await Promise.all(addresses.map((address) => far.speaker<unknown>(address)));
+  const start = performance.now();
+  const until = async (what: string, claim: () => boolean) => {
+    while (!claim()) {
+      await new Promise((resolve) => setTimeout(resolve));
+      assert.ok(performance.now() - start < WATCHDOG_MS, `${what} does not come`);
+    }
+  };
+  const newest = () => listeners.map((listener) => listener.latest()?.value);
+  const all = (value: unknown) => addresses.map(() => value);
+  for (const speaker of speakers) speaker.shout("first");
+  await until("the first of each", () => newest().every((value) => value === "first"));
+  // Nothing is awaited here: only a slot can have brought it.
+  for (let n = 1; n <= 100; n++) for (const speaker of speakers) speaker.shout(n);
+  assert.deepEqual(newest(), [...all(100).slice(1), "first"]);
+  await until("the ninth's", () => listeners[8].latest()?.value === 100);
+  const headers = { from: "far" };
+  speakers[0].shout("with headers", { headers });
+  assert.equal(listeners[0].latest()?.value, 100);
+  await until("what has headers", () => listeners[0].latest()?.value === "with headers");
+  assert.deepEqual({ ...listeners[0].latest()?.context.headers }, headers);
+  speakers[0].shout("last");
+  await until("what comes after it", () => listeners[0].latest()?.value === "last");
+  const { endpoints } = near.statistics.snapshot(Date.now());
+  const drops = addresses.map((address) =>
+    endpoints.find((each) => each.role === "listener" && each.address === address)?.drops
+  );
+  // All but the newest, whichever way they came: 101 of each, and 103 of the first speaker.
+  assert.deepEqual(drops, [{ overwritten: 102 }, ...all({ overwritten: 100 }).slice(1)]);
+  await Promise.all([near.close(), far.close()]);
+  await Deno.remove(parent, { recursive: true });
+});
+
 test("shared_memory: whoever plays with the bell does not keep its bay from everything else", async () => {
   using libc = openLibc();
   const mine = new Bells(libc, "/pb-0123456789abcdee-");
