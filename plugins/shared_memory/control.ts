@@ -239,9 +239,12 @@ export async function offerLink(
     createRing(memory.buffer, capacity, { epoch, offset: secondAt(capacity) });
     const made = link(conn, memory, offer, libc, true, hooks, bells);
     hooks.onStep?.("made");
-    await write(conn, MADE);
+    // A peer that has refused and left has said why, and that can still be read.
+    const unheard = await write(conn, MADE).then(() => undefined, (error) => ({ error }));
     hooks.onStep?.("told");
-    const answer = await readMessage(conn);
+    const answer = await readMessage(conn).catch((error) => {
+      throw unheard === undefined ? error : unheard.error;
+    });
     hooks.onStep?.("answered");
     if (answer === undefined) throw new PatchbayError("closed", "the peer left without an answer");
     if (answer.version !== CONTROL_VERSION) throw otherVersion(answer.version);

@@ -25,7 +25,7 @@ import {
   statisticsOf,
 } from "@patchbay/host";
 import { requireOrIgnore } from "../../tests/require.ts";
-import { acceptLink, encodeMessage, segmentBytes } from "./control.ts";
+import { acceptLink, encodeMessage, offerLink, segmentBytes } from "./control.ts";
 import sharedMemory, { type SharedMemoryWire } from "./mod.ts";
 import { Names } from "./names.ts";
 import { createSharedMemory } from "./plugin.ts";
@@ -305,6 +305,30 @@ test("shared_memory: who refuses a segment reports why, and its maker is told an
   assert.deepEqual(await there.left(["near", "far"]), []);
   spoil = false;
   assert.equal(await near.call("far/echo", 2, { timeoutMs: WATCHDOG_MS }), 2);
+});
+
+test("shared_memory: who is refused before its segment is made is told the reason, too", async () => {
+  await using there = await place();
+  using libc = openLibc();
+  const [dialled, accepted] = await sockets(there.socket);
+  const segment = (await Names.of(there.folder, "refused")).next();
+  const offer = { segment, capacity: CAPACITY, epoch: 7, pid: Deno.pid };
+  const offering = offerLink(dialled, offer, libc, {
+    onStep(step) {
+      // Nothing is awaited between this and the next word of the dialler.
+      if (step === "made") accepted.close();
+    },
+  });
+  // A peer of another version answers as soon as it has seen the header.
+  await accepted.write(encodeMessage({ words: "of the future" }, 9));
+  await assert.rejects(
+    offering,
+    (error: PatchbayError) =>
+      error.code === "protocol" && /version 9/.test(error.message) &&
+      /one version of Patchbay/.test(error.remedy ?? ""),
+  );
+  assert.deepEqual(await there.left(["refused"]), []);
+  dialled.close();
 });
 
 test("shared_memory: a segment that cannot be ours is not even opened", async () => {
