@@ -313,14 +313,14 @@ test("shared_memory: who is refused before its segment is made is told the reaso
   const [dialled, accepted] = await sockets(there.socket);
   const segment = (await Names.of(there.folder, "refused")).next();
   const offer = { segment, capacity: CAPACITY, epoch: 7, pid: Deno.pid };
+  // A peer of another version answers as soon as it has seen the header, and leaves.
+  await accepted.write(encodeMessage({ words: "of the future" }, 9));
   const offering = offerLink(dialled, offer, libc, {
     onStep(step) {
       // Nothing is awaited between this and the next word of the dialler.
       if (step === "made") accepted.close();
     },
   });
-  // A peer of another version answers as soon as it has seen the header.
-  await accepted.write(encodeMessage({ words: "of the future" }, 9));
   await assert.rejects(
     offering,
     (error: PatchbayError) =>
@@ -329,6 +329,32 @@ test("shared_memory: who is refused before its segment is made is told the reaso
   );
   assert.deepEqual(await there.left(["refused"]), []);
   dialled.close();
+});
+
+test("shared_memory: one more than may connect at once is told so, and counted", async () => {
+  await using there = await place();
+  using libc = openLibc();
+  await using far = await open({
+    module: "far",
+    plugins: [createSharedMemory()],
+    config: { shared_memory: { maxConnections: 1, connectTimeoutMs: WATCHDOG_MS } },
+    directory: (identity) => HostDirectory.open(identity, { path: there.folder }),
+  });
+  await far.serve("far/echo", (value) => value);
+  const dial = () => Deno.connect({ transport: "unix", path: `${there.folder}/far.shm.sock` });
+  using _silent = await dial();
+  using second = await dial();
+  const segment = (await Names.of(there.folder, "second")).next();
+  const offer = { segment, capacity: CAPACITY, epoch: 7, pid: Deno.pid };
+  await assert.rejects(
+    offerLink(second, offer, libc),
+    (error: PatchbayError) =>
+      error.code === "overloaded" && /1 peers are connecting to far/.test(error.message) &&
+      /maxConnections/.test(error.remedy ?? ""),
+  );
+  const [wire] = far.statistics.snapshot(Date.now()).transports;
+  assert.equal(wire.errors.overloaded, 1);
+  assert.deepEqual(await there.left(["second"]), []);
 });
 
 test("shared_memory: a segment that cannot be ours is not even opened", async () => {
