@@ -357,6 +357,30 @@ test("shared_memory: one more than may connect at once is told so, and counted",
   assert.deepEqual(await there.left(["second"]), []);
 });
 
+test("shared_memory: whoever accepts a segment removes its name before the answer", async () => {
+  await using there = await place();
+  using libc = openLibc();
+  const [dialled, accepted] = await sockets(there.socket);
+  const segment = (await Names.of(there.folder, "offering")).next();
+  using memory = SharedMemory.create(segment, segmentBytes(CAPACITY), { libc });
+  rings(memory.buffer, CAPACITY, 7);
+  await dialled.write(encodeMessage({ segment, capacity: CAPACITY, epoch: 7, pid: Deno.pid }));
+  await dialled.write(new TextEncoder().encode("M"));
+  const seen: string[] = [];
+  const link = await acceptLink(accepted, libc, {
+    onStep: (step) =>
+      void (step === "mapped" && seen.push(
+        ...Deno.readDirSync("/dev/shm")
+          .map(({ name }) => `/${name}`),
+      )),
+  });
+  assert.ok(seen.includes(segment));
+  // Its maker, which lives, has not been told yet, and does nothing more.
+  assert.deepEqual(await there.left(["offering"]), []);
+  await link?.close(true);
+  dialled.close();
+});
+
 test("shared_memory: a segment that cannot be ours is not even opened", async () => {
   await using there = await place();
   using libc = openLibc();
