@@ -78,6 +78,58 @@ for (const doorbell of ["socket", "semaphore"] as const) {
   });
 }
 
+for (const [dialling, dialled] of [["socket", "semaphore"], ["semaphore", "socket"]] as const) {
+  test(`shared_memory: each side has its own bell: ${dialling} of who dials, ${dialled} of who is`, async () => {
+    const parent = await Deno.makeTempDir({ prefix: "pb-" });
+    const path = openRuntimeDir({ path: `${parent}/run` });
+    /** Rings that went over the socket, by who has rung. */
+    const rung: Record<string, number> = { near: 0, far: 0 };
+    const count = (module: string) => (connection: Deno.UnixConn) => {
+      const write = connection.write.bind(connection);
+      connection.write = (bytes) => {
+        if (bytes.length === 1 && bytes[0] === 1) rung[module]++;
+        return write(bytes);
+      };
+    };
+    const bay = (module: string, doorbell: SharedMemoryConfig["doorbell"]) =>
+      open({
+        module,
+        plugins: [createSharedMemory({ onConnection: count(module) })],
+        config: { shared_memory: { doorbell } },
+        directory: (identity) => HostDirectory.open(identity, { path }),
+      });
+    {
+      await using far = await bay("far", dialled);
+      await using near = await bay("near", dialling);
+      await far.serve("far/echo", (value) => value);
+      let heard = 0;
+      await near.listen("far/tick", () => void heard++);
+      const speaker = await far.speaker<unknown>("far/tick");
+      const start = performance.now();
+      // Longer than either looks: both sleep, unless others keep this process from it.
+      const pause = () => new Promise((resolve) => setTimeout(resolve, 3));
+      const rings = () =>
+        (rung.near > 0 || dialled !== "socket") && (rung.far > 0 || dialling !== "socket");
+      for (let n = 0; n < 20 || !rings(); n++) {
+        assert.ok(performance.now() - start < WATCHDOG_MS, "nobody rings");
+        await pause();
+        assert.equal(await near.call("far/echo", n, { timeoutMs: WATCHDOG_MS }), n);
+        await pause();
+        // Nobody waits for this one, and so nobody looks for it.
+        speaker.shout(n);
+        while (heard <= n) {
+          assert.ok(performance.now() - start < WATCHDOG_MS, "a shout does not come");
+          await pause();
+        }
+      }
+      // Who has a semaphore is woken by that alone.
+      assert.equal(rung.near > 0, dialled === "socket", `${rung.near} rings for who is dialled`);
+      assert.equal(rung.far > 0, dialling === "socket", `${rung.far} rings for who dials`);
+    }
+    await Deno.remove(parent, { recursive: true });
+  });
+}
+
 test("shared_memory: latest() sees what no turn of the event loop has brought", async () => {
   const parent = await Deno.makeTempDir({ prefix: "pb-" });
   const path = openRuntimeDir({ path: `${parent}/run` });
