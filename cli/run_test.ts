@@ -46,6 +46,24 @@ Deno.test("run: --print-permissions prints the exact flags, and starts nothing",
   assert.ok(more.includes(`--allow-net=${sockets.join(",")}`), more.join(" "));
 });
 
+Deno.test("run: a plugin's flags are those of this runtime directory and these peers", async () => {
+  await using place = new Place();
+  const mod = new URL("../plugins/shared_memory/mod.ts", import.meta.url).href;
+  await Deno.mkdir(join(place.folder, "wires/shared_memory"), { recursive: true });
+  await write(place, "wires/shared_memory/mod.ts", `export { default } from "${mod}";\n`);
+  const config = await write(place, "patchbay.json", `{ "pluginDirectories": ["./wires"] }`);
+  const asked = ["run", GREETER, "--config", config, "--peer", "arm", "--print-permissions"];
+  const { stdout } = await place.patchbay([...asked, "--json"]);
+  const [{ flags }] = values(stdout);
+  const sockets = ["arm.shm", "arm", "my_module.shm", "my_module"]
+    .map((name) => `unix:${place.run}/${name}.sock`);
+  assert.ok(flags.includes("--allow-ffi"), stdout);
+  assert.ok(flags.includes(`--allow-net=${sockets.join(",")}`), stdout);
+  // Who wants another wire only is not given more than that needs.
+  const { stdout: without } = await place.patchbay([...asked, "--via", "uds"]);
+  assert.doesNotMatch(without, /ffi|shm/);
+});
+
 Deno.test("run: the name is read from the file, else it is the file's own", async () => {
   await using place = new Place();
   const texts: [name: string, text: string, module: string][] = [

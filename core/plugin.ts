@@ -264,6 +264,14 @@ export interface BayIdentity {
   readonly instance: string;
 }
 
+/** Where a bay will be, as far as that is known before it is opened. */
+export interface FuturePlace {
+  /** The folder in which the bays of this host find each other. */
+  readonly runtimeDir: string;
+  /** The instances that it will dial. */
+  readonly peers: readonly string[];
+}
+
 /**
  * A transport plugin. A plugin's `mod.ts` exports one as its default.
  *
@@ -297,7 +305,7 @@ export interface Plugin<
   /** The configuration's schema; a {@link ConfigFields} table lets `doctor` print it. */
   readonly config: StandardSchema<Partial<Config>, Config> & { readonly fields?: ConfigFields };
   /** The Deno permission flags it needs, for `doctor` and `run --print-permissions`. */
-  permissions?(config: Config, identity: BayIdentity): readonly string[];
+  permissions?(config: Config, identity: BayIdentity, place?: FuturePlace): readonly string[];
   /** Whether it can be used here; within a second; never throws. */
   available(config: Config): Availability | Promise<Availability>;
   /**

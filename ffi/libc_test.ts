@@ -7,11 +7,16 @@ import { PatchbayError } from "@patchbay/core/errors";
 import assert from "node:assert/strict";
 import { ask, requirement, requireOrIgnore } from "../tests/require.ts";
 import { libcAvailability, openLibc } from "./mod.ts";
+import { assertNothingLeft, Child, freshName } from "./testdata/spawn.ts";
 
+const CHILD = new URL("./testdata/child.ts", import.meta.url);
 const MOD = new URL("./mod.ts", import.meta.url).href;
 const ROOT_CONFIG = new URL("../deno.json", import.meta.url);
 
 const here = await requireOrIgnore("libc", libcAvailability, "pass --allow-ffi");
+const linux = requirement(
+  await ask("Linux", () => Deno.build.os === "linux", "macOS has no mutex and lists no segments"),
+);
 const asRoot = requirement(await ask("root", () => Deno.uid() === 0, "run the tests as root"));
 
 /** Runs a program in a Deno of its own, with the given permissions only. */
@@ -161,5 +166,24 @@ Deno.test({
     const told = JSON.parse(await run([read, "--allow-ffi"], program));
     assert.equal(told.available, true);
     assert.match(told.detail, /libc|libSystem|program itself/);
+  },
+});
+
+Deno.test({
+  name: here.name(
+    linux.name("libc: --allow-ffi alone is enough for everything that is made of it"),
+  ),
+  ignore: here.ignore || linux.ignore,
+  async fn() {
+    const folder = await Deno.makeTempDir({ prefix: "pb-" });
+    try {
+      using _listener = Deno.listen({ transport: "unix", path: `${folder}/bell` });
+      await using child = new Child(CHILD, ["use all", freshName(), folder], ["--allow-ffi"]);
+      assert.equal(await child.line(), "0 true true");
+      assert.equal(await child.end(), 0);
+      assertNothingLeft();
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
   },
 });

@@ -1,7 +1,7 @@
 /** @module */
 import assert from "node:assert/strict";
 import { requireOrIgnore } from "../tests/require.ts";
-import { libcAvailability } from "./mod.ts";
+import { libcAvailability, openLibc } from "./mod.ts";
 import { strangeness } from "./self_check.ts";
 import { type Calls, openCalls, type System } from "./system.ts";
 
@@ -46,5 +46,30 @@ Deno.test({
     assert.match(judged((calls) => ({ ...calls, errno: () => 1 })) ?? "", /errno 1, not -1 and 9/);
     const posix = (calls: Calls) => ({ ...calls.posix, getpid: () => 1 });
     assert.match(judged((calls) => ({ ...calls, posix: posix(calls) })) ?? "", /^getpid says 1/);
+  },
+});
+
+Deno.test({
+  name: here.name("self check: a library that is not as it was written down is unavailable"),
+  ignore: here.ignore,
+  fn: () => {
+    const { dlopen } = Deno;
+    try {
+      Deno.dlopen = ((...given: Parameters<typeof dlopen>) => {
+        const library = dlopen(...given);
+        return {
+          symbols: { ...library.symbols, getpid: () => 1 },
+          close: () => library.close(),
+        };
+      }) as typeof dlopen;
+      const told = libcAvailability();
+      assert.equal(told.available, false);
+      assert.match(told.available ? "" : told.reason, /not as expected: getpid says 1/);
+      assert.match(told.available ? "" : told.remedy, /uds.* report this message/);
+      assert.throws(openLibc, { code: "unavailable", retryable: false });
+    } finally {
+      Deno.dlopen = dlopen;
+    }
+    assert.equal(libcAvailability().available, true);
   },
 });

@@ -7,12 +7,13 @@
 import {
   type Availability,
   availability,
+  type BayIdentity,
   type Capabilities,
   checkConfig,
   type ConfigFields,
+  type FuturePlace,
   guardReport,
   PatchbayError,
-  type Plugin,
   type Scope,
   type Traits,
 } from "@patchbay/core";
@@ -70,6 +71,8 @@ export interface HostReport {
 export interface InspectExtras {
   /** Remove what dead processes have left. */
   readonly clean?: boolean;
+  /** The instances that the bay would dial: some plugins need a permission for each. */
+  readonly peers?: readonly string[];
 }
 
 /**
@@ -100,9 +103,6 @@ export async function inspect(
   const { settings, file, found, config, pluginDirectories } = await prepare(options, false);
   const module = settings.module ?? defaultModuleName() ?? "module";
   const identity = { id: "0".repeat(16), module, instance: settings.instance ?? module };
-  const plugins = await Promise.all(
-    found.plugins.map((loaded) => reportOn(loaded, config[loaded.plugin.name], identity)),
-  );
   let runtimeDirectory: string | undefined;
   let runtimeProblem: PatchbayError | undefined;
   if (options.runtimeDirectory !== false) {
@@ -115,6 +115,12 @@ export async function inspect(
       runtimeProblem = error instanceof PatchbayError ? error : PatchbayError.fromThrown(error);
     }
   }
+  const future = runtimeDirectory === undefined
+    ? undefined
+    : { runtimeDir: runtimeDirectory, peers: extras.peers ?? [] };
+  const plugins = await Promise.all(
+    found.plugins.map((loaded) => reportOn(loaded, config[loaded.plugin.name], identity, future)),
+  );
   const place = runtimeDirectory === undefined ? undefined : {
     runtimeDir: runtimeDirectory,
     plugins: found.plugins.map(({ plugin }) => plugin),
@@ -137,14 +143,15 @@ export async function inspect(
 async function reportOn(
   { plugin, path }: LoadedPlugin,
   given: unknown,
-  identity: Parameters<NonNullable<Plugin["permissions"]>>[1],
+  identity: BayIdentity,
+  future: FuturePlace | undefined,
 ): Promise<PluginReport> {
   const { name, summary, capabilities, traits, scope, rank } = plugin;
   const about = { name, summary, path, capabilities, traits, scope, rank };
   const fields = plugin.config.fields;
   try {
     const config = checkConfig(plugin.config, given, `config.${name}`);
-    const permissions = mergeFlags(plugin.permissions?.(config, identity) ?? []);
+    const permissions = mergeFlags(plugin.permissions?.(config, identity, future) ?? []);
     return { ...about, fields, permissions, availability: await availability(plugin, config) };
   } catch (error) {
     const known = PatchbayError.fromThrown(error);

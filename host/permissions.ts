@@ -143,8 +143,9 @@ export function bayPermissions(options: BayPermissionsOptions): string[] {
     `--allow-env=${ENVIRONMENT.join(",")}`,
     "--allow-sys=uid",
   ];
+  const place = { runtimeDir, peers: options.peers ?? [] };
   for (const plugin of options.plugins ?? []) {
-    flags.push(...plugin.permissions?.(options.config?.[plugin.name], identity) ?? []);
+    flags.push(...plugin.permissions?.(options.config?.[plugin.name], identity, place) ?? []);
   }
   return mergeFlags(flags);
 }

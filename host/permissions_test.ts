@@ -14,9 +14,10 @@ Deno.test("permissions: flags are merged, sorted, and each said once", () => {
 
 Deno.test("permissions: a bay's flags name its socket, its peers' and its plugins'", () => {
   const plugin = fakePlugin("mars", {
-    permissions: (config, identity) => [
+    permissions: (config, identity, place) => [
       `--allow-net=${(config as { host: string }).host}`,
       `--allow-env=${identity.instance}`,
+      `--allow-run=${place?.runtimeDir}/${place?.peers}`,
     ],
   });
   const flags = bayPermissions({
@@ -31,6 +32,7 @@ Deno.test("permissions: a bay's flags name its socket, its peers' and its plugin
     "--allow-env=PATCHBAY_CONFIG,TEMP,TMP,TMPDIR,XDG_RUNTIME_DIR,arm",
     "--allow-net=mars:1,unix:/run/pb/arm.sock,unix:/run/pb/desk.sock",
     "--allow-read=./plugins,/run/pb",
+    "--allow-run=/run/pb/desk",
     "--allow-sys=uid",
     "--allow-write=/run/pb",
   ]);

@@ -79,11 +79,12 @@ export async function soak({ forMs, walk = true, onProgress }: SoakOptions): Pro
   };
   const endMs = performance.now() + forMs;
   let before: ReturnType<typeof held> | undefined;
-  while (performance.now() < endMs && so.violations.length === 0) {
+  for (let turns = 0; performance.now() < endMs && so.violations.length === 0; turns++) {
     const untilMs = Math.min(endMs, performance.now() + TURN_MS);
     const turn = await randomKills({
       kills: Infinity,
       untilMs,
+      doorbell: turns % 2 === 0 ? "socket" : "semaphore",
       onKill: ({ kills }: Killing) => onProgress?.(so, so.kills + kills),
     });
     so.kills += turn.kills;

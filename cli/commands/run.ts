@@ -112,7 +112,7 @@ async function permissions(
     import("@patchbay/host"),
   ]);
   const { onReport: _, ...host } = context.hostOptions();
-  const report = await inspect({ ...host, builtins, module });
+  const report = await inspect({ ...host, builtins, module }, { peers: options.peer });
   if (report.runtimeDirectory === undefined) throw report.runtimeProblem;
   const wanted = (name: string) => options.via === undefined || options.via.includes(name);
   return mergeFlags([

@@ -101,6 +101,22 @@ switch (what) {
     await forever();
     break;
   }
+  case "use all": {
+    // With no permission but that for FFI: a folder with a lock file and a socket to ring.
+    const [folder] = rest;
+    using memory = SharedMemory.create(name, 4096);
+    using mutex = new Mutex(memory, 0);
+    using _guard = await mutex.lock();
+    const orphans = SharedMemory.orphans(name).length;
+    memory.unlink();
+    using semaphore = Semaphore.create(name, { value: 1 });
+    Semaphore.unlink(name);
+    await semaphore.wait();
+    using lock = FileLock.open(`${folder}/lock`);
+    using bell = Doorbell.connect(`${folder}/bell`);
+    console.log(orphans, lock.tryLock(), bell.ring());
+    break;
+  }
   case "hold mutex": {
     using memory = SharedMemory.open(name);
     using mutex = new Mutex(memory, 0);

@@ -133,10 +133,13 @@ async function read(conn: Deno.Conn, count: number): Promise<Uint8Array | undefi
   return bytes;
 }
 
+interface Message {
+  readonly version: number;
+  readonly body: Record<string, unknown>;
+}
+
 /** Reads one message; `undefined` if the peer ends instead. */
-async function readMessage(
-  conn: Deno.Conn,
-): Promise<{ version: number; body: Record<string, unknown> } | undefined> {
+async function readMessage(conn: Deno.Conn): Promise<Message | undefined> {
   const header = await read(conn, HEADER_BYTES);
   if (header === undefined) return undefined;
   const view = new DataView(header.buffer);
@@ -165,6 +168,22 @@ function otherVersion(theirs: number): PatchbayError {
     `the peer speaks version ${theirs} of shared_memory, this side version ${CONTROL_VERSION}`,
     { remedy: "use one version of Patchbay on both sides" },
   );
+}
+
+/** The error that an answer says; `undefined` if it agrees. */
+function refusal({ version, body }: Message): PatchbayError | undefined {
+  if (version !== CONTROL_VERSION) return otherVersion(version);
+  return body.error === undefined ? undefined : PatchbayError.fromWire(body.error as WireError);
+}
+
+/** Says something to a peer that may have refused and left already: what it has said can be read. */
+async function say(conn: Deno.Conn, bytes: Uint8Array): Promise<void> {
+  try {
+    await write(conn, bytes);
+  } catch (error) {
+    const answer = await readMessage(conn).catch(() => undefined);
+    throw (answer && refusal(answer)) ?? error;
+  }
 }
 
 function readOffer({ segment, capacity, epoch, pid, bell }: Record<string, unknown>): Offer {
@@ -229,7 +248,7 @@ export async function offerLink(
 ): Promise<RingLink> {
   const { segment, capacity, epoch } = offer;
   hooks.onStep?.("dialled");
-  await write(conn, encodeMessage(offer));
+  await say(conn, encodeMessage(offer));
   hooks.onStep?.("announced");
   const memory = SharedMemory.create(segment, segmentBytes(capacity), { libc });
   try {
@@ -239,15 +258,13 @@ export async function offerLink(
     createRing(memory.buffer, capacity, { epoch, offset: secondAt(capacity) });
     const made = link(conn, memory, offer, libc, true, hooks, bells);
     hooks.onStep?.("made");
-    await write(conn, MADE);
+    await say(conn, MADE);
     hooks.onStep?.("told");
     const answer = await readMessage(conn);
     hooks.onStep?.("answered");
     if (answer === undefined) throw new PatchbayError("closed", "the peer left without an answer");
-    if (answer.version !== CONTROL_VERSION) throw otherVersion(answer.version);
-    if (answer.body.error !== undefined) {
-      throw PatchbayError.fromWire(answer.body.error as WireError);
-    }
+    const refused = refusal(answer);
+    if (refused !== undefined) throw refused;
     if (answer.body.bell !== undefined && bells !== undefined) {
       made.ringWith(bells.open(answer.body.bell));
     }
@@ -309,6 +326,16 @@ export async function acceptLink(
     }
     throw known;
   }
+}
+
+/**
+ * Tells whoever has dialled that there will be no memory, and why.
+ *
+ * @param conn The socket; it stays the caller's.
+ * @param error Why.
+ */
+export async function refuse(conn: Deno.Conn, error: PatchbayError): Promise<void> {
+  await write(conn, encodeMessage({ error: error.toWire() }));
 }
 
 function map(

@@ -16,6 +16,7 @@ import {
   CLOSE_STEPS,
   DIALLER_STEPS,
   type Fault,
+  SLOT_STEPS,
   TRANSFER_STEPS,
 } from "./testdata/faults.ts";
 import { numbered, readNumbered } from "./testdata/numbered.ts";
@@ -102,6 +103,8 @@ interface Death {
   /** Large messages through small rings. */
   readonly large?: boolean;
   readonly closeAfter?: number;
+  /** Newest values, in slots. */
+  readonly newest?: boolean;
 }
 
 const LARGE_BYTES = 300_000;
@@ -113,6 +116,7 @@ const transfers: readonly Death[] = TRANSFER_STEPS.flatMap((fault) => [
   // Amid the fragments of a message.
   { fault, count: /bell|asleep/.test(fault) ? 3 : 17, large: true },
 ]);
+const slots: readonly Death[] = SLOT_STEPS.map((fault) => ({ fault, count: 30, newest: true }));
 const closings: readonly Death[] = CLOSE_STEPS.map((fault) => ({
   fault,
   count: 1,
@@ -131,15 +135,17 @@ async function walk(
   await Promise.all([near.serve("near"), near.shout("near")]);
   if (role === "is dialled") {
     await near.listen("victim");
+    if (deaths.some(({ newest }) => newest)) await near.latest("victim");
     near.call("victim");
   }
-  for (const [number, { fault, count, large, closeAfter }] of deaths.entries()) {
+  for (const [number, { fault, count, large, closeAfter, newest }] of deaths.entries()) {
     const where = `${fault} × ${count}${large ? ", large" : ""}`;
     await using victim = there.victim({
       module: "victim",
       fault,
       count,
       closeAfter,
+      newest,
       ...(role === "dials" ? { other: "near" } : { serves: true }),
       ...(large ? LARGE : {}),
     });
@@ -188,6 +194,12 @@ test("whoever is dialled may die at any step of the handing over", () =>
 test("whoever has dialled may die at any step of a transfer", () => walk("dials", transfers));
 
 test("whoever was dialled may die at any step of a transfer", () => walk("is dialled", transfers));
+
+test("either may die at any step of a newest value's way through its slot", async () => {
+  const reads = slots.filter(({ fault }) => fault === "slot read");
+  await walk("is dialled", slots.filter((death) => !reads.includes(death)));
+  await walk("dials", reads);
+});
 
 /**
  * Both die while the segment is handed over; then whoever comes next, somebody whom neither knew,
@@ -259,6 +271,13 @@ test("a hundred processes killed at random: no message is wrong, nobody is stuck
   assert.deepEqual(violations, []);
   assert.equal(kills, 100);
   assert.ok(messages > 1000, `only ${messages} messages were exchanged`);
+});
+
+test("woken by semaphores, processes killed at random leave no bell, and nobody sleeps on", async () => {
+  const { kills, messages, violations } = await randomKills({ kills: 20, doorbell: "semaphore" });
+  assert.deepEqual(violations, []);
+  assert.equal(kills, 20);
+  assert.ok(messages > 200, `only ${messages} messages were exchanged`);
 });
 
 test("a peer that writes at random into what it has published harms itself alone", async () => {

@@ -64,6 +64,49 @@ Deno.test({
 });
 
 Deno.test({
+  name: here.name("shared_memory: the largest message can be raised to 1 GiB, and no further"),
+  ignore: here.ignore,
+  async fn() {
+    const maxMessageBytes = 1024 * MIB;
+    await assert.rejects(
+      pair({ maxMessageBytes: maxMessageBytes + 1 }),
+      (error: PatchbayError) => error.code === "invalid" && /maxMessageBytes/.test(error.message),
+    );
+    await using there = await pair({ maxMessageBytes });
+    await there.far.serve("far/length", (value) => (value as Uint8Array).length);
+    const bytes = new Uint8Array(65 * MIB);
+    assert.equal(await there.near.call("far/length", bytes, { timeoutMs: 60_000 }), bytes.length);
+  },
+});
+
+Deno.test({
+  name: here.name("shared_memory: the ring's size is that of who dials, as a power of two"),
+  ignore: here.ignore,
+  async fn() {
+    const parent = await Deno.makeTempDir({ prefix: "pb-" });
+    const path = openRuntimeDir({ path: `${parent}/run` });
+    const sizes: number[] = [];
+    const bay = (module: string, ringBytes: number) =>
+      open({
+        module,
+        plugins: [createSharedMemory({
+          onRings: (...rings) => void sizes.push(...rings.map(({ capacity }) => capacity)),
+        })],
+        config: { shared_memory: { ringBytes } },
+        directory: (identity) => HostDirectory.open(identity, { path }),
+      });
+    {
+      await using far = await bay("far", 1 * MIB);
+      await using near = await bay("near", 100_000);
+      await far.serve("far/echo", (value) => value);
+      assert.equal(await near.call("far/echo", 1, { timeoutMs: 60_000 }), 1);
+    }
+    assert.deepEqual(sizes, [131_072, 131_072, 131_072, 131_072]);
+    await Deno.remove(parent, { recursive: true });
+  },
+});
+
+Deno.test({
   name: here.name("shared_memory: whatever ring and window, messages of every size come whole"),
   ignore: here.ignore,
   async fn() {

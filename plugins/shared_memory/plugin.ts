@@ -26,6 +26,7 @@ import {
   MAX_RING_BYTES,
   MIN_RING_BYTES,
   offerLink,
+  refuse,
   segmentBytes,
 } from "./control.ts";
 import { Names } from "./names.ts";
@@ -209,7 +210,7 @@ class Driver implements LinkDriver {
 
   #accept(connection: Deno.UnixConn, accept: (link: Link) => void): void {
     this.#hooks.onConnection?.(connection);
-    if (this.#meeting.size >= this.#config.maxConnections) return closeQuietly(connection);
+    if (this.#meeting.size >= this.#config.maxConnections) return this.#turnAway(connection);
     const late = setTimeout(() => closeQuietly(connection), this.#config.connectTimeoutMs);
     const met = (async () => {
       try {
@@ -225,6 +226,17 @@ class Driver implements LinkDriver {
       }
     })();
     this.#meeting.set(connection, met);
+  }
+
+  /** So many are handing over memory at once. */
+  #turnAway(connection: Deno.UnixConn): void {
+    const { statistics, identity } = this.#context;
+    statistics.countError("overloaded");
+    const message = `${this.#meeting.size} peers are connecting to ${identity.module}`;
+    const remedy = "raise maxConnections, or connect fewer";
+    void refuse(connection, new PatchbayError("overloaded", message, { remedy }))
+      .catch(() => {}) // It has gone by itself.
+      .finally(() => closeQuietly(connection));
   }
 
   /** Sends away who has not said what segment to use. */
@@ -283,6 +295,12 @@ export function createSharedMemory(hooks: SharedMemoryHooks = {}): SharedMemoryW
     },
     defaultMaxMessageBytes: 64 * 1024 * 1024,
     config: configSchema<SharedMemoryConfig>(FIELDS),
+    permissions(_, { instance }, place) {
+      if (place === undefined) return ["--allow-ffi"];
+      const sockets = [instance, ...place.peers]
+        .map((each) => `unix:${socketPath(place.runtimeDir, each, "shm")}`);
+      return ["--allow-ffi", `--allow-net=${sockets.join(",")}`];
+    },
     available(config) {
       if (Deno.build.os !== "linux") {
         return {

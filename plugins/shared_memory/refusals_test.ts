@@ -8,9 +8,10 @@
 import assert from "node:assert/strict";
 import { createRing, PatchbayError, ringBytes } from "@patchbay/core";
 import { libcAvailability, openLibc, SharedMemory } from "@patchbay/ffi";
-import { openRuntimeDir } from "@patchbay/host";
+import { bayPermissions, openRuntimeDir } from "@patchbay/host";
 import { ask, requirement, requireOrIgnore } from "../../tests/require.ts";
 import { acceptLink, encodeMessage, segmentBytes } from "./control.ts";
+import sharedMemory from "./mod.ts";
 import { Names } from "./names.ts";
 
 const CROWDED = new URL("./testdata/crowded.ts", import.meta.url).pathname;
@@ -107,6 +108,47 @@ test("doctor and cleanStale find what the killed have left, and remove that alon
   assert.deepEqual(said.again, []);
   assert.deepEqual(said.kept, [said.live, "pb-of-somebody"].sort());
 }, ownShm);
+
+test("a bay has shared_memory with exactly the flags that are printed", async () => {
+  await using there = await place();
+  const spawn = (module: string, peers: readonly string[], what: string) =>
+    new Deno.Command(Deno.execPath(), {
+      args: [
+        "run",
+        "--no-prompt",
+        "--no-check",
+        "--no-lock",
+        ...bayPermissions({
+          module,
+          runtimeDir: there.folder,
+          peers,
+          plugins: [sharedMemory],
+          config: { shared_memory: {} },
+        }),
+        FALLBACK,
+        there.folder,
+        what,
+      ],
+      env: { NO_COLOR: "1" },
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "inherit",
+    }).spawn();
+  const server = spawn("far", [], "serve");
+  const serving = server.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  try {
+    assert.equal((await serving.read()).value, '"ready"\n');
+    const client = spawn("near", ["far"], "call");
+    await client.stdin.close();
+    const said = JSON.parse(await new Response(client.stdout).text());
+    await client.status;
+    assert.deepEqual(said, { transport: "shared_memory", only: "shared_memory" });
+  } finally {
+    await server.stdin.close();
+    await serving.cancel();
+    await server.status;
+  }
+});
 
 /** What a peer that offers such a segment is told. */
 async function offered(

@@ -25,7 +25,7 @@ import {
   statisticsOf,
 } from "@patchbay/host";
 import { requireOrIgnore } from "../../tests/require.ts";
-import { acceptLink, encodeMessage, segmentBytes } from "./control.ts";
+import { acceptLink, encodeMessage, offerLink, segmentBytes } from "./control.ts";
 import sharedMemory, { type SharedMemoryWire } from "./mod.ts";
 import { Names } from "./names.ts";
 import { createSharedMemory } from "./plugin.ts";
@@ -282,6 +282,104 @@ for (const [what, [reason, fill, bytes]] of Object.entries(REFUSED)) {
     accepted.close();
   });
 }
+
+test("shared_memory: who refuses a segment reports why, and its maker is told and removes it", async () => {
+  await using there = await place();
+  const reported: string[] = [];
+  await using far = await there.open("far", { report: reported });
+  let spoil = true;
+  const plugin = createSharedMemory({
+    onRings({ bytes }) {
+      // The ring's header is before its messages: magic, version, capacity, epoch.
+      const header = new Int32Array(bytes.buffer, 0, 4);
+      if (spoil) header[1] = 99;
+    },
+  });
+  await using near = await there.open("near", { plugin });
+  await far.serve("far/echo", (value) => value);
+  await assert.rejects(
+    near.call("far/echo", 1, { via: ["shared_memory"], timeoutMs: WATCHDOG_MS }),
+    (error: PatchbayError) => /wrong version: 99/.test(`${error.message} ${error.cause}`),
+  );
+  await until(() => reported.some((message) => /wrong version: 99/.test(message)));
+  assert.deepEqual(await there.left(["near", "far"]), []);
+  spoil = false;
+  assert.equal(await near.call("far/echo", 2, { timeoutMs: WATCHDOG_MS }), 2);
+});
+
+test("shared_memory: who is refused before its segment is made is told the reason, too", async () => {
+  await using there = await place();
+  using libc = openLibc();
+  const [dialled, accepted] = await sockets(there.socket);
+  const segment = (await Names.of(there.folder, "refused")).next();
+  const offer = { segment, capacity: CAPACITY, epoch: 7, pid: Deno.pid };
+  // A peer of another version answers as soon as it has seen the header, and leaves.
+  await accepted.write(encodeMessage({ words: "of the future" }, 9));
+  const offering = offerLink(dialled, offer, libc, {
+    onStep(step) {
+      // Nothing is awaited between this and the next word of the dialler.
+      if (step === "made") accepted.close();
+    },
+  });
+  await assert.rejects(
+    offering,
+    (error: PatchbayError) =>
+      error.code === "protocol" && /version 9/.test(error.message) &&
+      /one version of Patchbay/.test(error.remedy ?? ""),
+  );
+  assert.deepEqual(await there.left(["refused"]), []);
+  dialled.close();
+});
+
+test("shared_memory: one more than may connect at once is told so, and counted", async () => {
+  await using there = await place();
+  using libc = openLibc();
+  await using far = await open({
+    module: "far",
+    plugins: [createSharedMemory()],
+    config: { shared_memory: { maxConnections: 1, connectTimeoutMs: WATCHDOG_MS } },
+    directory: (identity) => HostDirectory.open(identity, { path: there.folder }),
+  });
+  await far.serve("far/echo", (value) => value);
+  const dial = () => Deno.connect({ transport: "unix", path: `${there.folder}/far.shm.sock` });
+  using _silent = await dial();
+  using second = await dial();
+  const segment = (await Names.of(there.folder, "second")).next();
+  const offer = { segment, capacity: CAPACITY, epoch: 7, pid: Deno.pid };
+  await assert.rejects(
+    offerLink(second, offer, libc),
+    (error: PatchbayError) =>
+      error.code === "overloaded" && /1 peers are connecting to far/.test(error.message) &&
+      /maxConnections/.test(error.remedy ?? ""),
+  );
+  const [wire] = far.statistics.snapshot(Date.now()).transports;
+  assert.equal(wire.errors.overloaded, 1);
+  assert.deepEqual(await there.left(["second"]), []);
+});
+
+test("shared_memory: whoever accepts a segment removes its name before the answer", async () => {
+  await using there = await place();
+  using libc = openLibc();
+  const [dialled, accepted] = await sockets(there.socket);
+  const segment = (await Names.of(there.folder, "offering")).next();
+  using memory = SharedMemory.create(segment, segmentBytes(CAPACITY), { libc });
+  rings(memory.buffer, CAPACITY, 7);
+  await dialled.write(encodeMessage({ segment, capacity: CAPACITY, epoch: 7, pid: Deno.pid }));
+  await dialled.write(new TextEncoder().encode("M"));
+  const seen: string[] = [];
+  const link = await acceptLink(accepted, libc, {
+    onStep: (step) =>
+      void (step === "mapped" && seen.push(
+        ...Deno.readDirSync("/dev/shm")
+          .map(({ name }) => `/${name}`),
+      )),
+  });
+  assert.ok(seen.includes(segment));
+  // Its maker, which lives, has not been told yet, and does nothing more.
+  assert.deepEqual(await there.left(["offering"]), []);
+  await link?.close(true);
+  dialled.close();
+});
 
 test("shared_memory: a segment that cannot be ours is not even opened", async () => {
   await using there = await place();

@@ -78,6 +78,58 @@ for (const doorbell of ["socket", "semaphore"] as const) {
   });
 }
 
+for (const [dialling, dialled] of [["socket", "semaphore"], ["semaphore", "socket"]] as const) {
+  test(`shared_memory: each side has its own bell: ${dialling} of who dials, ${dialled} of who is`, async () => {
+    const parent = await Deno.makeTempDir({ prefix: "pb-" });
+    const path = openRuntimeDir({ path: `${parent}/run` });
+    /** Rings that went over the socket, by who has rung. */
+    const rung: Record<string, number> = { near: 0, far: 0 };
+    const count = (module: string) => (connection: Deno.UnixConn) => {
+      const write = connection.write.bind(connection);
+      connection.write = (bytes) => {
+        if (bytes.length === 1 && bytes[0] === 1) rung[module]++;
+        return write(bytes);
+      };
+    };
+    const bay = (module: string, doorbell: SharedMemoryConfig["doorbell"]) =>
+      open({
+        module,
+        plugins: [createSharedMemory({ onConnection: count(module) })],
+        config: { shared_memory: { doorbell } },
+        directory: (identity) => HostDirectory.open(identity, { path }),
+      });
+    {
+      await using far = await bay("far", dialled);
+      await using near = await bay("near", dialling);
+      await far.serve("far/echo", (value) => value);
+      let heard = 0;
+      await near.listen("far/tick", () => void heard++);
+      const speaker = await far.speaker<unknown>("far/tick");
+      const start = performance.now();
+      // Longer than either looks: both sleep, unless others keep this process from it.
+      const pause = () => new Promise((resolve) => setTimeout(resolve, 3));
+      const rings = () =>
+        (rung.near > 0 || dialled !== "socket") && (rung.far > 0 || dialling !== "socket");
+      for (let n = 0; n < 20 || !rings(); n++) {
+        assert.ok(performance.now() - start < WATCHDOG_MS, "nobody rings");
+        await pause();
+        assert.equal(await near.call("far/echo", n, { timeoutMs: WATCHDOG_MS }), n);
+        await pause();
+        // Nobody waits for this one, and so nobody looks for it.
+        speaker.shout(n);
+        while (heard <= n) {
+          assert.ok(performance.now() - start < WATCHDOG_MS, "a shout does not come");
+          await pause();
+        }
+      }
+      // Who has a semaphore is woken by that alone.
+      assert.equal(rung.near > 0, dialled === "socket", `${rung.near} rings for who is dialled`);
+      assert.equal(rung.far > 0, dialling === "socket", `${rung.far} rings for who dials`);
+    }
+    await Deno.remove(parent, { recursive: true });
+  });
+}
+
 test("shared_memory: latest() sees what no turn of the event loop has brought", async () => {
   const parent = await Deno.makeTempDir({ prefix: "pb-" });
   const path = openRuntimeDir({ path: `${parent}/run` });
@@ -158,6 +210,54 @@ test("shared_memory: speakers that come and go use the slots of those before the
     assert.ok(performance.now() - start < WATCHDOG_MS, "nothing comes");
   }
   assert.deepEqual(heard.slice(20), ["first's last", "second's"]);
+  await Promise.all([near.close(), far.close()]);
+  await Deno.remove(parent, { recursive: true });
+});
+
+test("shared_memory: eight speakers have a slot; a ninth, and what has headers, is sent as usual", async () => {
+  const parent = await Deno.makeTempDir({ prefix: "pb-" });
+  const path = openRuntimeDir({ path: `${parent}/run` });
+  const bay = (module: string) =>
+    open({
+      module,
+      plugins: [createSharedMemory()],
+      directory: (identity) => HostDirectory.open(identity, { path }),
+    });
+  await using near = await bay("near");
+  await using far = await bay("far");
+  const addresses = Array.from({ length: 9 }, (_, n) => `far/state/${n}`);
+  const listeners = await Promise.all(
+    addresses.map((address) => near.listen<unknown>(address, { latest: true })),
+  );
+  const speakers = await Promise.all(addresses.map((address) => far.speaker<unknown>(address)));
+  const start = performance.now();
+  const until = async (what: string, claim: () => boolean) => {
+    while (!claim()) {
+      await new Promise((resolve) => setTimeout(resolve));
+      assert.ok(performance.now() - start < WATCHDOG_MS, `${what} does not come`);
+    }
+  };
+  const newest = () => listeners.map((listener) => listener.latest()?.value);
+  const all = (value: unknown) => addresses.map(() => value);
+  for (const speaker of speakers) speaker.shout("first");
+  await until("the first of each", () => newest().every((value) => value === "first"));
+  // Nothing is awaited here: only a slot can have brought it.
+  for (let n = 1; n <= 100; n++) for (const speaker of speakers) speaker.shout(n);
+  assert.deepEqual(newest(), [...all(100).slice(1), "first"]);
+  await until("the ninth's", () => listeners[8].latest()?.value === 100);
+  const headers = { from: "far" };
+  speakers[0].shout("with headers", { headers });
+  assert.equal(listeners[0].latest()?.value, 100);
+  await until("what has headers", () => listeners[0].latest()?.value === "with headers");
+  assert.deepEqual({ ...listeners[0].latest()?.context.headers }, headers);
+  speakers[0].shout("last");
+  await until("what comes after it", () => listeners[0].latest()?.value === "last");
+  const { endpoints } = near.statistics.snapshot(Date.now());
+  const drops = addresses.map((address) =>
+    endpoints.find((each) => each.role === "listener" && each.address === address)?.drops
+  );
+  // All but the newest, whichever way they came: 101 of each, and 103 of the first speaker.
+  assert.deepEqual(drops, [{ overwritten: 102 }, ...all({ overwritten: 100 }).slice(1)]);
   await Promise.all([near.close(), far.close()]);
   await Deno.remove(parent, { recursive: true });
 });

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { RingConsumer, RingProducer } from "@patchbay/core";
+import { RingConsumer, RingProducer, SlotReader, SlotWriter } from "@patchbay/core";
 import { type Step, STEPS } from "../control.ts";
 import type { SharedMemoryHooks } from "../plugin.ts";
 
@@ -24,11 +24,18 @@ export const TRANSFER_STEPS = [
   "asleep",
 ] as const;
 
+/** What has just been done of writing a newest value into its slot, and of reading it there. */
+export const SLOT_STEPS = ["slot half written", "slot written", "slot told", "slot read"] as const;
+
 /** What has just been done of closing. */
 export const CLOSE_STEPS = ["closing", "before hanging up", "hung up", "freed"] as const;
 
 /** Where a process can end. */
-export type Fault = Step | typeof TRANSFER_STEPS[number] | typeof CLOSE_STEPS[number];
+export type Fault =
+  | Step
+  | typeof TRANSFER_STEPS[number]
+  | typeof SLOT_STEPS[number]
+  | typeof CLOSE_STEPS[number];
 
 /** The steps of the side that dials, and those of the side that is dialled. */
 export const DIALLER_STEPS: readonly Step[] = STEPS.slice(0, STEPS.indexOf("accepted"));
@@ -52,6 +59,7 @@ export function dieAt(fault: Fault, count: number): SharedMemoryHooks {
   const at = (step: Fault) => {
     if (reached(step)) die();
   };
+  if (SLOT_STEPS.some((step) => step === fault)) watchSlots(reached, at);
   return {
     onStep: at,
     onRings(producer, consumer) {
@@ -160,5 +168,37 @@ function watchConsumer(consumer: RingConsumer, at: (step: Fault) => void): void 
     const asleep = sleep.call(consumer);
     if (asleep) at("asleep");
     return asleep;
+  };
+}
+
+/** The slots of this process, all of them. */
+function watchSlots(reached: (step: Fault) => boolean, at: (step: Fault) => void): void {
+  const { write, tells } = SlotWriter.prototype;
+  const { read } = SlotReader.prototype;
+  SlotWriter.prototype.write = function (value) {
+    if (reached("slot half written")) {
+      // Read byte by byte as it is written, so that the second half never comes.
+      const half = new Proxy(value, {
+        get(_, key) {
+          if (key === "length") return value.length;
+          if (typeof key !== "string" || !(Number(key) >= 0)) return undefined;
+          return Number(key) < value.length / 2 ? value[Number(key)] : die();
+        },
+      });
+      write.call(this, half);
+      throw new Error("it was written otherwise");
+    }
+    write.call(this, value);
+    at("slot written");
+  };
+  SlotWriter.prototype.tells = function () {
+    const told = tells.call(this);
+    if (told) at("slot told");
+    return told;
+  };
+  SlotReader.prototype.read = function (target) {
+    const bytes = read.call(this, target);
+    if (bytes >= 0) at("slot read");
+    return bytes;
   };
 }

@@ -7,9 +7,11 @@
 
 import { open } from "@patchbay/core";
 import { cleanStale, HostDirectory, openRuntimeDir } from "@patchbay/host";
-import { createSharedMemory } from "../plugin.ts";
+import { createSharedMemory, type SharedMemoryConfig } from "../plugin.ts";
 import { Party } from "./party.ts";
 import { filesOf, mappedOf, segmentsOf, until, Victim } from "./processes.ts";
+
+type Doorbell = SharedMemoryConfig["doorbell"];
 
 /** One in so many is killed before it is ready: while it starts, dials, hands over. */
 const EARLY = 6;
@@ -24,6 +26,8 @@ export interface KillingOptions {
   readonly untilMs?: number;
   /** How many peers of this process are killed at the same time. Default 2. */
   readonly lanes?: number;
+  /** By what the bays are woken. Default: their sockets. */
+  readonly doorbell?: Doorbell;
   /** Told after each kill. */
   readonly onKill?: (so: Killing) => void;
 }
@@ -44,7 +48,7 @@ export interface Killing {
 
 /** Kills, and looks. */
 export async function randomKills(options: KillingOptions): Promise<Killing> {
-  const { kills, untilMs = Infinity, lanes = 2, onKill } = options;
+  const { kills, untilMs = Infinity, lanes = 2, doorbell = "socket", onKill } = options;
   const so: Killing = { kills: 0, early: 0, both: 0, messages: 0, violations: [] };
   const parent = await Deno.makeTempDir({ prefix: "pb-" });
   const folder = openRuntimeDir({ path: `${parent}/run` });
@@ -57,13 +61,19 @@ export async function randomKills(options: KillingOptions): Promise<Killing> {
   const names = [
     "left",
     "right",
+    "next",
     ...Array.from({ length: lanes }, (_, n) => [`near-${n}`, `victim-${n}`]).flat(),
   ];
   try {
     const work: Promise<void>[] = [];
-    for (let n = 0; n < lanes; n++) work.push(lane(folder, n, so, another, killed));
-    work.push(pair(folder, so, another, killed));
+    for (let n = 0; n < lanes; n++) work.push(lane(folder, doorbell, n, so, another, killed));
+    work.push(pair(folder, doorbell, so, another, killed));
     await Promise.all(work);
+    if (doorbell === "semaphore") {
+      // Bells have names as long as their bays live: the last ones' are the next start's to remove.
+      const next = await bayIn(folder, "next", doorbell);
+      await next.close();
+    }
     await until(
       "every segment is gone",
       async () => (await segmentsOf(folder, names)).length === 0,
@@ -82,21 +92,26 @@ export async function randomKills(options: KillingOptions): Promise<Killing> {
 
 const random = (ms: number) => new Promise((go) => setTimeout(go, Math.random() ** 2 * ms));
 
+function bayIn(folder: string, module: string, doorbell: Doorbell) {
+  return open({
+    module,
+    plugins: [createSharedMemory()],
+    config: { shared_memory: { reconnectMinMs: 2, reconnectMaxMs: 20, doorbell } },
+    directory: (identity) => HostDirectory.open(identity, { path: folder }),
+  });
+}
+
 /** A bay of this process, and one peer after the other that is killed and starts again. */
 async function lane(
   folder: string,
+  doorbell: Doorbell,
   n: number,
   so: Killing,
   another: () => boolean,
   killed: () => void,
 ): Promise<void> {
   const module = `victim-${n}`;
-  const bay = await open({
-    module: `near-${n}`,
-    plugins: [createSharedMemory()],
-    config: { shared_memory: { reconnectMinMs: 2, reconnectMaxMs: 20 } },
-    directory: (identity) => HostDirectory.open(identity, { path: folder }),
-  });
+  const bay = await bayIn(folder, `near-${n}`, doorbell);
   await using near = new Party(bay, { violation: (text) => void so.violations.push(text) });
   await Promise.all([near.serve(`near-${n}`), near.shout(`near-${n}`)]);
   await near.listen(module);
@@ -104,7 +119,7 @@ async function lane(
   near.call(module);
   while (another()) {
     const before = { ...near.tally };
-    await using victim = new Victim({ folder, module, other: `near-${n}`, serves: true });
+    await using victim = new Victim({ folder, doorbell, module, other: `near-${n}`, serves: true });
     if (Math.random() < 1 / EARLY) {
       so.early++;
       await random(EARLY_MS);
@@ -131,12 +146,13 @@ async function lane(
 /** Two processes, of which one or both are killed; whoever is left goes on with the next. */
 async function pair(
   folder: string,
+  doorbell: Doorbell,
   so: Killing,
   another: () => boolean,
   killed: () => void,
 ): Promise<void> {
   const start = (module: string, other: string) =>
-    new Victim({ folder, module, other, serves: true });
+    new Victim({ folder, doorbell, module, other, serves: true });
   const talk: [Victim, Victim] = [start("left", "right"), start("right", "left")];
   const end = async (side: 0 | 1) => {
     talk[side].signal("SIGKILL");

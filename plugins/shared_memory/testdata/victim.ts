@@ -27,6 +27,8 @@ export interface VictimOptions {
   readonly other?: string;
   /** Whether it serves and shouts: it is dialled. */
   readonly serves?: boolean;
+  /** Whether it looks at the newest shout only. */
+  readonly newest?: boolean;
   /** Bytes of its messages; default: up to 2 KiB. */
   readonly bytes?: number;
   /** Bytes of its rings. Default: 1 MiB. */
@@ -46,6 +48,7 @@ async function main(options: VictimOptions): Promise<void> {
     count = 1,
     other,
     serves,
+    newest,
     bytes,
     ringBytes,
     closeAfter,
@@ -64,7 +67,7 @@ async function main(options: VictimOptions): Promise<void> {
   console.log("ready");
   const ending = Deno.stdin.read(new Uint8Array(1));
   if (other !== undefined) {
-    await party.listen(other);
+    await (newest ? party.latest(other) : party.listen(other));
     party.call(other);
   }
   if (closeAfter !== undefined) {
