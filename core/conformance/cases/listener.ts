@@ -54,6 +54,8 @@ export const LISTENER: readonly Case[] = ofPattern("speaker", [
     run: async ({ near, play, wait, until }) => {
       const far = await play("speaker", { address: "far/tick" });
       const listener = await near.listen<number>("far/tick", { maxQueue: 4, overflow: "fail" });
+      // Else nobody at all would look like the end of the listener.
+      await until("the speaker to know", async () => await far.ask("listeners") === 1);
       await far.ask("shout", { range: [1, 20] });
       await until("the speaker to be told", async () => await far.ask("listeners") === 0);
       const seen: number[] = [];
