@@ -103,3 +103,26 @@ Deno.test("foreign service: a call ends with closed when its server's lease is o
   await assert.rejects(desk.call(Light, { data: true }), { code: "not_found" });
   assert.deepEqual(room.reports, []);
 });
+
+Deno.test("foreign service: what a node serves already is not served again, until it stops", async () => {
+  await using room = new Room();
+  const desk = await room.bay("desk");
+  await using participant = await foreigner(room);
+  const { request, response } = desk.transport(ros2).types.service("std_srvs/srv/SetBool");
+  const server = new ServiceServer(participant, {
+    name: "/light",
+    requestType: request.ddsName,
+    responseType: response.ddsName,
+    onReport: () => {},
+  }, () => undefined);
+  await desk.waitFor(Light, PATIENT);
+  const serve = () => desk.serve(Light, () => ({ success: true, message: "" }));
+  await assert.rejects(serve(), { code: "unavailable" });
+  server.close();
+  const { graph } = desk.transport(ros2);
+  const end = graph.watch(room.touch);
+  await room.until(() => graph.services().length === 0, "its end");
+  end();
+  await serve();
+  assert.deepEqual(room.reports, []);
+});

@@ -146,6 +146,76 @@ Deno.test("topics: a pattern joins every topic with its own type, and no part of
   assert.deepEqual(room.reports, []);
 });
 
+Deno.test("topics: a listener that says neither type nor policies takes what is offered", async () => {
+  await using room = new Room();
+  const [arm, desk] = [await room.bay("arm"), await room.bay("desk")];
+  const heard: unknown[] = [];
+  await desk.listen("scan", (value) => {
+    heard.push(value);
+    room.touch();
+  });
+  const speaker = await arm.speaker(text("scan", "sensor_data"));
+  await room.until(
+    () => speaker.listeners === 1 || (setTimeout(room.touch, 5), false),
+    "the listener",
+  );
+  // What is best effort may be lost: then it is said again.
+  const timer = setInterval(() => void speaker.shout({ data: "near" }), 50);
+  await room.until(() => heard.length > 0, "a scan").finally(() => clearInterval(timer));
+  assert.deepEqual(heard[0], { data: "near" });
+  assert.deepEqual(room.reports, []);
+});
+
+Deno.test("topics: what is lost counts at the listener, and who falls silent is reported", async () => {
+  await using room = new Room();
+  const desk = await room.bay("desk");
+  const faults: Faults = {};
+  await using participant = await Participant.open({
+    domain: room.domain,
+    interfaces: ["127.0.0.1"],
+    openSocket: faultySockets(faults),
+  });
+  const heard: string[] = [];
+  const reliability = "best_effort";
+  const liveliness = "manual_by_topic";
+  const wanted = { reliability, liveliness, livelinessLeaseMs: 60_000 };
+  await desk.listen(text("beat", wanted), ({ data }) => {
+    heard.push(data);
+    room.touch();
+  });
+  const qos = { reliability, liveliness, livelinessLeaseMs: 500 } as const;
+  const writer = participant.createWriter({ topic: "rt/beat", type: TYPE, qos });
+  assert.ok(await writer.untilMatchedBy(desk.transport(ros2).participant.prefix, 30_000));
+  const string = desk.transport(ros2).types.message("std_msgs/String");
+  let said = 0;
+  // Even here a datagram may be lost by itself: then another is said.
+  const say = async () => {
+    const data = `${++said}`;
+    const sent = new Promise<void>((resolve) => faults.record = () => resolve());
+    writer.write(string.encode({ data }));
+    await sent;
+    return data;
+  };
+  const sayUntilHeard = async () => {
+    const before = heard.length;
+    const timer = setInterval(() => void say(), 50);
+    await say();
+    await room.until(() => heard.length > before, "a beat").finally(() => clearInterval(timer));
+  };
+  await sayUntilHeard();
+  faults.loss = 1;
+  const lost = await say();
+  faults.loss = 0;
+  await sayUntilHeard();
+  assert.ok(!heard.includes(lost));
+  const { endpoints } = desk.statistics.snapshot(Date.now());
+  const { drops } = endpoints.find(({ address }) => address === "beat")!;
+  assert.ok(drops.lost >= 1, JSON.stringify(drops));
+  await room.until(() => room.reports.length > 0, "the report");
+  assert.equal(room.reports[0].code, "unavailable");
+  assert.match(room.reports[0].message, /^beat: .* gives no sign of life$/);
+});
+
 Deno.test("topics: a bay does not hear itself", async () => {
   await using room = new Room();
   const [arm, desk] = [await room.bay("arm"), await room.bay("desk")];

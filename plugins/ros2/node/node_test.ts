@@ -64,6 +64,7 @@ Deno.test("request header: both ways keep the id and the body", () => {
   for (const number of [1n, 2n ** 33n + 5n, -1n << 32n]) {
     const id = { client: "00112233445566778899aabbccddeeff", number };
     assert.deepEqual(readIdParameter(idParameters(id)), id);
+    assert.deepEqual([...idParameters(id).keys()].sort(), [0x83, 0x800f], "newer ones and 2.9");
     const [[, value]] = idParameters(id);
     assert.deepEqual(readIdParameter(new Map([[0x800f, value]])), id, "what Fast DDS 2.9 sends");
   }
