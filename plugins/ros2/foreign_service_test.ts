@@ -7,11 +7,14 @@
 import assert from "node:assert/strict";
 import { defineCallable } from "@patchbay/core";
 import ros2 from "./mod.ts";
-import { ServiceClient, ServiceServer } from "./node/mod.ts";
+import { fileURLToPath } from "node:url";
+import { JSON_ACTION, JSON_DEFINITIONS, JSON_SERVICE } from "./json_text.ts";
+import { ActionClient, ServiceClient, ServiceServer } from "./node/mod.ts";
 import { Participant } from "./rtps/mod.ts";
 import { type Faults, faultySockets } from "./rtps/testdata/place.ts";
 import { Room } from "./testdata/room.ts";
 import type { RosServices } from "./types/common_types.ts";
+import { Types } from "./types/mod.ts";
 
 type SetBool = RosServices["std_srvs/srv/SetBool"];
 type Add = RosServices["example_interfaces/srv/AddTwoInts"];
@@ -124,5 +127,58 @@ Deno.test("foreign service: what a node serves already is not served again, unti
   await room.until(() => graph.services().length === 0, "its end");
   end();
   await serve();
+  assert.deepEqual(room.reports, []);
+});
+
+Deno.test("foreign service: a node that has the package patchbay_msgs calls and executes JSON", async () => {
+  await using room = new Room();
+  const arm = await room.bay("arm", { json: true });
+  await arm.serve("arm/double", (value) => {
+    const { n } = value as { n: number };
+    if (n > 9) throw new RangeError("too much");
+    return { n: 2 * n };
+  });
+  await arm.perform("arm/count", (value, { feedback }) => {
+    feedback([value]);
+    return "done";
+  });
+  // What the package says is what is built in.
+  const folder = fileURLToPath(new URL("./", import.meta.url));
+  const types = new Types({ folders: [folder] });
+  const builtIn = new Types({ definitions: JSON_DEFINITIONS });
+  const { request, response, hash } = types.service(JSON_SERVICE);
+  assert.equal(hash, builtIn.service(JSON_SERVICE).hash);
+  const type = types.action(JSON_ACTION);
+  assert.equal(type.hash, builtIn.action(JSON_ACTION).hash);
+  await using participant = await foreigner(room);
+  const onReport = (error: unknown) => {
+    throw error;
+  };
+  const signal = AbortSignal.timeout(30_000);
+  using client = new ServiceClient(participant, {
+    name: "/arm/double",
+    requestType: request.ddsName,
+    responseType: response.ddsName,
+    onReport,
+  });
+  await client.untilServed(signal);
+  const call = async (value: string) =>
+    response.decode(await client.call(request.encode({ value }), signal)) as {
+      value: string;
+      error: string;
+    };
+  assert.deepEqual(await call('{"n":4}'), { value: '{"n":8}', error: "" });
+  const { value, error } = await call('{"n":10}');
+  const { code, message } = JSON.parse(error);
+  assert.deepEqual([value, code, message], ["", "remote", "too much"]);
+  using action = new ActionClient(participant, { name: "/arm/count", type, types, onReport });
+  await action.untilServed(signal);
+  const heard: unknown[] = [];
+  const id = await action.send({ value: "3" }, (each) => heard.push(each), signal);
+  assert.deepEqual(await action.result(id!, signal), {
+    status: "succeeded",
+    result: { value: '"done"', error: "" },
+  });
+  assert.deepEqual(heard, [{ value: "[3]" }]);
   assert.deepEqual(room.reports, []);
 });
