@@ -5,12 +5,18 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { open } from "@patchbay/core";
+import { defineSpeaker, open } from "@patchbay/core";
 import ros2 from "@patchbay/ros2";
 import { OwnDomain } from "../plugins/ros2/fixture.ts";
 
 const CLI = new URL("../cli/main.ts", import.meta.url).pathname;
 const PLUGIN = new URL("../plugins/ros2/mod.ts", import.meta.url).pathname;
+
+const text = (address: string) =>
+  defineSpeaker<{ data: string }>({
+    address,
+    native: { ros2: { type: "std_msgs/msg/String" } },
+  });
 
 Deno.test("list --via ros2: topics, services and actions with their types and nodes", async () => {
   using own = new OwnDomain();
@@ -83,6 +89,24 @@ Deno.test("list --via ros2: topics, services and actions with their types and no
     assert.match(added, /"sum":\{"\$bigint":"5"\}/);
     const counted = await patchbay("job", "arm/count", '{"order":3}', "--via", "ros2", "--json");
     assert.match(counted, /"sequence":\[1,2,3\]/);
+    const heard = Promise.withResolvers<string>();
+    await arm.listen(text("arm/word"), ({ data }) => heard.resolve(data));
+    const shouted = await patchbay("shout", "arm/word", '{"data":"hi"}', "--via", "ros2");
+    assert.match(shouted, /to 1 listener/);
+    assert.equal(await heard.promise, "hi");
+    const speaker = await arm.speaker(text("arm/said"), { retain: true });
+    await speaker.shout({ data: "kept" });
+    const listened = [
+      "listen",
+      "arm/said",
+      "--retained",
+      "--count",
+      "1",
+      "--via",
+      "ros2",
+      "--json",
+    ];
+    assert.match(await patchbay(...listened), /"data":"kept"/);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

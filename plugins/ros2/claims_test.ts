@@ -45,6 +45,22 @@ Deno.test("claims: two addresses of one bay are not one name, unless both are sh
   assert.deepEqual(room.reports, []);
 });
 
+Deno.test("claims: calls go round among those who share a name", async () => {
+  await using room = new Room();
+  const bays = [await room.bay("arm"), await room.bay("leg")];
+  for (const [i, bay] of bays.entries()) {
+    const answer = () => ({ success: true, message: `${i}` });
+    await bay.serve(light("light", "/light"), answer, { sharing: "shared" });
+  }
+  const desk = await room.bay("desk");
+  const answered: string[] = [];
+  for (let n = 0; n < 6; n++) {
+    answered.push((await desk.call(light("light", "/light"), { data: true })).message);
+  }
+  assert.deepEqual(answered.sort(), ["0", "0", "0", "1", "1", "1"]);
+  assert.deepEqual(room.reports, []);
+});
+
 Deno.test("claims: of two who serve a name at once one does, and who closes makes room", async () => {
   await using room = new Room();
   const bays = [await room.bay("arm"), await room.bay("leg"), await room.bay("desk")];

@@ -39,7 +39,7 @@ export class OwnedJob extends TimerEntry {
   #request: PendingRequest | undefined;
   #asking: (() => void) | undefined;
   #held: Outcome | undefined;
-  /** The number of the last feedback, as the result says. */
+  /** The number of the last feedback, as the result says; `Infinity` if it says none. */
   #last = 0;
   #over = false;
 
@@ -208,6 +208,13 @@ export class OwnedJob extends TimerEntry {
       });
     }
     this.#held = { status, value, error };
+    if (!this.#isBay) {
+      // Results of others have no number: what their writer has sent is asked for instead.
+      this.#last = Infinity;
+      const participant = this.#server.slice(0, 24);
+      void this.#desk.caughtUp(participant, CATCH_UP_MS).then(() => this.#finish());
+      return;
+    }
     this.#last = l;
     if (this.#job.lastSequence >= l) return this.#finish();
     // The result has overtaken feedback, which is another topic.

@@ -143,6 +143,16 @@ export class Desk {
     if (job?.isWith(writer.guid)) job.heard(payload, readMetadata(inline));
   }
 
+  /**
+   * Resolves when all feedback has come that a participant had given, as far as can be told.
+   *
+   * @param participant Its prefix.
+   * @param timeoutMs How long to wait, in milliseconds.
+   */
+  async caughtUp(participant: string, timeoutMs: number): Promise<void> {
+    await this.#feedback.untilComplete(timeoutMs, participant);
+  }
+
   async close(): Promise<void> {
     const clients = [this.sendGoal, this.getResult, this.cancelGoal];
     await Promise.all(clients.map((client) => client.settled(FLUSH_MS)));

@@ -137,8 +137,12 @@ class TopicPort extends TimerEntry implements SpeakerPort {
       lateSamples: endpoint.retain && said.qos === undefined ? 1 : undefined,
       onMatched: (reader) => void (this.#listeners += counts(reader)),
       onUnmatched: (reader) => void (this.#listeners -= counts(reader)),
-      onMismatch: (reader, policies) =>
-        node.mismatched(address, "speaker", "writer", reader, policies),
+      onMismatch: (reader, policies) => {
+        // The reader that it stands beside hears what is not kept.
+        const isHeard = policies.every(({ policy }) => policy === "durability");
+        if (isCompanion(reader) && isHeard) return;
+        node.mismatched(address, "speaker", "writer", reader, policies);
+      },
       onOverwritten: (samples) => statistics.countDrop("overflow_oldest", samples),
       onDeadlineMissed: () => statistics.countDrop("deadline_offered"),
       onReleased: (payload) => this.#payloads.give(payload),

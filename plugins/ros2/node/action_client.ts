@@ -34,6 +34,9 @@ const STATES: Readonly<Record<number, GoalResult["status"]>> = {
   [GoalStatus.aborted]: "aborted",
 };
 
+/** How long feedback that the result has overtaken is waited for, in milliseconds. */
+const CATCH_UP_MS = 1000;
+
 /** How many pieces of feedback wait for the answer that the goal is accepted. */
 const MAX_EARLY = 64;
 
@@ -136,7 +139,7 @@ export class ActionClient implements Disposable {
   }
 
   /**
-   * Waits for a goal's end.
+   * Waits for a goal's end, and a moment for feedback that was lost before it.
    *
    * @param id The goal.
    * @param signal Ends the waiting; the goal goes on.
@@ -151,6 +154,7 @@ export class ActionClient implements Disposable {
       status: number;
       result: unknown;
     };
+    if (this.#listeners.has(id)) await this.#feedback.untilComplete(CATCH_UP_MS);
     this.#listeners.delete(id);
     return { status: STATES[status] ?? "unknown", result };
   }

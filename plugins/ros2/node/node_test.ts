@@ -5,7 +5,11 @@
  */
 
 import assert from "node:assert/strict";
+import { unhex } from "../rtps/guid.ts";
+import { Participant } from "../rtps/mod.ts";
 import { Place } from "../rtps/testdata/place.ts";
+import { Lonely, Stranger, writerId } from "../rtps/testdata/stranger.ts";
+import { Types } from "../types/mod.ts";
 import { DiscoveryInfo, type GidBytes, type NodeEntry } from "./discovery_info.ts";
 import {
   actionNames,
@@ -60,10 +64,47 @@ Deno.test("request header: both ways keep the id and the body", () => {
   for (const number of [1n, 2n ** 33n + 5n, -1n << 32n]) {
     const id = { client: "00112233445566778899aabbccddeeff", number };
     assert.deepEqual(readIdParameter(idParameters(id)), id);
+    assert.deepEqual([...idParameters(id).keys()].sort(), [0x83, 0x800f], "newer ones and 2.9");
     const [[, value]] = idParameters(id);
     assert.deepEqual(readIdParameter(new Map([[0x800f, value]])), id, "what Fast DDS 2.9 sends");
   }
   assert.equal(readIdParameter(new Map([[0x83, payload]])), undefined);
+});
+
+Deno.test("discovery info: ids are as long as those of real nodes, unless that is said", async () => {
+  const types = new Types({ definitions: { "rmw_dds_common/msg/Gid": "char[24] data" } });
+  const type = types.message("rmw_dds_common/ParticipantEntitiesInfo");
+  const qos = { durability: "transient_local" } as const;
+  const topic = { topic: "ros_discovery_info", type: type.ddsName, qos };
+  for (const gidBytes of [undefined, 16] as const) {
+    await using lonely = await Lonely.open();
+    const { participant } = lonely;
+    const told: number[] = [];
+    participant.createWriter = (options) => {
+      const writer = Participant.prototype.createWriter.call(participant, options);
+      const write = writer.write.bind(writer);
+      writer.write = (payload, more) => {
+        told.push(payload.length);
+        return write(payload, more);
+      };
+      return writer;
+    };
+    const onReport = (error: unknown) => lonely.reports.push(error);
+    using info = new DiscoveryInfo(participant, { gidBytes, onReport });
+    const humble = new Stranger(lonely);
+    await lonely.hear(humble.announce());
+    await lonely.hear(humble.endpoint("writer", writerId(1), topic));
+    const data = new Uint8Array(24);
+    data.set(unhex(`${humble.prefix}000001c1`));
+    const payload = type.encode({ gid: { data }, node_entities_info_seq: [] });
+    await lonely.hear(
+      humble.say((to) => to.data(0, writerId(1), 1, 0, payload, false, undefined)),
+    );
+    assert.deepEqual(info.remote.get(humble.prefix), []);
+    // Four bytes before it, and the number of its nodes behind it.
+    assert.deepEqual(told, gidBytes === undefined ? [4 + 16 + 4, 4 + 24 + 4] : [4 + 16 + 4]);
+    assert.deepEqual(lonely.reports, []);
+  }
 });
 
 for (const gidBytes of [16, 24] as GidBytes[]) {

@@ -206,6 +206,15 @@ export interface Reader extends Disposable {
   readonly statistics: ReaderStatistics;
   /** Takes the oldest sample that was kept. */
   take(): Sample | undefined;
+  /**
+   * Asks reliable writers how far they are, and resolves when everything that they had sent has
+   * come: true; false after `timeoutMs`, or once one of them or this reader has gone. Of a sample
+   * that is still being sent, in parts, they do not speak.
+   *
+   * @param timeoutMs How long to wait, in milliseconds.
+   * @param participant The prefix of the one participant whose writers count; default: all do.
+   */
+  untilComplete(timeoutMs: number, participant?: string): Promise<boolean>;
   /** Ends it, and tells the writers. Idempotent. What was kept can still be taken. */
   close(): void;
 }

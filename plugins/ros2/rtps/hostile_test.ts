@@ -227,6 +227,45 @@ Deno.test("hostile: heartbeats of everything, and gaps of everything, cost an an
   assert.deepEqual(reader.statistics.losses, {});
 });
 
+/** Lets no time pass until it is disposed of. */
+function standstill(): Disposable {
+  const now = performance.now();
+  const { now: before } = performance;
+  performance.now = () => now;
+  return { [Symbol.dispose]: () => void (performance.now = before) };
+}
+
+Deno.test("reader: the same is not asked for again at once, however often it is offered", async () => {
+  const { lonely, stranger } = await listening(1);
+  await using _ = lonely;
+  const asked = (kind: number) => {
+    let found = 0;
+    for (const { bytes } of lonely.sent.splice(0)) {
+      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+      for (let at = 20; at < bytes.length; at += 4 + view.getUint16(at + 2, true)) {
+        // Behind two entities and a number stands how many are asked for.
+        const offset = kind === Submessage.ackNack ? 20 : 28;
+        if (bytes[at] === kind && view.getUint32(at + offset, true) > 0) found++;
+      }
+    }
+    return found;
+  };
+  asked(Submessage.ackNack);
+  let count = 0;
+  using _clock = standstill();
+  await lonely.hear(stranger.say((to) => {
+    for (let n = 0; n < 5; n++) to.heartbeat(0, writerId(1), 1, 3, ++count, false);
+  }));
+  assert.equal(asked(Submessage.ackNack), 1);
+  const large = payload(3000, 1);
+  asked(Submessage.nackFrag);
+  await lonely.hear(stranger.say((to) => {
+    to.dataFrag(0, writerId(1), 1, 0, 1, 1000, large, undefined);
+    for (let n = 0; n < 5; n++) to.heartbeatFrag(0, writerId(1), 1, 4, ++count);
+  }));
+  assert.equal(asked(Submessage.nackFrag), 1);
+});
+
 Deno.test("hostile: those who never answer are reminded ever more seldom", async () => {
   await using lonely = await Lonely.open();
   const strangers = 40;

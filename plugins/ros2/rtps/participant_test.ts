@@ -127,6 +127,63 @@ Deno.test("participant: a quarter of all datagrams lost both ways, and nothing i
   assert.equal(r.statistics.losses.lost, undefined);
 });
 
+Deno.test("reader: who asks learns of what got lost before anything spoke of it", async () => {
+  await using place = new Place();
+  const faults: Faults = {};
+  const { a, w, r } = await pair(place, RELIABLE, [faults]);
+  assert.equal(await r.untilComplete(30_000), true);
+  let sent = 0;
+  faults.record = () => {
+    sent++;
+    place.touch();
+  };
+  for (const [n, size] of [0, 8, 1_000, 100_000].entries()) {
+    faults.loss = 1;
+    sent = 0;
+    w.write(payload(size, n));
+    await place.until(() => sent > 0, "a datagram that is lost");
+    faults.loss = 0;
+    assert.equal(await r.untilComplete(30_000, a.prefix), true);
+    assert.equal(r.got.samples.length, n + 1);
+  }
+  assert.equal(await r.untilComplete(30_000, "00".repeat(12)), true, "nobody's");
+  faults.cut = true;
+  assert.equal(await r.untilComplete(30), false, "nobody answers");
+  const asked = r.untilComplete(30_000);
+  r.close();
+  assert.deepEqual([await asked, await r.untilComplete(30_000)], [false, false]);
+});
+
+Deno.test("reader: who waits for a writer that goes waits no longer", async () => {
+  await using place = new Place();
+  const faults: Faults = {};
+  const { w, r } = await pair(place, RELIABLE, [faults]);
+  // One sample is lost each time that it is sent; the one behind it tells of it.
+  const [lost, next] = [payload(40, 1), payload(40, 2)];
+  const text = (bytes: Uint8Array) => new TextDecoder("latin1").decode(bytes);
+  let losses = 0;
+  faults.record = (bytes) => {
+    faults.loss = text(bytes).includes(text(lost)) ? 1 : 0;
+    losses += faults.loss;
+    place.touch();
+  };
+  w.write(lost);
+  await place.until(() => losses > 0, "the loss");
+  w.write(next);
+  let told: boolean | undefined;
+  void r.untilComplete(600_000, w.data.guid.slice(0, 24)).then((complete) => {
+    told = complete;
+    place.touch();
+  });
+  await place.until(
+    () => r.statistics.heldBytes > 0 || (setTimeout(place.touch, 5), false),
+    "held",
+  );
+  w.close();
+  await place.until(() => told === false, "the end of the wait");
+  assert.equal(r.got.samples.length, 0);
+});
+
 Deno.test("participant: a payload is released once, when it is needed no more, and may be used again", async () => {
   await using place = new Place();
   const faults: [Faults, Faults] = [{ loss: 0.25 }, { loss: 0.25 }];

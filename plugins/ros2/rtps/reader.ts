@@ -6,6 +6,7 @@
  */
 
 import type { TimerWheel } from "@patchbay/core";
+import { CatchUp } from "./catch_up.ts";
 import { Pid, Status } from "./constants.ts";
 import type { EndpointData } from "./discovery_data.ts";
 import type { LossReason, Reader, ReaderEvents, ReaderStatistics, Sample } from "./endpoints.ts";
@@ -49,6 +50,7 @@ export class RtpsReader implements Reader, WriterProxyOwner {
   readonly #deadlines = new Map<string, Alarm>();
   readonly #losses: Partial<Record<LossReason, number>> = {};
   readonly #leaseAlarm: Alarm;
+  readonly #catchUps = new Set<CatchUp>();
   #received = 0;
   #keptBytes = 0;
   #closed = false;
@@ -108,8 +110,29 @@ export class RtpsReader implements Reader, WriterProxyOwner {
     // A reader that keeps all has held its writers back.
     if (this.data.qos.history === "keep_all") {
       for (const proxy of this.#proxies.values()) proxy.resume();
+      this.#look();
     }
     return sample;
+  }
+
+  /** As `Reader`. */
+  untilComplete(timeoutMs: number, participant = ""): Promise<boolean> {
+    const proxies = [...this.#proxies.values()].filter(({ reliable, remote }) =>
+      reliable && remote.guid.startsWith(participant)
+    );
+    if (proxies.length === 0) return Promise.resolve(!this.#closed);
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const catchUp = new CatchUp(this.wheel, proxies, timeoutMs, (complete) => {
+      this.#catchUps.delete(catchUp);
+      resolve(complete);
+    });
+    this.#catchUps.add(catchUp);
+    return promise;
+  }
+
+  /** Looks whether those who wait have everything now. */
+  #look(): void {
+    for (const each of this.#catchUps) each.look();
   }
 
   /** As `WriterProxyOwner`. */
@@ -276,6 +299,7 @@ export class RtpsReader implements Reader, WriterProxyOwner {
     if (proxy === undefined) return;
     this.#proxies.delete(guid);
     proxy.close();
+    for (const each of this.#catchUps) each.gone(proxy);
     if (proxy.alive) this.#tell(() => this.#setup.onLiveliness?.(proxy.remote, false));
     this.#tell(() => this.#setup.onUnmatched?.(proxy.remote));
   }
@@ -325,6 +349,7 @@ export class RtpsReader implements Reader, WriterProxyOwner {
   /** From a writer. */
   receiveData(guid: string, context: Incoming, data: DataSubmessage): void {
     this.#proxies.get(guid)?.data(context, data);
+    if (this.#catchUps.size > 0) this.#look();
   }
 
   /** From a writer. */
@@ -338,6 +363,7 @@ export class RtpsReader implements Reader, WriterProxyOwner {
     sampleBytes: number,
   ): void {
     this.#proxies.get(guid)?.dataFrag(context, data, first, fragments, fragmentBytes, sampleBytes);
+    if (this.#catchUps.size > 0) this.#look();
   }
 
   /** From a writer. */
@@ -353,6 +379,7 @@ export class RtpsReader implements Reader, WriterProxyOwner {
     if (proxy === undefined) return;
     if (liveliness) this.#isAlive(proxy);
     proxy.heartbeat(first, last, count, final);
+    if (this.#catchUps.size > 0) this.#look();
   }
 
   /** From a writer. */
@@ -363,6 +390,7 @@ export class RtpsReader implements Reader, WriterProxyOwner {
   /** From a writer. */
   receiveGap(guid: string, start: number, base: number, bits: Bits): void {
     this.#proxies.get(guid)?.gap(start, base, bits);
+    if (this.#catchUps.size > 0) this.#look();
   }
 
   /** Ends it, and tells the writers. Idempotent. What was kept can still be taken. */
@@ -372,6 +400,7 @@ export class RtpsReader implements Reader, WriterProxyOwner {
     this.#leaseAlarm.disarm();
     for (const alarm of this.#deadlines.values()) alarm.disarm();
     for (const proxy of this.#proxies.values()) proxy.close();
+    for (const each of this.#catchUps) each.end(false);
     this.#proxies.clear();
     this.#setup.closed(this);
   }

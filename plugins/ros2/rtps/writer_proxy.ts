@@ -5,7 +5,7 @@
  */
 
 import type { TimerWheel } from "@patchbay/core";
-import { VENDOR_ID } from "./constants.ts";
+import { EPROSIMA, VENDOR_ID } from "./constants.ts";
 import type { EndpointData } from "./discovery_data.ts";
 import type { LossReason } from "./endpoints.ts";
 import { entityOf } from "./guid.ts";
@@ -87,6 +87,7 @@ export class WriterProxy {
   /** What will not come: from, to before. */
   readonly #gaps: [number, number][] = [];
   readonly #answersParts: boolean;
+  readonly #isFast: boolean;
   #count = 0;
   #lastHeartbeat = -1;
   #nackedMs = -Infinity;
@@ -119,6 +120,8 @@ export class WriterProxy {
   alive = true;
   /** How many bytes of it wait for what is missing. */
   heldBytes = 0;
+  /** How often it has said how far it is. */
+  heartbeats = 0;
 
   /**
    * @param owner The reader.
@@ -140,6 +143,7 @@ export class WriterProxy {
     this.#destination = destination;
     this.#entity = entityOf(remote.guid);
     this.#answersParts = vendor === VENDOR_ID;
+    this.#isFast = vendor === EPROSIMA;
     this.#alarm = new Alarm(owner.wheel, () => this.#nag());
   }
 
@@ -147,6 +151,16 @@ export class WriterProxy {
   greet(): void {
     if (!this.reliable) return;
     this.#destination.ackNack(this.#owner.entity, this.#entity, 1, undefined, ++this.#count, false);
+  }
+
+  /**
+   * Asks the writer how far it is: an ACKNACK that is not final has to be answered (8.3.8.1). Fast
+   * DDS does that at once only where it begins at 0; any other puts its next heartbeat off.
+   */
+  inquire(): void {
+    const { entity } = this.#owner;
+    const base = this.#isFast ? 0 : this.next;
+    this.#destination.ackNack(entity, this.#entity, base, undefined, ++this.#count, false);
   }
 
   /** Whether a sample was written before this reader came, as far as can be told. */
@@ -157,6 +171,11 @@ export class WriterProxy {
   /** Whether everything has come of which the writer has spoken, and it has spoken. */
   get complete(): boolean {
     return !this.reliable || this.#historyLast !== undefined && this.next > this.#written;
+  }
+
+  /** Whether everything has come that is known to exist, or will not come. */
+  get hasAll(): boolean {
+    return this.next > this.#known;
   }
 
   /** A sample has come whole. */
@@ -387,6 +406,7 @@ export class WriterProxy {
     if (!this.reliable) return;
     if (count <= this.#lastHeartbeat && this.#lastHeartbeat - count < 0x80000000) return;
     this.#lastHeartbeat = count;
+    this.heartbeats++;
     if (first > this.next) {
       if (this.#begun) this.#owner.count("lost", this.#lostBefore(first));
       this.#skipTo(first);

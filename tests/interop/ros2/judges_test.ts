@@ -316,6 +316,24 @@ async function judge(stack: Stack): Promise<void> {
     assert.deepEqual(got, sizes.map((size, number) => ({ number, size, right: true })));
   });
 
+  test("who asks its writer learns at once of what got lost before anything spoke of it", async (place) => {
+    const faults: Faults = {};
+    await using peer = await start(place);
+    const us = await place.participant({}, faults);
+    await peer.make("writer", "w", "rt/back", "bytes", { reliable: true, depth: 0 });
+    const { got, reader } = bytesReader(place, us, "rt/back", RELIABLE);
+    await peer.until((line) => line === "matched w 1");
+    await place.until(() => reader.matched.length === 1, "a match");
+    for (let n = 0; n < 5; n++) {
+      faults.cut = true;
+      await peer.tell(`write w ${n} 10`);
+      await peer.done();
+      faults.cut = false;
+      assert.equal(await reader.untilComplete(30_000), true);
+      assert.deepEqual(got.at(-1), { number: n, size: 10, right: true });
+    }
+  });
+
   test("a peer that is killed and started again is met again", async (place) => {
     const us = await place.participant({ announceMs: 200 });
     const writer = bytesWriter(place, us, "rt/there", { durability: "transient_local" });
