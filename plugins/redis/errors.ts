@@ -51,6 +51,11 @@ export function isLoss(error: unknown): boolean {
     .test(text);
 }
 
+/** Whether what was to be told is out of reach: by a lost connection, or a part of a cluster. */
+export function isAway(error: unknown): boolean {
+  return isLoss(error) || /^(CLUSTERDOWN|MASTERDOWN|LOADING)\b/.test(textOf(error));
+}
+
 /**
  * An error of one command.
  *
