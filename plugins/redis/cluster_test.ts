@@ -27,11 +27,17 @@ interface Place {
   bay(module: string, plugin?: Plugin, config?: Partial<RedisConfig>): Promise<Bay>;
 }
 
-/** A port whose cluster bus (10,000 higher) is in reach, too. */
+/** A port whose cluster bus (10,000 higher) is free, too. */
 function clusterPort(): number {
   for (;;) {
     const port = freePort();
-    if (port < 55_000) return port;
+    if (port >= 55_000) continue;
+    try {
+      Deno.listen({ hostname: "127.0.0.1", port: port + 10_000 }).close();
+      return port;
+    } catch {
+      // It is taken: another one.
+    }
   }
 }
 
