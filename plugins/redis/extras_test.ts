@@ -166,8 +166,11 @@ test("keys: a watch ends with its bay, and says so when the connection is lost",
 
 test("keys: a watch that cannot tell which keys have changed says so", async (place) => {
   const { keys, use } = (await place.bay("desk")).transport(redis);
+  const late = new AbortController();
+  using stack = new DisposableStack();
+  stack.defer(clearTimeout.bind(undefined, setTimeout(() => late.abort(), 30_000)));
   const watched = async () => {
-    const watch = keys.watch("w:");
+    const watch = keys.watch("w:", { signal: late.signal });
     const next = watch.next();
     next.catch(() => {});
     await until("it to watch", async () => {
