@@ -16,9 +16,12 @@ import {
   Patchbay,
   PatchbayError,
 } from "@patchbay/patchbay";
+import { freePort } from "@patchbay/core/conformance";
 import { SharedMemory } from "@patchbay/ffi";
 import { openRuntimeDir } from "@patchbay/host";
 import grpc, { parseProto, ServiceClient } from "@patchbay/grpc";
+import mqtt from "@patchbay/mqtt";
+import redis from "@patchbay/redis";
 import ros2 from "@patchbay/ros2";
 import uds from "@patchbay/uds";
 import { z } from "zod";
@@ -284,6 +287,16 @@ const PROVOCATIONS: Record<string, (place: Place) => Promise<unknown>> = {
     return PatchbayError.fromWire(JSON.parse(new TextDecoder().decode(stdout)));
   },
 
+  "unavailable: no Redis server runs there": async (place) => {
+    const config = { redis: { port: freePort() } };
+    const desk = await place.bay("desk", { plugins: [redis], config });
+    return await failure(desk.call("arm/move", 1, { via: ["redis"] }));
+  },
+  "unavailable: no MQTT broker runs there": async (place) => {
+    const config = { mqtt: { port: freePort() } };
+    const desk = await place.bay("desk", { plugins: [mqtt], config });
+    return await failure(desk.call("arm/move", 1, { via: ["mqtt"] }));
+  },
   "unavailable: grpc: nobody listens there": (place) =>
     failure(ServiceClient.connect({
       proto: NAMER,

@@ -175,6 +175,33 @@ test("users and passwords; a wrong one is told at once, in both versions", async
   assert.match(place.reports[0].message, /mute\/tick/);
 });
 
+test("a password that is changed while a bay runs shows as degraded, with the reason", async (place) => {
+  const { broker } = place;
+  const users = `${broker.folder}/users`;
+  const configuration = `${broker.folder}/mosquitto.conf`;
+  const text = await Deno.readTextFile(configuration);
+  await Deno.writeTextFile(
+    configuration,
+    text.replace("allow_anonymous true", "allow_anonymous false")
+      .replace("user root", `user root\npassword_file ${users}`),
+  );
+  const restart = async (user: string) => {
+    await broker.kill();
+    await Deno.writeTextFile(users, await passwords(user));
+    await broker.restart();
+  };
+  await restart("arm");
+  const bay = await place.bay("arm", { username: "arm", password: "sesame" });
+  await restart("somebody");
+  await until("it to say why", () => {
+    const [{ health }] = bay.wires();
+    return health?.status === "degraded" &&
+      /refuses this bay: (the user or the password|it does not let)/.test(health.reason ?? "");
+  });
+  await restart("arm");
+  await until("it to be back", () => bay.wires()[0].health?.status === "healthy");
+});
+
 test("a configuration that cannot be meant is refused, and says what to do", async ({ broker }) => {
   const { port } = broker;
   const cases: readonly (readonly [Partial<MqttConfig>, RegExp])[] = [

@@ -4,7 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { type Bay, open, type PatchbayError, type Plugin } from "@patchbay/core";
+import { type Bay, open, type PatchbayError, type Plugin, type Speaker } from "@patchbay/core";
 import { requireOrIgnore } from "../../tests/require.ts";
 import { freePort } from "@patchbay/core/conformance";
 import { Broker, probeRedis } from "./redis_fixture.ts";
@@ -27,11 +27,17 @@ interface Place {
   bay(module: string, plugin?: Plugin, config?: Partial<RedisConfig>): Promise<Bay>;
 }
 
-/** A port whose cluster bus (10,000 higher) is in reach, too. */
+/** A port whose cluster bus (10,000 higher) is free, too. */
 function clusterPort(): number {
   for (;;) {
     const port = freePort();
-    if (port < 55_000) return port;
+    if (port >= 55_000) continue;
+    try {
+      Deno.listen({ hostname: "127.0.0.1", port: port + 10_000 }).close();
+      return port;
+    } catch {
+      // It is taken: another one.
+    }
   }
 }
 
@@ -233,6 +239,89 @@ test("keys: a watch tells of changes on every node, and says so when one is lost
   await lost;
 });
 
+/** The connection on which a bay hears plain pub/sub lies on one node: that one. */
+async function subscribedAt(nodes: readonly Broker[], module: string): Promise<number[]> {
+  const found: number[] = [];
+  for (const [n, node] of nodes.entries()) {
+    const list = await node.cli(["CLIENT", "LIST", "TYPE", "pubsub"]).catch(() => "");
+    const mine = list.split("\n").filter((line) => line.includes(`patchbay:${module}`));
+    if (mine.some((line) => / psub=[1-9]/.test(line))) found.push(n);
+  }
+  return found;
+}
+
+test("pub/sub: the node dies at which a bay listens; it listens at another one", async (place) => {
+  const { nodes, bay } = place;
+  const far = await bay("far");
+  const near = await bay("near");
+  const modules = await oneOnEach(nodes);
+  const heard: unknown[] = [];
+  const speakers = [];
+  for (const module of modules) {
+    await near.listen(`${module}/tick`, (value) => void heard.push(value));
+    speakers.push(await far.speaker(`${module}/tick`));
+  }
+  await until("it to listen somewhere", async () => (await subscribedAt(nodes, "near")).length > 0);
+  const [dying] = await subscribedAt(nodes, "near");
+  await nodes[dying].kill();
+  for (const [n, speaker] of speakers.entries()) {
+    await until(`shout ${n} to be heard`, async () => {
+      await speaker.shout(`again ${n}`);
+      return heard.includes(`again ${n}`);
+    });
+  }
+});
+
+test("sharded pub/sub: a node dies and comes back; it is listened to again", async (place) => {
+  const { nodes, bay } = place;
+  const far = await bay("far", redis, { sharded: true });
+  const near = await bay("near", redis, { sharded: true });
+  // A shard is found by the whole channel, which has no hash tag.
+  const heard: unknown[] = [];
+  const speakers: Speaker<unknown>[] = [];
+  const places: number[] = [];
+  for (let i = 0; new Set(places).size < 3; i++) {
+    const address = `m${i}/tick`;
+    await near.listen(address, (value) => void heard.push(value));
+    speakers.push(await far.speaker(address));
+    for (const [n, node] of nodes.entries()) {
+      const told = await node.cli(["PUBSUB", "SHARDNUMSUB", `patchbay:shout:${address}`]);
+      if (told.endsWith("1")) places.push(n);
+    }
+    assert.equal(places.length, speakers.length, "each lies somewhere");
+  }
+  await nodes[1].kill();
+  const shoutUntilHeard = async (i: number, word: string) =>
+    await until(`${word} at node ${places[i]} to be heard`, async () => {
+      await speakers[i].shout(`${word} ${i}`);
+      return heard.includes(`${word} ${i}`);
+    });
+  for (const i of speakers.keys()) if (places[i] !== 1) await shoutUntilHeard(i, "meanwhile");
+  await nodes[1].restart();
+  for (const i of speakers.keys()) await shoutUntilHeard(i, "after");
+});
+
+test("a bay closes although nodes are down", async (place) => {
+  const { nodes, bay } = place;
+  const modules = await oneOnEach(nodes);
+  const bays = await Promise.all(["one", "two"].map((module) => bay(module)));
+  for (const [n, one] of bays.entries()) {
+    for (const module of modules) {
+      await one.serve(`${module}/echo${n}`, (value) => value);
+      await one.speaker(`${module}/tick${n}`);
+      await one.listen(`${module}/tick`, () => {});
+    }
+  }
+  await nodes[2].kill();
+  await bays[0].close();
+  // Two of three: now no node answers for its keys any more.
+  await nodes[1].kill();
+  await until("the cluster to be down", async () => {
+    return /CLUSTERDOWN/.test(await nodes[0].cli(["GET", `{${modules[0]}}`]));
+  });
+  await bays[1].close();
+});
+
 test("a node dies: what lies on the others goes on, and what lay on it says so", async (place) => {
   const { nodes, bay } = place;
   const far = await bay("far", durable);
@@ -312,11 +401,90 @@ Deno.test({
     const near = stack.use(await open({ module: "near", plugins: [redis], config }));
     await far.serve("far/echo", (value) => value);
     assert.equal(await near.call("far/echo", 1), 1);
-    await primary.kill();
-    await until(
-      "a call to go through over the new primary",
-      () => near.call("far/echo", 2, { timeoutMs: 1000 }).then((v) => v === 2, () => false),
+    const heard: unknown[] = [];
+    await near.listen("far/tick", (value) => void heard.push(value));
+    const tick = await far.speaker("far/tick");
+    const goesOn = async (word: string) => {
+      await until(
+        "a call to go through over the new primary",
+        () => near.call("far/echo", 2, { timeoutMs: 1000 }).then((v) => v === 2, () => false),
+      );
+      await until("a shout to be heard over the new primary", async () => {
+        await tick.shout(word);
+        return heard.includes(word);
+      });
+    };
+    const roleOf = async (broker: Broker, role: string) =>
+      (await broker.cli(["INFO", "replication"])).includes(`role:${role}`);
+    // One that is planned: the old primary lives on, and must not be spoken to any more.
+    await until("the sentinel to begin it", async () => {
+      return await sentinel.cli(["SENTINEL", "FAILOVER", "robot"]) === "OK";
+    });
+    await until("the roles to be changed", async () => {
+      return await roleOf(replica, "master") && await roleOf(primary, "slave");
+    });
+    await goesOn("planned");
+    await until("the old primary to be in step", async () => {
+      return /master_link_status:up/.test(await primary.cli(["INFO", "replication"]));
+    });
+    await replica.kill();
+    await until("the next primary to be chosen", () => roleOf(primary, "master"));
+    await goesOn("unplanned");
+  },
+});
+
+Deno.test({
+  name: need.name(
+    "redis: a wrong password of a sentinel, or a name it does not know, is told at once",
+  ),
+  ignore: need.ignore,
+  fn: async () => {
+    await using stack = new AsyncDisposableStack();
+    const primary = stack.use(
+      await Broker.start({ lines: ["requirepass inner"], password: "inner" }),
     );
-    assert.match(await replica.cli(["INFO", "replication"]), /role:master/);
+    const sentinel = stack.use(
+      await Broker.start({
+        flags: ["--sentinel"],
+        password: "outer",
+        sentinel: [
+          "requirepass outer",
+          `sentinel monitor robot 127.0.0.1 ${primary.port} 1`,
+          "sentinel auth-pass robot inner",
+        ],
+      }),
+    );
+    const right = {
+      sentinels: [`127.0.0.1:${sentinel.port}`],
+      sentinelName: "robot",
+      sentinelPassword: "outer",
+      password: "inner",
+      connectTimeoutMs: 20_000,
+    };
+    const opened = async (config: Partial<RedisConfig>) => {
+      await using bay = await open({
+        module: "far",
+        plugins: [redis],
+        config: { redis: { ...right, ...config } },
+      });
+      const [{ open: isOpen, reason, remedy }] = bay.wires();
+      return { isOpen, reason: reason ?? "", remedy: remedy ?? "" };
+    };
+    assert.deepEqual(await opened({}), { isOpen: true, reason: "", remedy: "" });
+    for (const wrong of [{ sentinelPassword: "wrong" }, { sentinelPassword: undefined }]) {
+      const { isOpen, reason, remedy } = await opened(wrong);
+      assert.equal(isOpen, false);
+      assert.match(reason, /WRONGPASS|NOAUTH/);
+      assert.match(remedy, /config\.redis\.sentinelPassword/);
+    }
+    const inner = await opened({ password: "wrong" });
+    assert.match(inner.reason, /WRONGPASS/);
+    assert.match(inner.remedy, /config\.redis\.username and password/);
+    const unknown = await opened({ sentinelName: "nobody" });
+    assert.equal(unknown.isOpen, false);
+    assert.match(unknown.remedy, /config\.redis\.sentinelName/);
+    const nowhere = await opened({ sentinels: [`127.0.0.1:${freePort()}`] });
+    assert.match(nowhere.reason, /127\.0\.0\.1:\d+\): no sentinel answers: they refuse/);
+    assert.match(nowhere.remedy, /config\.redis\.sentinels/);
   },
 });

@@ -51,6 +51,11 @@ export function isLoss(error: unknown): boolean {
     .test(text);
 }
 
+/** Whether what was to be told is out of reach: by a lost connection, or a part of a cluster. */
+export function isAway(error: unknown): boolean {
+  return isLoss(error) || /^(CLUSTERDOWN|MASTERDOWN|LOADING)\b/.test(textOf(error));
+}
+
 /**
  * An error of one command.
  *
@@ -78,6 +83,42 @@ export function translate(error: unknown, where: string, doing: string): Patchba
   });
 }
 
+/** What ioredis says when none of the sentinels has told where the primary is, and the last reason. */
+const SENTINELS = /^All sentinels are unreachable(?:.*? Last error: (.*))?/s;
+
+/** No sentinel has told where the primary is. */
+function noPrimary(error: unknown, last: string | undefined, where: string): PatchbayError {
+  const [word] = (last ?? "").split(" ", 1);
+  const known = REPLIES[word];
+  if (last !== undefined && known !== undefined && isRefusal(last)) {
+    return new PatchbayError(
+      known[0],
+      `Redis at ${where}: the sentinels refuse this bay: ${last}`,
+      {
+        retryable: false,
+        remedy: "set config.redis.sentinelPassword to the password of the sentinels",
+        cause: error,
+      },
+    );
+  }
+  if (last === undefined || /^ERR No such master/i.test(last)) {
+    return new PatchbayError(
+      "unavailable",
+      `Redis at ${where}: the sentinels do not know the name`,
+      {
+        remedy: "set config.redis.sentinelName to a name that redis-cli SENTINEL MASTERS shows",
+        cause: error,
+      },
+    );
+  }
+  const why = isLoss(last) ? "they refuse the connection, or close it" : last;
+  return new PatchbayError("unavailable", `Redis at ${where}: no sentinel answers: ${why}`, {
+    details: { where },
+    remedy: "start one there (redis-sentinel), or set config.redis.sentinels to where they run",
+    cause: error,
+  });
+}
+
 /**
  * The error of a connection that could not be made.
  *
@@ -95,6 +136,8 @@ export function unreachable(error: unknown, where: string, timeoutMs: number): P
     );
   }
   const text = textOf(error);
+  const sentinels = SENTINELS.exec(text);
+  if (sentinels !== null) return noPrimary(error, sentinels[1], where);
   if (isRefusal(error)) {
     const known = REPLIES[text.split(" ", 1)[0]];
     return new PatchbayError(

@@ -164,6 +164,47 @@ test("keys: a watch ends with its bay, and says so when the connection is lost",
   await assert.rejects(theirs, { code: "closed" });
 });
 
+test("keys: a watch that cannot tell which keys have changed says so", async (place) => {
+  const { keys, use } = (await place.bay("desk")).transport(redis);
+  const late = new AbortController();
+  using stack = new DisposableStack();
+  stack.defer(clearTimeout.bind(undefined, setTimeout(() => late.abort(), 30_000)));
+  const watched = async () => {
+    const watch = keys.watch("w:", { signal: late.signal });
+    const next = watch.next();
+    next.catch(() => {});
+    await until("it to watch", async () => {
+      return /flags=\w*B/.test(await place.broker.cli(["CLIENT", "LIST"]));
+    });
+    return { watch, next };
+  };
+  const flushed = await watched();
+  await place.broker.cli(["FLUSHALL"]);
+  await assert.rejects(flushed.next, { code: "closed", message: /deleted at once/ });
+  await until("its connections to be closed", async () => {
+    return !/flags=\w*B/.test(await place.broker.cli(["CLIENT", "LIST"]));
+  });
+  const { watch, next } = await watched();
+  await keys.set("w:first", 1);
+  await next;
+  // Nobody reads on; half of them again is one change each.
+  for (const until of [40_000, 65_540]) {
+    await use((client) =>
+      client.eval(
+        "for n = 1, tonumber(ARGV[1]) do redis.call('SET', 'w:' .. n, '1') end",
+        0,
+        String(until),
+      )
+    );
+  }
+  let read = 0;
+  const rest = (async () => {
+    for await (const _ of watch) read++;
+  })();
+  await assert.rejects(rest, { code: "overloaded", message: /65536 keys/ });
+  assert.ok(read < 65_540);
+});
+
 test("streams: a group shares the work; each item is done once; a new group can begin anywhere", async (place) => {
   const maker = await place.bay("maker");
   const bays = [await place.bay("left"), await place.bay("right")];

@@ -6,7 +6,7 @@
 
 import { matches, type TransportContext } from "@patchbay/core";
 import type { Connections } from "./connections.ts";
-import { isLoss } from "./errors.ts";
+import { isAway } from "./errors.ts";
 import type { Names } from "./names.ts";
 import type { Dependent, Presence } from "./presence.ts";
 
@@ -74,7 +74,7 @@ export class Listening implements Dependent {
         await this.#connections.main.hdel(this.#names.listeners, name);
         await this.#presence.tell("unlisten", name);
       } catch (error) {
-        if (!isLoss(error)) throw this.#connections.explain(error, pattern);
+        if (!isAway(error)) throw this.#connections.explain(error, pattern);
       }
     };
   }
@@ -112,7 +112,7 @@ export class Listening implements Dependent {
       try {
         await this.#connections.main.hdel(this.#names.speakers(address), id);
       } catch (error) {
-        if (!isLoss(error)) throw this.#connections.explain(error, address);
+        if (!isAway(error)) throw this.#connections.explain(error, address);
       }
     };
   }

@@ -45,6 +45,14 @@ async function refusal(config: Partial<RedisConfig>): Promise<{ reason: string; 
   return { reason, remedy };
 }
 
+async function until(what: string, check: () => boolean | Promise<boolean>): Promise<void> {
+  const endMs = performance.now() + 30_000;
+  while (!await check()) {
+    if (performance.now() > endMs) throw new Error(`it did not come to that: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
 function test(title: string, run: () => Promise<void>, requirement = need): void {
   Deno.test({
     name: requirement.name(`redis: ${title}`),
@@ -111,6 +119,58 @@ test("an ACL user may do what it was granted; the rest is forbidden, by name", a
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
+});
+
+test("an ACL user with its own channels alone, as the README grants them", async () => {
+  const channels = "presence alive:* cancel:* shout:far/* shout:far/tick:*".split(" ")
+    .map((each) => `&patchbay:${each}`).join(" ");
+  const folder = await Deno.makeTempDir({ prefix: "pb-acl-" });
+  try {
+    const users = [
+      "user default off",
+      "user admin on >root ~* &* +@all",
+      `user far on >secret ~patchbay:* ${channels} +@all -@admin -@dangerous +info`,
+    ];
+    await Deno.writeTextFile(`${folder}/users.acl`, users.join("\n") + "\n");
+    await using broker = await Broker.start({
+      lines: [`aclfile ${folder}/users.acl`],
+      user: "admin",
+      password: "root",
+    });
+    const config = { port: broker.port, username: "far", password: "secret" };
+    await talk(config);
+    await using bay = await openBay("bay", config);
+    await assert.rejects(bay.listen("other/tick", () => {}), {
+      code: "forbidden",
+      message: /NOPERM/,
+      remedy: /ACL SETUSER/,
+    });
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+test("a password that is changed while a bay runs shows as degraded, with the reason", async () => {
+  await using broker = await Broker.start({ lines: ["requirepass sesame"], password: "sesame" });
+  await using bay = await openBay("near", {
+    port: broker.port,
+    password: "sesame",
+    reconnectMinMs: 10,
+    reconnectMaxMs: 50,
+  });
+  await bay.serve("near/echo", (value) => value);
+  await using admin = await openBay("admin", { port: broker.port, password: "sesame" });
+  const control = new AbortController();
+  await admin.transport(redis).use(async (client) => {
+    await client.config("SET", "requirepass", "other");
+    await client.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
+    await until("it to say why", () => {
+      const [{ health }] = bay.wires();
+      return health?.status === "degraded" && /WRONGPASS/.test(health.reason ?? "");
+    });
+    await client.config("SET", "requirepass", "sesame");
+  }, control.signal);
+  await until("it to be back", () => bay.wires()[0].health?.status === "healthy");
 });
 
 test("databases are apart, except for pub/sub; one that is not there is told at once", async () => {

@@ -13,7 +13,7 @@ import {
   type TransportContext,
 } from "@patchbay/core";
 import { type Client, type Connections, inBytes } from "./connections.ts";
-import { isLoss } from "./errors.ts";
+import { isAway } from "./errors.ts";
 import { type Answers, InboundCall, ServedAddress } from "./inbound_call.ts";
 import { moduleOf, type Names } from "./names.ts";
 import {
@@ -542,7 +542,7 @@ export class Servers implements Answers, Dependent {
       }
     } catch (error) {
       // The connection is lost: the server is found dead, or taken out when the bay is back.
-      if (!isLoss(error) && !this.#connections.closing) {
+      if (!isAway(error) && !this.#connections.closing) {
         throw this.#connections.explain(error, desk.address);
       }
     } finally {

@@ -18,7 +18,7 @@ import {
 } from "@patchbay/core";
 import type { Connections } from "./connections.ts";
 import type { RedisConfig } from "./config.ts";
-import { isLoss } from "./errors.ts";
+import { isAway } from "./errors.ts";
 import type { Listening } from "./listening.ts";
 import { type Names, type ShoutName, ShoutReader } from "./names.ts";
 import type { Payloads } from "./payload.ts";
@@ -247,7 +247,7 @@ export class Shouts {
       ]);
     } catch (error) {
       // With the connection the subscription is gone; nobody is here to hear it anew.
-      if (!isLoss(error)) throw this.#connections.explain(error, seat.endpoint.pattern);
+      if (!isAway(error)) throw this.#connections.explain(error, seat.endpoint.pattern);
     }
   }
 
