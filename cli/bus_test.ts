@@ -34,6 +34,20 @@ Deno.test("bus: says when it is ready, who comes and goes, and drains on SIGTERM
       "frame/text",
     ]);
   }
+  {
+    // It finds the manager by the environment, and by the configuration, as modules do.
+    const config = `${place.folder}/patchbay.json`;
+    await Deno.writeTextFile(config, JSON.stringify({ wires: { bus: { url: where[0] } } }));
+    const ways: [string[], Record<string, string>][] = [
+      [[], { PATCHBAY_BUS: where[0] }],
+      [["--config", config], { PATCHBAY_BUS: "" }],
+    ];
+    for (const [args, env] of ways) {
+      const top = ["bus", "top", "--once", "--json", ...args];
+      const { stdout, stderr } = await place.patchbay(top, { cwd, env });
+      assert.equal(values(stdout)[0]?.url, where[0], stderr);
+    }
+  }
   await manager.says(/"left".*"led"/);
   manager.signal("SIGTERM");
   const { code, stdout } = await manager.ended;
