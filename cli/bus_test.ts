@@ -65,6 +65,41 @@ Deno.test("bus: a taken port is said, and by whom it is taken", async () => {
   assert.match(stderr, new RegExp(`is taken by the process ${Deno.pid} \\(deno\\)`));
 });
 
+Deno.test("bus: listens on a Unix socket, and on the network with a token only", async () => {
+  await using place = new Place();
+  await Deno.chmod(place.folder, 0o700);
+  const path = `${place.folder}/bus.sock`;
+  const port = freePort();
+  const both = ["bus", "--unix", path, "--port", String(port)];
+  const manager = place.start([...both, "--token", "secret"], { cwd });
+  await manager.says(/bus: ready at/);
+  const token = "secret";
+  for (const url of [`unix:${path}`, `tcp://127.0.0.1:${port}`]) {
+    await using led = await BusComm.open({ module: "led", frames, url, token });
+    await led.listenFor([Text.type]);
+    await using stranger = await BusComm.open({ module: "no", frames, url, onReport: () => {} });
+    await assert.rejects(stranger.listenFor([Text.type]), { code: "unauthenticated" });
+  }
+  const second = await place.patchbay(["bus", "--unix", path], { cwd });
+  assert.deepEqual([second.code, second.stdout], [1, ""]);
+  assert.match(second.stderr, /a live process listens on .*bus\.sock/);
+  manager.signal("SIGTERM");
+  const { code, stdout } = await manager.ended;
+  assert.equal(code, 0);
+  assert.match(
+    stdout,
+    new RegExp(`^bus: ready at tcp://127\\.0\\.0\\.1:${port} and unix:${path}\\n`),
+  );
+  const lost = await place.patchbay(["bus", "--unix", `${place.folder}/no/bus.sock`], { cwd });
+  assert.match(lost.stderr, /there is no folder .*\/no .* Try: make it: mkdir -m 700/);
+  const open = await place.patchbay(["bus", "--host", "0.0.0.0"], {
+    cwd,
+    env: { PATCHBAY_BUS_TOKEN: "" },
+  });
+  assert.equal(open.code, 1);
+  assert.match(open.stderr, /lets the network in, and there is no token.*--token/);
+});
+
 async function joined(module: string, url: string): Promise<BusComm> {
   const comm = await BusComm.open({ module, frames, url });
   await comm.listenFor([Text.type]);

@@ -125,7 +125,7 @@ function busOf(bay: Bay): ManagerExtras {
 export async function bus(context: Context, options: BusCommandOptions): Promise<number> {
   const { screen } = context;
   const { host: hostname, port, unix: path, timeout: timeoutMs } = options;
-  const token = options.token ?? context.io.env("PATCHBAY_BUS_TOKEN");
+  const token = options.token ?? (context.io.env("PATCHBAY_BUS_TOKEN") || undefined);
   const stop = context.interrupted;
   const listen = {
     ...(hostname === undefined ? {} : { hostname }),

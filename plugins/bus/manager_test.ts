@@ -120,10 +120,12 @@ Deno.test("bus manager: it lets the network in with a token only, and nobody els
   const available = async (config: Partial<BusConfig>) => await bus.available(config as BusConfig);
   for (const hostname of ["0.0.0.0", "::", "192.0.2.1", "robot.local"]) {
     for (const listen of [{ hostname }, { hostname, port: 1, path: "/run/bus.sock" }]) {
-      const refused = await available({ listen });
-      assert.ok(!refused.available, JSON.stringify(listen));
-      assert.match(refused.reason, /lets the network in, and there is no token/);
-      assert.match(refused.remedy ?? "", /config\.bus\.token|127\.0\.0\.1/);
+      for (const token of [undefined, ""]) {
+        const refused = await available({ listen, token });
+        assert.ok(!refused.available, JSON.stringify({ listen, token }));
+        assert.match(refused.reason, /lets the network in, and there is no token/);
+        assert.match(refused.remedy ?? "", /config\.bus\.token|127\.0\.0\.1/);
+      }
       assert.equal((await available({ listen, token: "secret" })).available, true);
     }
   }
@@ -133,6 +135,24 @@ Deno.test("bus manager: it lets the network in with a token only, and nobody els
   const permissions = (listen: BusConfig["listen"]) =>
     bus.permissions?.({ listen } as BusConfig, undefined as never);
   assert.deepEqual(permissions({}), ["--allow-net=127.0.0.1:5000"], "the default");
+});
+
+Deno.test({
+  name: "bus manager: a Unix socket is as open as its folder",
+  ignore: Deno.build.os === "windows",
+  async fn() {
+    const folder = await Deno.makeTempDir({ prefix: "pb-" });
+    const path = `${folder}/bus.sock`;
+    try {
+      for (const [mode, socket] of [[0o700, 0o600], [0o770, 0o660]]) {
+        await Deno.chmod(folder, mode);
+        await using _ = await manager({ listen: { path } });
+        assert.equal((await Deno.lstat(path)).mode! & 0o777, socket);
+      }
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
 });
 
 Deno.test("bus manager: the definitions go with the last module that has any", async () => {

@@ -197,10 +197,12 @@ function complaint({ url, listen, token }: BusConfig): Availability | undefined 
       `write { hostname: "127.0.0.1", port: ${DEFAULT_PORT} }`,
     );
   }
-  if (token === undefined && (port !== undefined || path === undefined) && !isLoopback(hostname)) {
+  // An empty one is what an unset variable of a service file becomes: it keeps nobody out.
+  const secret = token !== undefined && token !== "";
+  if (!secret && (port !== undefined || path === undefined) && !isLoopback(hostname)) {
     return no(
       `\`listen\` on ${hostname} lets the network in, and there is no token`,
-      "set config.bus.token on both sides, or listen on 127.0.0.1",
+      "set config.bus.token on both sides (patchbay bus --token), or listen on 127.0.0.1",
     );
   }
   return undefined;
