@@ -1,10 +1,11 @@
 import { freePort } from "@patchbay/core/conformance";
 import assert from "node:assert/strict";
 import { open } from "@patchbay/core";
-import bus, { BusComm } from "@patchbay/bus";
+import bus, { BusComm, type ModuleView } from "@patchbay/bus";
 import { frames, Text } from "@patchbay/bus/example";
 import { fileURLToPath } from "node:url";
-import { Place, values } from "./testdata/harness.ts";
+import { Display8x8Character, frames as robot } from "../plugins/bus/testdata/frames.ts";
+import { Child, Place, values } from "./testdata/harness.ts";
 
 const cwd = fileURLToPath(new URL("..", import.meta.url));
 
@@ -54,6 +55,50 @@ Deno.test("bus: says when it is ready, who comes and goes, and drains on SIGTERM
   assert.equal(code, 0);
   const [ready] = values(stdout);
   assert.deepEqual(ready.where, where);
+});
+
+Deno.test({
+  name: "bus: told to stop, it still delivers what waits for a module that has fallen behind",
+  ignore: Deno.build.os === "windows",
+  async fn() {
+    await using place = new Place();
+    const port = freePort();
+    const url = `tcp://127.0.0.1:${port}`;
+    const manager = place.start(["bus", "--port", String(port), "--json"], { cwd });
+    await manager.says(/"ready"/);
+    const program = fileURLToPath(
+      new URL("../plugins/bus/testdata/counting_module.ts", import.meta.url),
+    );
+    await using counting = new Child(["run", "-A", program, url], { cwd });
+    await counting.says(/ready/);
+    await using camera = await BusComm.open({
+      module: "camera",
+      frames: robot,
+      url,
+      onReport: () => {},
+    });
+    const picture = new Display8x8Character({ characters: "x".repeat(240) });
+    await camera.send(picture);
+    counting.signal("SIGSTOP");
+    // More than the window holds: the rest waits at the manager.
+    const pictures = 4000;
+    for (let n = 1; n < pictures; n++) {
+      camera.send(picture);
+      if (n % 1000 > 0) continue;
+      // In one lane what is sent first comes first: it has them when it answers.
+      await camera.bay.call("bus/modules", null, { timeoutMs: 60_000 });
+    }
+    const rows = await camera.bay.call<null, ModuleView[]>("bus/modules", null, {
+      timeoutMs: 60_000,
+    });
+    const { hears } = rows.find(({ name }) => name === "counting")!;
+    assert.ok(hears[0].waiting > 0, "nothing waits: this tests nothing");
+    manager.signal("SIGTERM");
+    counting.signal("SIGCONT");
+    assert.equal((await manager.ended).code, 0);
+    const { stdout } = await counting.ended;
+    assert.equal(stdout, `ready\ncounted ${pictures}\n`);
+  },
 });
 
 Deno.test("bus: a taken port is said, and by whom it is taken", async () => {
