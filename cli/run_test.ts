@@ -153,7 +153,8 @@ Deno.test("run: a module of a bus is let through to its manager, by TCP and by a
     });
     const child = place.start(["run", led], options);
     await Promise.race([joined.promise, child.ended.then(({ stderr }) => assert.fail(stderr))]);
-    child.signal("SIGTERM");
+    // SIGTERM is what the trio in modules/ is ended with.
+    child.signal(url.startsWith("unix:") ? "SIGQUIT" : "SIGINT");
     assert.deepEqual(await child.ended, { code: 0, stdout: "", stderr: "" });
   }
 });
