@@ -57,6 +57,42 @@ Deno.test("bus: says when it is ready, who comes and goes, and drains on SIGTERM
   assert.deepEqual(ready.where, where);
 });
 
+Deno.test("bus: tells modules who comes and goes, and top how many frames each gets", async () => {
+  await using place = new Place();
+  const port = freePort();
+  const url = `tcp://127.0.0.1:${port}`;
+  const manager = place.start(["bus", "--port", String(port), "--json", "--unique"], { cwd });
+  await manager.says(/"ready"/);
+  await using watcher = await joined("watcher", url);
+  const told: string[] = [];
+  const gone = Promise.withResolvers<void>();
+  await watcher.bay.listen<{ event: string; name: string }>("bus/attendance", (attendance) => {
+    const { event, name } = attendance;
+    told.push(`${event} ${name}`);
+    if (told.at(-1) === "left led") gone.resolve();
+  });
+  {
+    await using _led = await joined("led", url);
+    const second = await BusComm.open({ module: "led", frames, url, onReport: () => {} });
+    await using _ = second;
+    await assert.rejects(second.listenFor([Text.type]), /a module led is on the bus already/);
+  }
+  await gone.promise;
+  assert.deepEqual(told, ["joined led", "left led"]);
+
+  const top = ["bus", "top", "--url", url, "--interval", "20", "--json"];
+  const live = place.start(top, { cwd });
+  await using sensor = await BusComm.open({ module: "sensor", frames, url });
+  const timer = setInterval(() => void sensor.send(new Text({ text: "hello" })), 1);
+  try {
+    await live.says(/"name":"watcher"[^\n]*"waiting":0,"rateHz":[1-9]/);
+  } finally {
+    clearInterval(timer);
+  }
+  live.signal("SIGINT");
+  assert.equal((await live.ended).code, 0);
+});
+
 Deno.test({
   name: "bus: told to stop, it still delivers what waits for a module that has fallen behind",
   ignore: Deno.build.os === "windows",
@@ -93,6 +129,10 @@ Deno.test({
     });
     const { hears } = rows.find(({ name }) => name === "counting")!;
     assert.ok(hears[0].waiting > 0, "nothing waits: this tests nothing");
+    const top = await place.patchbay(["bus", "top", "--once", "--url", url], { cwd });
+    assert.match(top.stdout, /^MODULE +PROCESS +SINCE +GETS +WAIT +DROPPED +LISTENS +SENDS$/m);
+    assert.match(top.stdout, /^counting +\d+ +\d.* [1-9][\d.,]* ?k? +0 +DISPLAY_8X8_CHARACTER *$/m);
+    assert.match(top.stdout, /^camera +\d+ +\d.* 0 +0 +DISPLAY_8X8_CHARACTER$/m);
     manager.signal("SIGTERM");
     counting.signal("SIGCONT");
     assert.equal((await manager.ended).code, 0);
