@@ -9,7 +9,8 @@ import { type Bay, PatchbayError, type Plugin } from "@patchbay/core";
 import type { CommonOptions, Context } from "./context.ts";
 
 const PREFIX = "frame:";
-const DEFAULT_URL = "tcp://127.0.0.1:5000";
+/** Where the manager of a bus is, unless it is told otherwise. */
+export const DEFAULT_URL = "tcp://127.0.0.1:5000";
 
 /** The options of commands that know frames. */
 export interface FrameOptions extends CommonOptions {
@@ -17,6 +18,31 @@ export interface FrameOptions extends CommonOptions {
   readonly frames?: string;
   /** The manager of the bus. */
   readonly url?: string;
+}
+
+/**
+ * How commands reach the manager of a bus: by their options, the environment's `PATCHBAY_BUS` and
+ * `PATCHBAY_BUS_TOKEN`, the configuration, or at the default port.
+ *
+ * @param context The surroundings.
+ * @param options What the command was given.
+ */
+export async function busSettings(
+  context: Context,
+  options: { readonly config?: string; readonly url?: string; readonly token?: string },
+): Promise<{ readonly url: string; readonly token?: string }> {
+  const { loadConfig } = await import("@patchbay/host");
+  const file = await loadConfig(options.config);
+  // Who looks at a bus is not its manager, whatever the configuration says of one.
+  const { listen: _, ...known } = (file?.config.wires?.bus ?? {}) as {
+    url?: string;
+    token?: string;
+    listen?: unknown;
+  };
+  const { env } = context.io;
+  const url = options.url ?? (env("PATCHBAY_BUS") || known.url) ?? DEFAULT_URL;
+  const token = options.token ?? (env("PATCHBAY_BUS_TOKEN") || known.token);
+  return { ...known, url, ...(token === undefined ? {} : { token }) };
 }
 
 /** What the plugin of the bus knows of frames; the command line knows the plugin by its name only. */
@@ -55,14 +81,7 @@ export async function frameWay(
 ): Promise<FrameWay | undefined> {
   if (!topic.startsWith(PREFIX)) return undefined;
   const name = topic.slice(PREFIX.length);
-  const { loadConfig } = await import("@patchbay/host");
-  const file = await loadConfig(options.config);
-  const known = file?.config.wires?.bus as { url?: string; token?: string } | undefined;
-  const url = options.url ?? context.io.env("PATCHBAY_BUS") ?? known?.url ?? DEFAULT_URL;
-  const token = context.io.env("PATCHBAY_BUS_TOKEN") ?? known?.token;
-  const bay = await context.openBay({
-    config: { bus: { ...known, url, ...(token === undefined ? {} : { token }) } },
-  });
+  const bay = await context.openBay({ config: { bus: await busSettings(context, options) } });
   try {
     if (!bay.wires().some((wire) => wire.name === "bus")) {
       throw new PatchbayError("unavailable", "the plugin of the bus was not found", {

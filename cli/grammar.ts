@@ -176,7 +176,7 @@ export function grammar(io: Io, color: boolean, outcome: Outcome): Command {
       (await import("./commands/bus.ts")).bus(...given),
   );
   const top = add(bus, "top", "who is on a bus, what they hear, and how they keep up", LOOK)
-    .option("--url <url>", "the manager (default: tcp://127.0.0.1:5000)")
+    .option("--url <url>", "the manager (default: PATCHBAY_BUS, or port 5000 here)")
     .option("--token <secret>", "the secret of the bus (default: PATCHBAY_BUS_TOKEN)")
     .option("--interval <ms>", "how often to look (default: 1000)", positive)
     .option("--once", "look once");
@@ -338,7 +338,10 @@ are shown and read by the definitions: a file that deno task frames has written,
 function framed(command: Command): Command {
   return command
     .option("--frames <file>", "the frame definitions, for frame:TYPE (default: PATCHBAY_FRAMES)")
-    .option("--url <url>", "the manager, for frame:TYPE (default: tcp://127.0.0.1:5000)");
+    .option(
+      "--url <url>",
+      "the manager, for frame:TYPE (default: PATCHBAY_BUS, or port 5000 here)",
+    );
 }
 
 function collect(text: string, before: readonly string[] = []): string[] {

@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { open } from "@patchbay/core";
+import { freePort } from "@patchbay/core/conformance";
+import bus from "@patchbay/bus";
 import { Place, values } from "./testdata/harness.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
@@ -127,4 +130,49 @@ console.log("up");
   // It may not even have begun to listen when it is told to stop.
   if (stdout.includes("no")) assert.match(stderr, /did not end within 10 s and is killed/);
   assert.match(stderr, /ran longer than 200 ms\. Try: a longer --timeout\n$/);
+});
+
+Deno.test("run: a module of a bus is let through to its manager, by TCP and by a Unix socket", async () => {
+  await using place = new Place();
+  const led = join(ROOT, "modules/led");
+  // As on a machine where no other wire is allowed anything.
+  await Deno.mkdir(`${place.folder}/plugins`);
+  const urls = [
+    undefined,
+    `tcp://127.0.0.1:${freePort()}`,
+    `unix:${place.folder}/bus.sock`,
+  ];
+  await Deno.chmod(place.folder, 0o700);
+  for (const url of urls) {
+    const env: Record<string, string> = { PATCHBAY_BUS: url ?? "" };
+    const options = { cwd: place.folder, env };
+    const printed = await place.patchbay(["run", led, "--print-permissions"], options);
+    const flags = printed.stdout.trim().split(" ").map((flag) => flag.split(/[=,]/));
+    const allows = (flag: string, value: string) =>
+      flags.some(([name, ...values]) => name === flag && values.includes(value));
+    const where = (url ?? "tcp://127.0.0.1:5000").replace("tcp://", "");
+    assert.ok(allows("--allow-net", where), printed.stdout);
+    assert.ok(allows("--allow-env", "PATCHBAY_BUS"), printed.stdout);
+    if (url === undefined) continue; // Another's manager may be at the default port.
+    await using manager = await open({
+      module: "manager",
+      plugins: [bus],
+      config: {
+        bus: {
+          listen: url.startsWith("unix:")
+            ? { path: url.slice("unix:".length) }
+            : { port: Number(new URL(url.replace("tcp", "http")).port) },
+        },
+      },
+    });
+    const joined = Promise.withResolvers<void>();
+    manager.transport(bus).onAttendance(({ event, name }) => {
+      if (event === "joined" && name === "led") joined.resolve();
+    });
+    const child = place.start(["run", led], options);
+    await Promise.race([joined.promise, child.ended.then(({ stderr }) => assert.fail(stderr))]);
+    // SIGTERM is what the trio in modules/ is ended with.
+    child.signal(url.startsWith("unix:") ? "SIGQUIT" : "SIGINT");
+    assert.deepEqual(await child.ended, { code: 0, stdout: "", stderr: "" });
+  }
 });

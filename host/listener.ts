@@ -291,7 +291,7 @@ async function clearTheWay(path: string): Promise<void> {
 function taken(path: string, cause?: unknown): PatchbayError {
   return new PatchbayError("unavailable", `a live process listens on ${path}`, {
     retryable: false,
-    remedy: "stop it, or pass another instance name",
+    remedy: "stop it, or choose another path; of a module: another instance name",
     details: { path },
     ...(cause === undefined ? {} : { cause }),
   });
@@ -307,6 +307,13 @@ function translate(error: unknown, path: string, what: string): unknown {
   ]);
   if (known instanceof PatchbayError) return known;
   const details = { path };
+  if (error instanceof Deno.errors.NotFound && what === "listened on") {
+    return new PatchbayError("not_found", `there is no folder ${folder} for the socket ${path}`, {
+      remedy: `make it: mkdir -m 700 ${folder}`,
+      details,
+      cause: error,
+    });
+  }
   if (error instanceof Deno.errors.NotFound) {
     return new PatchbayError("not_found", `there is no socket ${path}`, {
       retryable: true,

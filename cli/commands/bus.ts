@@ -7,6 +7,7 @@
 import { type Bay, PatchbayError, type Plugin } from "@patchbay/core";
 import type { CommonOptions, Context } from "../context.ts";
 import { EXIT } from "../complaint.ts";
+import { busSettings } from "../frames.ts";
 import { formatAge, formatCount, formatRate } from "../units.ts";
 import { until } from "../until.ts";
 
@@ -104,7 +105,6 @@ const MODULES = "bus/modules";
 const BRIDGES = "bus/bridges";
 /** Where a manager says who comes and goes: a speaker. */
 const ATTENDANCE = "bus/attendance";
-const DEFAULT_URL = "tcp://127.0.0.1:5000";
 
 /** What the bus's plugin gives; throws why it is not there. */
 function busOf(bay: Bay): ManagerExtras {
@@ -125,7 +125,7 @@ function busOf(bay: Bay): ManagerExtras {
 export async function bus(context: Context, options: BusCommandOptions): Promise<number> {
   const { screen } = context;
   const { host: hostname, port, unix: path, timeout: timeoutMs } = options;
-  const token = options.token ?? context.io.env("PATCHBAY_BUS_TOKEN");
+  const token = options.token ?? (context.io.env("PATCHBAY_BUS_TOKEN") || undefined);
   const stop = context.interrupted;
   const listen = {
     ...(hostname === undefined ? {} : { hostname }),
@@ -195,13 +195,11 @@ function plain(rows: readonly ModuleRow[]): ModuleRow[] {
  */
 export async function busTop(context: Context, options: BusTopCommandOptions): Promise<number> {
   const { screen } = context;
-  const { url = DEFAULT_URL, interval = 1000 } = options;
-  const token = options.token ?? context.io.env("PATCHBAY_BUS_TOKEN");
+  const { interval = 1000 } = options;
   const stop = context.interrupted;
-  await using bay = await context.openBay({
-    module: "bus-top",
-    config: { bus: { url, ...(token === undefined ? {} : { token }) } },
-  });
+  const settings = await busSettings(context, options);
+  const { url } = settings;
+  await using bay = await context.openBay({ module: "bus-top", config: { bus: settings } });
   busOf(bay);
   const modules = bay.callable<null, ModuleRow[]>(MODULES, { via: ["bus"] });
   const bridging = bay.callable<null, BridgeRow[]>(BRIDGES, { via: ["bus"] });

@@ -10,6 +10,7 @@ import { PatchbayError } from "@patchbay/core";
 import type { HostReport } from "@patchbay/host";
 import type { CommonOptions, Context } from "../context.ts";
 import { EXIT } from "../complaint.ts";
+import { DEFAULT_URL } from "../frames.ts";
 import { signalCode } from "../io.ts";
 
 /** The options of `run`. */
@@ -49,7 +50,7 @@ export async function run(
   try {
     const flags = options.allowAll === true
       ? ["-A"]
-      : await permissions(context, name, options, temporary);
+      : await permissions(context, name, options, temporary, isOnBus(file));
     flags.push(...options.deno ?? []);
     if (options.printPermissions === true) {
       if (context.screen.json) context.screen.value({ file, module: name, flags });
@@ -101,11 +102,17 @@ async function moduleOf(file: string): Promise<string> {
   return defaultModuleName(pathToFileURL(file).href) ?? "module";
 }
 
+/** Whether a module joins a bus by itself, as far as its text tells. */
+function isOnBus(file: string): boolean {
+  return /\b(?:runModule|BusComm\s*\.\s*open)\s*\(/.test(Deno.readTextFileSync(file));
+}
+
 async function permissions(
   context: Context,
   module: string,
   options: RunCommandOptions,
   temporary: Temporary,
+  onBus: boolean,
 ): Promise<string[]> {
   const [{ builtins }, { bayPermissions, inspect, mergeFlags }] = await Promise.all([
     import("@patchbay/patchbay"),
@@ -123,7 +130,17 @@ async function permissions(
       reads: reads(report, options, temporary),
     }),
     ...report.plugins.filter(({ name }) => wanted(name)).flatMap((one) => one.permissions),
+    ...onBus ? busPermissions(context) : [],
   ]);
+}
+
+/** What joining a bus needs: the way to its manager, and the variables that say where it is. */
+function busPermissions({ io }: Context): string[] {
+  const url = io.env("PATCHBAY_BUS") || DEFAULT_URL;
+  const env = "--allow-env=PATCHBAY_BUS,PATCHBAY_BUS_TOKEN";
+  const path = /^unix:(.+)$/.exec(url)?.[1];
+  if (path === undefined) return [env, `--allow-net=${url.replace(/^tcp:\/\//, "")}`];
+  return [env, `--allow-net=unix:${path}`, `--allow-read=${path}`, `--allow-write=${path}`];
 }
 
 /** What the bay reads besides its runtime directory: plugins that were found, the configuration. */

@@ -101,6 +101,7 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
   readonly #context: TransportContext;
   readonly #where: string;
   readonly #free: (() => void) | undefined;
+  readonly #hooks: Pick<HubDriver & { readonly role: "client" }, "connected" | "lost">;
   readonly #hub: Peer;
   /** All connections: the first carries what is served, spoken and heard; calls use each in turn. */
   readonly #pool: readonly Peer[];
@@ -141,6 +142,7 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
     this.#context = context;
     this.#where = driver.where;
     this.#free = driver.close;
+    this.#hooks = driver;
     this.config = config;
     this.extras = extras;
     this.maxAttempts = config.maxAttempts || Infinity;
@@ -353,6 +355,7 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
         this.#context.report(known.with({ address: offered.offer.address }));
       }
     }));
+    this.#hooks.connected?.();
   }
 
   /** As {@link PeerHost.peerChanged}. */
@@ -361,7 +364,8 @@ export class HubClient<Extras> implements Transport<Extras>, SessionHost, PeerHo
   }
 
   /** As {@link PeerHost.peerLost}. */
-  peerLost(): void {
+  peerLost(error?: PatchbayError): void {
+    if (error !== undefined && !isRefusal(error)) this.#hooks.lost?.(error);
     this.#found.clear();
     for (const way of this.#speakers) way.count = 0;
     this.#context.routesChanged();

@@ -5,6 +5,7 @@
  */
 
 import type { HubView } from "./hub_view.ts";
+import type { PatchbayError } from "../errors.ts";
 import type { Link } from "../link.ts";
 import type { ConfigFields } from "../config.ts";
 import type { LinkConfig, LinkListener } from "../link_plugin.ts";
@@ -66,6 +67,15 @@ export type HubDriver =
      * @throws {PatchbayError} `unavailable`, `closed`, `unauthenticated`, `forbidden`.
      */
     dial(signal: AbortSignal): Promise<Link>;
+    /** The hub has let this bay in; also each time that it does so anew. */
+    connected?(): void;
+    /**
+     * The connection to the hub was lost; it is made again. Not called when this bay closes, or is
+     * refused.
+     *
+     * @param error Why.
+     */
+    lost?(error: PatchbayError): void;
     /** Frees what dialling shares. */
     close?(): void;
   };

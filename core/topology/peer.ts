@@ -29,8 +29,12 @@ export interface PeerHost {
   readonly session: SessionOptions;
   /** The connection is back. */
   peerChanged(): void;
-  /** The connection was lost: is the peer still alive? */
-  peerLost(): void;
+  /**
+   * The connection was lost: is the peer still alive?
+   *
+   * @param error Why, if a connection that stood has ended just now.
+   */
+  peerLost(error?: PatchbayError): void;
   /** A connection was made: what must be told before it is used. */
   opened?(session: Session): Promise<void>;
   /** Whether the connection is needed besides for listeners and jobs. */
@@ -306,7 +310,7 @@ export class Peer {
         job.fail(new PatchbayError("closed", `${job.address}: the connection was lost`));
       }
     }
-    this.#host.peerLost();
+    this.#host.peerLost(error);
     this.#keepTrying();
   }
 

@@ -48,7 +48,10 @@ export interface BusCommOptions {
   readonly maxQueue?: number;
   /** What happens to one more. Default `drop_oldest`. */
   readonly overflow?: InboxOverflow;
-  /** Told what nobody awaits: a callback that threw, a frame that cannot be read, a lost manager. */
+  /**
+   * Told what nobody awaits: a callback that threw, a frame that cannot be read; that the manager is
+   * not there, and when it is, how many frames have reached nobody meanwhile. Default: the console.
+   */
   readonly onReport?: (error: PatchbayError) => void;
   /** The longest pause before the manager is dialled again, in milliseconds. Default 500. */
   readonly reconnectMaxMs?: number;
@@ -83,6 +86,10 @@ interface Ear {
   readonly ready: Promise<Listener<BytesView>>;
 }
 
+function toConsole({ message, remedy }: PatchbayError): void {
+  console.error(`bus: ${message}${remedy === undefined ? "" : `. Try: ${remedy}`}`);
+}
+
 /**
  * A module on a bus.
  *
@@ -105,6 +112,8 @@ export class BusComm implements Comm {
   /** Why the bus took nothing, when that was reported last. */
   #refusal: string | undefined;
   #stopping: Promise<void> | undefined;
+  /** Since the manager is not there: when, and how many frames had reached nobody before. */
+  #absence: { readonly sinceMs: number; readonly unsent: number } | undefined;
 
   private constructor(
     bay: Bay<readonly [BusPlugin]>,
@@ -129,15 +138,21 @@ export class BusComm implements Comm {
    */
   static async open(options: BusCommOptions): Promise<BusComm> {
     const { module, frames, url = `tcp://127.0.0.1:${DEFAULT_PORT}`, token } = options;
-    const report = options.onReport ?? ((error) => console.error(`bus: ${error.message}`));
-    const bus = createBus({ frames });
+    const report = options.onReport ?? toConsole;
+    let comm: BusComm | undefined;
+    const bus = createBus({
+      frames,
+      onManager(state, error) {
+        if (comm !== undefined) comm.#managerIs(state, error);
+      },
+    });
     const bay = await open({
       module,
       plugins: [bus] as const,
       config: { bus: { url, token, reconnectMaxMs: options.reconnectMaxMs ?? 500 } },
       onReport: report,
     });
-    return new BusComm(bay, bay.transport(bus), options, report);
+    return comm = new BusComm(bay, bay.transport(bus), options, report);
   }
 
   /** As {@link Comm.listenFor}. */
@@ -301,6 +316,31 @@ export class BusComm implements Comm {
       line.early = 0;
       this.#refused(PatchbayError.fromThrown(error));
       throw error;
+    }
+  }
+
+  /** The manager has come or gone: told once each time, and what was lost meanwhile. */
+  #managerIs(state: "away" | "there" | "lost", error?: PatchbayError): void {
+    if (this.#stopping !== undefined) return;
+    const [where] = this.#extras.where;
+    const absence = this.#absence;
+    if (state === "there") {
+      this.#absence = undefined;
+      if (absence === undefined) return;
+      const unsent = this.#unsent - absence.unsent;
+      const awayMs = Math.round(performance.now() - absence.sinceMs);
+      const cost = unsent === 0 ? "" : `; ${unsent} frames sent meanwhile have reached nobody`;
+      const what = `the manager at ${where} is there, after ${awayMs} ms${cost}`;
+      this.#report(new PatchbayError("unavailable", what, { details: { unsent, awayMs } }));
+    } else if (absence === undefined) {
+      this.#absence = { sinceMs: performance.now(), unsent: this.#unsent };
+      const what = state === "away"
+        ? error?.message
+        : `the manager at ${where} was lost: ${error?.message}`;
+      const message = `${what}; it is joined as soon as it is there`;
+      this.#report(
+        new PatchbayError("unavailable", message, { remedy: error?.remedy, cause: error }),
+      );
     }
   }
 

@@ -279,13 +279,21 @@ Deno.test("BusComm: modules may start before the manager, and outlive it", async
   const { port } = listener.addr as Deno.NetAddr;
   listener.close();
   const url = `tcp://127.0.0.1:${port}`;
+  const reports: string[] = [];
   const options = { frames, url, reconnectMaxMs: 50, onReport: () => {} };
-  await using button = await BusComm.open({ module: "button", ...options });
+  await using button = await BusComm.open({
+    module: "button",
+    ...options,
+    onReport: ({ message }) => void reports.push(message),
+  });
   await using led = await BusComm.open({ module: "led", ...options });
   await led.listenFor([FrameType.BUTTON_STATE]);
   const pressed = new ButtonState({ pressed: true });
   await button.send(pressed);
   assert.equal(button.statistics().unsent, 1);
+  assert.deepEqual(reports, [
+    `no manager of a bus answers at ${url}; it is joined as soon as it is there`,
+  ]);
   for (let round = 0; round < 2; round++) {
     await using _hub = await manager(port);
     // The module is heard once the manager is there, without anything being done about it.

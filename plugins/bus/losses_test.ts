@@ -1,6 +1,7 @@
 /** What becomes of frames when the manager is killed: they come, or somebody counts them. */
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
+import type { PatchbayError } from "@patchbay/core";
 import { BusComm } from "./mod.ts";
 import { Distance, frames, FrameType } from "./testdata/frames.ts";
 
@@ -40,7 +41,12 @@ Deno.test({
     let manager = await startManager(path);
     try {
       const options = { frames, url: `unix:${path}`, onReport: () => {} };
-      await using camera = await BusComm.open({ module: "camera", ...options });
+      const reports: PatchbayError[] = [];
+      await using camera = await BusComm.open({
+        module: "camera",
+        ...options,
+        onReport: (error) => reports.push(error),
+      });
       await using display = await BusComm.open({ module: "display", ...options });
       await display.listenFor([FrameType.DISTANCE]);
       let came = 0;
@@ -78,6 +84,20 @@ Deno.test({
       assert.ok(unsent <= gap, "the listener misses them, too");
       // Those that were on their way when the manager died are counted by who misses them.
       assert.equal(came + gap, last + 1);
+      // It says so: each time that the manager is lost, and what that has cost when it is back.
+      const where = `the manager at unix:${path}`;
+      assert.deepEqual(
+        reports.map(({ message }) =>
+          message.replace(/, after \d+ ms(?:; \d+ frames sent meanwhile have reached nobody)?$/, "")
+            .replace(/lost: .*; it is/, "lost; it is")
+        ),
+        Array.from({ length: 3 }, () => [
+          `${where} was lost; it is joined as soon as it is there`,
+          `${where} is there`,
+        ]).flat(),
+      );
+      const told = reports.map(({ details }) => Number(details?.unsent ?? 0));
+      assert.equal(told.reduce((sum, n) => sum + n), unsent);
     } finally {
       await kill(manager);
       await Deno.remove(folder, { recursive: true });

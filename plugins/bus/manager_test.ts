@@ -87,6 +87,74 @@ Deno.test("bus manager: of two modules with other definitions that join at once,
   }
 });
 
+Deno.test("bus manager: who has no token or another is refused, and nobody else notices", async () => {
+  await using hub = await manager({ token: "secret" });
+  const join = async (module: string, token?: string) => {
+    const comm = await BusComm.open({ module, frames, url: hub.url, token, onReport: () => {} });
+    try {
+      await comm.listenFor(distance);
+      return comm;
+    } catch (error) {
+      await comm.stop();
+      throw error;
+    }
+  };
+  await using display = await join("display", "secret");
+  for (const token of [undefined, "", "secre", "secret ", "another"]) {
+    await assert.rejects(join("stranger", token), {
+      code: "unauthenticated",
+      message: /the token is missing or wrong/,
+    });
+  }
+  await using sensor = await join("sensor", "secret");
+  assert.deepEqual(hub.names(), ["display", "sensor"]);
+  await sensor.send(new Distance({ mm: 7 }));
+  for await (const frame of display) {
+    assert.equal(frame.as(Distance)?.mm, 7);
+    break;
+  }
+  assert.equal(display.statistics().reconnections, 0);
+});
+
+Deno.test("bus manager: it lets the network in with a token only, and nobody else by default", async () => {
+  const available = async (config: Partial<BusConfig>) => await bus.available(config as BusConfig);
+  for (const hostname of ["0.0.0.0", "::", "192.0.2.1", "robot.local"]) {
+    for (const listen of [{ hostname }, { hostname, port: 1, path: "/run/bus.sock" }]) {
+      for (const token of [undefined, ""]) {
+        const refused = await available({ listen, token });
+        assert.ok(!refused.available, JSON.stringify({ listen, token }));
+        assert.match(refused.reason, /lets the network in, and there is no token/);
+        assert.match(refused.remedy ?? "", /config\.bus\.token|127\.0\.0\.1/);
+      }
+      assert.equal((await available({ listen, token: "secret" })).available, true);
+    }
+  }
+  for (const listen of [{}, { hostname: "::1" }, { hostname: "0.0.0.0", path: "/run/bus.sock" }]) {
+    assert.equal((await available({ listen })).available, true, JSON.stringify(listen));
+  }
+  const permissions = (listen: BusConfig["listen"]) =>
+    bus.permissions?.({ listen } as BusConfig, undefined as never);
+  assert.deepEqual(permissions({}), ["--allow-net=127.0.0.1:5000"], "the default");
+});
+
+Deno.test({
+  name: "bus manager: a Unix socket is as open as its folder",
+  ignore: Deno.build.os === "windows",
+  async fn() {
+    const folder = await Deno.makeTempDir({ prefix: "pb-" });
+    const path = `${folder}/bus.sock`;
+    try {
+      for (const [mode, socket] of [[0o700, 0o600], [0o770, 0o660]]) {
+        await Deno.chmod(folder, mode);
+        await using _ = await manager({ listen: { path } });
+        assert.equal((await Deno.lstat(path)).mode! & 0o777, socket);
+      }
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
+});
+
 Deno.test("bus manager: the definitions go with the last module that has any", async () => {
   await using hub = await manager();
   // A bay without definitions, such as `patchbay bus top`, stays.

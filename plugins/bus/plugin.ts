@@ -147,6 +147,13 @@ export interface BusHooks {
   readonly onConnection?: (connection: Deno.Conn) => void;
   /** The frame definitions that this side tells the other. */
   readonly frames?: FrameSet;
+  /**
+   * Called when the manager cannot be reached, has let this side in, or was lost.
+   *
+   * @param state Which of them.
+   * @param error Why; of `there` none.
+   */
+  readonly onManager?: (state: "away" | "there" | "lost", error?: PatchbayError) => void;
   /** What else a module says of itself in its hello. */
   readonly metadata?: Readonly<Record<string, string>>;
 }
@@ -190,10 +197,12 @@ function complaint({ url, listen, token }: BusConfig): Availability | undefined 
       `write { hostname: "127.0.0.1", port: ${DEFAULT_PORT} }`,
     );
   }
-  if (token === undefined && (port !== undefined || path === undefined) && !isLoopback(hostname)) {
+  // An empty one is what an unset variable of a service file becomes: it keeps nobody out.
+  const secret = token !== undefined && token !== "";
+  if (!secret && (port !== undefined || path === undefined) && !isLoopback(hostname)) {
     return no(
       `\`listen\` on ${hostname} lets the network in, and there is no token`,
-      "set config.bus.token on both sides, or listen on 127.0.0.1",
+      "set config.bus.token on both sides (patchbay bus --token), or listen on 127.0.0.1",
     );
   }
   return undefined;
@@ -360,10 +369,18 @@ export function createBus(hooks: BusHooks = {}): BusPlugin {
           ...(hooks.frames === undefined ? {} : frameMetadata(hooks.frames)),
         },
         async dial(signal) {
-          const connection = await dialBus(address, url, signal);
+          let connection: Deno.Conn;
+          try {
+            connection = await dialBus(address, url, signal);
+          } catch (error) {
+            hooks.onManager?.("away", unreachable(error, url));
+            throw error;
+          }
           hooks.onConnection?.(connection);
           return new StreamLink(connection);
         },
+        connected: () => hooks.onManager?.("there"),
+        lost: (error) => hooks.onManager?.("lost", error),
       };
       return await hubTransport(context, driver, config, extras);
     },
@@ -392,6 +409,15 @@ function bridgesHost(bay: Bay, roster: Roster, registry: FrameRegistry): Bridges
         onReport,
       }),
   };
+}
+
+/** Why a manager cannot be reached; who has not answered in time is away, too. */
+function unreachable(error: unknown, url: string): PatchbayError {
+  if (error instanceof PatchbayError) return error;
+  return new PatchbayError("unavailable", `no manager of a bus answers at ${url}`, {
+    remedy: "start it with patchbay bus",
+    cause: error,
+  });
 }
 
 function permission(address: BusAddress): string {

@@ -83,7 +83,7 @@ export function readCppFrames(
 
 /** Checks the whole, and ties frames to their structs. */
 export function assemble(file: string, contents: HeaderContents): FrameDefinitions {
-  const { enums, ties, places } = contents;
+  const { enums, ties, places, templates } = contents;
   const structs = new Map(contents.structs);
   const top: Place = { file, line: 1, column: 1 };
   const frameType = enums.get(FRAME_TYPE_ENUM);
@@ -103,6 +103,13 @@ export function assemble(file: string, contents: HeaderContents): FrameDefinitio
   }
   const tied = new Map<string, string>();
   for (const { struct, frame, place } of ties) {
+    if (!structs.has(struct) && templates.has(struct)) {
+      throw sourceError(
+        templates.get(struct) as Place,
+        `${struct} is a template: a frame has one layout`,
+        `write a plain struct ${struct}, with numbers in place of the parameters`,
+      );
+    }
     if (!structs.has(struct)) {
       throw sourceError(place, `there is no struct ${struct}`, near(struct, structs.keys()));
     }

@@ -39,6 +39,8 @@ export interface HeaderContents {
   readonly structs: Map<string, Struct>;
   /** In the order of the source. */
   readonly ties: Tie[];
+  /** Structs that depend on a parameter, which are no frames. */
+  readonly templates: Map<string, Place>;
   /** Where each name was defined. */
   readonly places: Map<string, Place>;
   /** Included files that were not found. */
@@ -53,6 +55,16 @@ export type ReadInclude = (
 
 const TIE = "R2D2_INTERNAL_FRAME_HELPER";
 const MAX_INCLUDES = 64;
+/** What begins a function in a struct, where a type would begin a field. */
+const NO_FIELD: ReadonlySet<string> = new Set([
+  "~",
+  "explicit",
+  "friend",
+  "inline",
+  "operator",
+  "template",
+  "virtual",
+]);
 
 /**
  * Reads a header and what it includes.
@@ -66,6 +78,7 @@ export function readHeader(file: string, text: string, readInclude: ReadInclude)
     enums: new Map(),
     structs: new Map(),
     ties: [],
+    templates: new Map(),
     places: new Map(),
     missing: [],
   };
@@ -248,7 +261,11 @@ class HeaderReader {
   #skipTemplate(): void {
     const start = this.#next();
     let depth = 0;
-    for (let token = this.#next(); token.kind !== "end"; token = this.#next()) {
+    let before = start;
+    for (let token = this.#next(); token.kind !== "end"; before = token, token = this.#next()) {
+      if (before.text === "struct" && token.kind === "name" && depth === 0) {
+        this.contents.templates.set(token.text, token);
+      }
       if (token.text === "{") depth++;
       if (token.text === "}") depth--;
       if (token.text === ";" && depth === 0) return;
@@ -286,6 +303,10 @@ class HeaderReader {
       const type = this.#type(`the alias ${name}`);
       this.aliases.set(name, type);
     } else {
+      if (["struct", "enum", "union"].includes(this.#peek().text)) {
+        const { text } = this.#peek();
+        throw sourceError(keyword, `a typedef of a ${text}`, `write ${text} name { … };`);
+      }
       const type = this.#type("the typedef");
       this.aliases.set(this.#next().text, type);
     }
@@ -384,7 +405,7 @@ class HeaderReader {
     this.#attributes();
     const name = this.#next();
     if (name.kind !== "name") {
-      throw sourceError(name, "a struct without a name", "give it a name");
+      throw sourceError(name, "a struct without a name", `write struct frame_x_s { … };`);
     }
     if (this.#take(";")) return; // A forward declaration.
     if (this.#peek().text === ":") {
@@ -421,6 +442,16 @@ class HeaderReader {
       sourceError(token, `${struct} ${what}`, instead);
     if (["struct", "union", "enum", "class"].includes(first.text)) {
       throw refuse(first, `defines a ${first.text} inside`, "define it before, with a name");
+    }
+    if (["public", "private", "protected"].includes(first.text)) {
+      throw refuse(
+        first,
+        `says ${first.text}`,
+        "leave that out: whoever gets a frame reads all of it",
+      );
+    }
+    if (NO_FIELD.has(first.text) || (first.text === struct && this.#peek(1).text === "(")) {
+      throw refuse(first, "has a function", "keep frames plain, and write functions elsewhere");
     }
     if (["static", "constexpr"].includes(first.text)) return this.#constantOrSkip();
     this.#attributes();

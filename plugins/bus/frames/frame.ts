@@ -5,6 +5,7 @@
  */
 
 import { PatchbayError } from "@patchbay/core";
+import { MAX_FRAME_BYTES } from "./definitions.ts";
 import type { FrameSignature } from "./fingerprint.ts";
 
 /** One frame: an object of a generated class. */
@@ -104,4 +105,83 @@ export class FrameSet {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     return this.classOf(number).decode(view, bytes, 0, bytes.length);
   }
+
+  /**
+   * Wraps a frame for another robot: an EXTERNAL, which is sent as any frame.
+   *
+   * @param frame The frame.
+   * @param address The robot's two bytes: the third and fourth octet of its address.
+   * @throws `invalid`: the address is none, or the definitions have no such EXTERNAL; `too_large`: 252
+   * bytes is the most that fits.
+   *
+   * @example
+   * ```ts
+   * import { frames, Text } from "@patchbay/bus/example";
+   *
+   * const wrapped = frames.wrap(new Text({ text: "hello" }), [1, 20]);
+   * const { address, frame } = frames.unwrap(wrapped);
+   * console.log(address, (frame as Text).text); // [ 1, 20 ] hello
+   * ```
+   */
+  wrap(frame: FrameValue, address: readonly [number, number]): FrameValue {
+    const inside = this.encode(frame);
+    const { frameName, type } = frame.constructor as unknown as FrameClass;
+    if (inside.length > MAX_FRAME_BYTES - WRAPPING_BYTES) {
+      const max = MAX_FRAME_BYTES - WRAPPING_BYTES;
+      throw new PatchbayError(
+        "too_large",
+        `${frameName} of ${inside.length} bytes in an EXTERNAL`,
+        {
+          details: { size: inside.length, max },
+          remedy: "send it as an ordinary message over a bridge",
+        },
+      );
+    }
+    if (address.length !== 2 || !address.every((n) => Number.isInteger(n) && n >= 0 && n <= 255)) {
+      throw new PatchbayError("invalid", `[${address.join(", ")}] is no robot's address`, {
+        remedy: "two numbers from 0 to 255",
+      });
+    }
+    const bytes = Uint8Array.of(inside.length, ...address, type, ...inside);
+    const wrapped = this.decode(this.#external().type, bytes);
+    if (this.encode(wrapped).toHex() === bytes.toHex()) return wrapped;
+    throw otherExternal();
+  }
+
+  /**
+   * Takes a frame out of an EXTERNAL.
+   *
+   * @param external What {@link wrap} has made, here or elsewhere.
+   * @throws `invalid`: it is no EXTERNAL; `not_found`: there is no type of the frame inside;
+   * `protocol`: it is no such frame.
+   */
+  unwrap(external: FrameValue): { readonly address: [number, number]; readonly frame: FrameValue } {
+    const { type, frameName } = external.constructor as unknown as FrameClass;
+    if (type !== this.#external().type) {
+      throw new PatchbayError("invalid", `${frameName} wraps no frame: EXTERNAL does`);
+    }
+    const bytes = this.encode(external);
+    const [length, first, second, inside] = bytes;
+    if (bytes.length < WRAPPING_BYTES + length) {
+      const there = bytes.length - WRAPPING_BYTES;
+      throw new PatchbayError("protocol", `EXTERNAL.length is ${length}, and ${there} bytes came`);
+    }
+    const data = bytes.subarray(WRAPPING_BYTES, WRAPPING_BYTES + length);
+    return { address: [first, second], frame: this.decode(inside, data) };
+  }
+
+  #external(): FrameClass {
+    const external = this.byName.get("EXTERNAL");
+    if (external?.maxBytes === MAX_FRAME_BYTES) return external;
+    throw otherExternal();
+  }
+}
+
+/** Its length, the address of two bytes, and its type stand before the frame inside. */
+const WRAPPING_BYTES = 4;
+
+function otherExternal(): PatchbayError {
+  return new PatchbayError("invalid", "the definitions have no EXTERNAL that wraps a frame", {
+    remedy: "leave its struct out, or write: uint8_t length, two of address, type, data[252]",
+  });
 }

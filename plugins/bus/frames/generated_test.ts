@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { PatchbayError } from "@patchbay/core";
-import { digestsOf, type FrameClass, type FrameValue, readFrames } from "./mod.ts";
+import { digestsOf, type FrameClass, FrameSet, type FrameValue, readFrames } from "./mod.ts";
+import * as example from "../example/frames.ts";
 import * as generated from "../testdata/frames.ts";
 import { requireOrIgnore } from "../../../tests/require.ts";
 
@@ -88,6 +89,48 @@ Deno.test("frames: a value that does not fit is refused by name", () => {
   for (const [frame, code, message] of refused) {
     assert.throws(() => frames.encode(frame), { code, message });
   }
+});
+
+Deno.test("frames: EXTERNAL wraps a frame for another robot, whoever has defined it", () => {
+  const distance = new generated.Distance({ mm: 0x1234 });
+  const wrapped = frames.wrap(distance, [10, 20]);
+  assert.deepEqual(
+    wrapped,
+    new generated.External({
+      length: 2,
+      id: { octets: Uint8Array.of(10, 20) },
+      type: generated.FrameType.DISTANCE,
+      data: Uint8Array.of(0x34, 0x12),
+    }),
+  );
+  for (const sample of samples) {
+    if (frames.encode(sample).length > 252) continue;
+    const external = frames.decode(
+      generated.FrameType.EXTERNAL,
+      frames.encode(frames.wrap(sample, [0, 255])),
+    );
+    assert.deepEqual(frames.unwrap(external), { address: [0, 255], frame: sample });
+  }
+  // Those that the bus defines itself are called otherwise, and are the same on the wire.
+  const hello = new example.Text({ text: "hello" });
+  assert.deepEqual(example.frames.unwrap(example.frames.wrap(hello, [1, 2])).frame, hello);
+
+  const route = new generated.Route({
+    points: Array.from({ length: 10 }, () => point(1, 2, [3, 4, 5])),
+  });
+  const full = new generated.External({ data: new Uint8Array(252) });
+  assert.throws(() => frames.wrap(full, [1, 2]), { code: "too_large", message: /256 bytes/ });
+  assert.equal(frames.encode(frames.wrap(route, [1, 2])).length, 4 + 1 + 10 * 15);
+  for (const address of [[1, 256], [-1, 0], [1.5, 0], [1]]) {
+    assert.throws(() => frames.wrap(distance, address as [number, number]), { code: "invalid" });
+  }
+  assert.throws(() => frames.unwrap(distance), { code: "invalid", message: /DISTANCE/ });
+  const cut = new generated.External({ length: 3, data: Uint8Array.of(1) });
+  assert.throws(() => frames.unwrap(cut), { code: "protocol", message: /length is 3, and 1/ });
+  const unknown = new generated.External({ length: 0 });
+  assert.throws(() => frames.unwrap(unknown), { code: "not_found" });
+  const none = new FrameSet("none", [generated.Distance]);
+  assert.throws(() => none.wrap(distance, [1, 2]), { code: "invalid", message: /no EXTERNAL/ });
 });
 
 Deno.test("frames: any bytes are read, or refused with a code", () => {

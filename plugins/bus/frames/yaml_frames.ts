@@ -73,6 +73,7 @@ class YamlReader {
     enums: new Map(),
     structs: new Map(),
     ties: [],
+    templates: new Map(),
     places: new Map(),
     missing: [],
   };
