@@ -24,6 +24,9 @@ const GAP_MS = 3;
 const IDLE_MS = 1000;
 const MIB = 2 ** 20;
 
+/** What who sends images sets: a ring and a window into which several fit. */
+const LARGE = { ringBytes: 4 * MIB, windowBytes: 4 * MIB };
+
 type Bay = Awaited<ReturnType<typeof openSharedMemory>>;
 
 /** A bare echo of small messages. */
@@ -288,8 +291,30 @@ async function run(context: SuiteContext): Promise<Row[]> {
       target: { atMost: 0.5 },
     });
   }
-  rows.push(await twoPairs(context));
+  rows.push(await inPlace(context, await folder()), await twoPairs(context));
   return rows;
+}
+
+/** Large messages whose listener reads them where they are. */
+async function inPlace(context: SuiteContext, folder: string): Promise<Row> {
+  const { near, far: cores } = context.placement;
+  await using far = await start(cores, FAR, ["ours", folder, "msgpack", JSON.stringify(LARGE)]);
+  await using bay = await openSharedMemory("near", folder, "msgpack", LARGE);
+  const what = { address: `far/raw${MIB}`, push: `far/push${MIB}`, perMs: 3, weight: MIB };
+  const raw = await shouts(bay, { ...what, views: true }, (value) => {
+    const view = value as BytesView;
+    return view.length === MIB && view.getUint8(0) === 7 && view.getUint8(MIB - 1) === 7;
+  });
+  const row = await compare(context, {
+    figure: "raw: shouts of 1 MiB, views read in place, a ring of 4 MiB",
+    unit: "B/s",
+    ours: { ...raw, pid: far.pid },
+    floor: bareSet(MIB),
+    floorName: "bare set",
+    target: near === cores ? undefined : { atLeast: 5e9, ratioAtLeast: 0.5 },
+  });
+  await raw.close();
+  return row;
 }
 
 /** The suite. */

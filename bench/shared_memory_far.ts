@@ -18,7 +18,7 @@ import { MESSAGE, type Message, writeAll } from "./uds_far.ts";
 export const RAW_SIZES: readonly number[] = [64, 1024, 2 ** 20];
 
 /** What a bay of this suite is opened with. */
-export function openSharedMemory(module: string, folder: string, codec: string) {
+export function openSharedMemory(module: string, folder: string, codec: string, more: object = {}) {
   return open({
     builtins: [sharedMemory],
     module,
@@ -27,7 +27,7 @@ export function openSharedMemory(module: string, folder: string, codec: string) 
     runtimeDirectory: folder,
     publishStatistics: false,
     maxMessageBytes: 64 * 1024 * 1024,
-    config: { shared_memory: { codec, ...JSON.parse(Deno.env.get("SHMCFG") ?? "{}") } },
+    config: { shared_memory: { codec, ...more } },
   });
 }
 
@@ -49,8 +49,8 @@ async function lines(take: (line: string) => Promise<void>): Promise<void> {
   }
 }
 
-async function serve(folder: string, codec: string): Promise<void> {
-  const bay = await openSharedMemory("far", folder, codec);
+async function serve(folder: string, codec: string, more: string): Promise<void> {
+  const bay = await openSharedMemory("far", folder, codec, JSON.parse(more));
   await bay.serve("far/add", (value) => {
     const { args } = value as Message;
     return { sum: args.x + args.y };
@@ -116,8 +116,8 @@ async function worker(): Promise<void> {
 }
 
 if (import.meta.main) {
-  const [role, folder, codec] = Deno.args;
-  if (role === "ours") await serve(folder, codec);
+  const [role, folder, codec, more = "{}"] = Deno.args;
+  if (role === "ours") await serve(folder, codec, more);
   else if (role === "pair") await callWhenAsked(folder, codec);
   else if (role === "bare") await bare(folder);
   else await worker();
