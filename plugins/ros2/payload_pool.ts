@@ -35,8 +35,12 @@ export class PayloadPool {
   /** Takes back what `take` gave, or a part of it, once: nobody may look at it any more. */
   give({ buffer }: Uint8Array): void {
     const { byteLength } = buffer;
-    if (byteLength < LEAST_BYTES || this.#idleBytes + byteLength > MAX_IDLE_BYTES) return;
+    if (byteLength < LEAST_BYTES || byteLength > MAX_IDLE_BYTES) return;
     this.#idleBytes += byteLength;
     this.#idle.push(buffer as ArrayBuffer);
+    // Of sizes that nobody asks for any more, too.
+    let oldest = 0;
+    while (this.#idleBytes > MAX_IDLE_BYTES) this.#idleBytes -= this.#idle[oldest++].byteLength;
+    this.#idle.splice(0, oldest);
   }
 }

@@ -32,3 +32,12 @@ Deno.test("payload pool: what lies idle is bounded", () => {
   const again = Array.from({ length: 20 }, () => pool.take(MiB));
   assert.equal(again.filter(({ buffer }) => given.has(buffer)).length, 8);
 });
+
+Deno.test("payload pool: places of a size that is no longer asked for make room for others", () => {
+  const pool = new PayloadPool();
+  const small = Array.from({ length: 100 }, () => pool.take(100_000));
+  for (const each of small) pool.give(each);
+  const large = pool.take(MiB);
+  pool.give(large);
+  assert.equal(pool.take(MiB).buffer, large.buffer);
+});

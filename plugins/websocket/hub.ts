@@ -147,6 +147,10 @@ export function aboutHub(config: WebSocketConfig): Availability | undefined {
   if (clientCaFile !== undefined && certFile === undefined) {
     return no("`listen.clientCaFile` without TLS", "give listen.certFile and listen.keyFile");
   }
+  // What an unset variable becomes: whoever shows nothing would show it.
+  if (config.token === "") {
+    return no("`token` is empty", "set a secret, or leave it out where only this host may come in");
+  }
   const guarded = config.token !== undefined || config.authenticate !== undefined ||
     clientCaFile !== undefined || listener?.asksForCertificates === true;
   if (!guarded && !isLoopback(listener?.hostname ?? hostname)) {

@@ -328,6 +328,8 @@ Deno.test("websocket: an event that a schema refuses is reported, and the next o
 Deno.test("websocket: what is configured wrongly says what to do", async () => {
   const cases: [Partial<WebSocketConfig>, RegExp, RegExp][] = [
     [{ listen: { hostname: "0.0.0.0", port: 0 } }, /no token/, /config\.websocket\.token/],
+    [{ listen: { hostname: "0.0.0.0", port: 0 }, token: "" }, /token. is empty/, /set a secret/],
+    [{ listen: { port: 0 }, token: "" }, /token. is empty/, /set a secret/],
     [{ url: "http://localhost" }, /no WebSocket's/, /ws:\/\//],
     [{ url: "ws://localhost", listen: { port: 1 } }, /both/, /remove either/],
     [{ listen: { port: 70_000 } }, /hostname and port/, /port: 4000/],
